@@ -41,7 +41,7 @@ def augment(image: Image.Image, *, size: int, rng: np.random.Generator) -> UInt8
 
 def _crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     width, height = image.size
-    side = rng.uniform(0.65, 1.0)
+    side = rng.uniform(0.75, 1.0)
     crop_width = width * side * rng.uniform(0.93, 1.0)
     crop_height = height * side * rng.uniform(0.93, 1.0)
     left = rng.uniform(0, width - crop_width)

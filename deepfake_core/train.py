@@ -41,6 +41,13 @@ class TrainConfig(BaseModel):
 
     architecture: Architecture = Field(Architecture(), description="The network's shape.")
     size: int = Field(128, ge=32, description="Side of the input in pixels.")
+    crop: int = Field(112, ge=32, description="Side of the random crops trained on, at most size.")
+    frozen: tuple[str, ...] = Field(
+        ("conv1", "conv2"), description="Layers that keep their weights, by the start of their name."
+    )
+    frozen_norms: bool = Field(
+        True, description="Whether the backbone's batch normalisation keeps its statistics."
+    )
     mean: float = Field(127.5, description="Subtracted from the pixels.")
     scale: float = Field(64.0, gt=0, description="What the centred pixels are divided by.")
     seed: int = Field(0, description="Seed of every random choice.")
@@ -109,29 +116,38 @@ def fit(
     keras.utils.set_random_seed(config.seed)
     keras.mixed_precision.set_global_policy(config.precision)
     work.mkdir(parents=True, exist_ok=True)
-    model = _build(config)
-    if backbone is not None:
-        start = keras.applications.ResNet50(
-            include_top=False, weights=str(backbone), input_shape=(config.size, config.size, 3)
-        )
-        set_keras_weights(model, {**keras_weights(model), **keras_weights(start)})
     taught = Teachers(teachers or [])
     state = work / "state.npz"
     if not state.exists():
-        _fit_head(model, config, labelled, taught)
-        _save_state(state, model, step=0)
+        whole = _build(config, config.size)
+        if backbone is not None:
+            start = keras.applications.ResNet50(
+                include_top=False, weights=str(backbone), input_shape=(config.size, config.size, 3)
+            )
+            set_keras_weights(whole, {**keras_weights(whole), **keras_weights(start)})
+        _fit_head(whole, config, labelled, taught)
+        _save_state(state, whole, step=0)
+    model = _build(config, config.crop)
+    _freeze(model, config)
     step = _load_state(state, model)
     _fit_all(model, config, _Stream(config, labelled, unlabelled or [], taught), work, step)
     keras.mixed_precision.set_global_policy("float32")
-    trained = _build(config)
+    trained = _build(config, config.size)
     set_keras_weights(trained, keras_weights(model))
     return trained
 
 
-def _build(config: TrainConfig) -> keras.Model:
+def _freeze(model: keras.Model, config: TrainConfig) -> None:
+    for layer in model.layers:
+        is_norm = config.frozen_norms and layer.name.endswith("_bn")
+        if is_norm or layer.name.startswith(config.frozen):
+            layer.trainable = False
+
+
+def _build(config: TrainConfig, size: int) -> keras.Model:
     return build_keras(
         config.architecture,
-        size=config.size,
+        size=size,
         mean=config.mean,
         scale=config.scale,
         dropout=config.dropout,
@@ -183,7 +199,7 @@ def _fit_head(
     known = np.ones(len(shares), bool)
     batches = [pixels[at : at + 64].astype(np.float32) for at in range(0, len(pixels), 64)]
     inputs = np.concatenate(
-        [np.asarray(features(batch, training=False), np.float16) for batch in batches]
+        [features.predict_on_batch(batch).astype(np.float16) for batch in batches]
     )
     opinion = None
     if teachers.compiled:
@@ -265,7 +281,9 @@ class _Stream:
             shares = part * shares + (1 - part) * shares[order]
             known = known & known[order]
         opinion = self.teachers.logits(pixels) if self.teachers.compiled else None
-        return pixels, _targets(config, shares, known, opinion)
+        left, top = rng.integers(config.size - config.crop + 1, size=2)
+        cropped = pixels[:, top : top + config.crop, left : left + config.crop]
+        return cropped, _targets(config, shares, known, opinion)
 
     def _pixels(self, image: Labelled, rng: np.random.Generator) -> UInt8Array:
         loaded = load(image.path.read_bytes(), size=self.config.size)
