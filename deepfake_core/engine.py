@@ -1,0 +1,214 @@
+"""What runs the network: OpenVINO on processors, Keras as reference and on GPUs."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from deepfake_core.architectures import build_keras, set_keras_weights, split_outputs
+from deepfake_core.bundle import INT8_FILE, Bundle, Precision
+from deepfake_core.errors import ModelError
+from deepfake_core.records import Float32Array, UInt8Array
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+# Groups of this size are the fastest per image on two cores, and padding the last group to a
+# fixed size makes a score independent of its neighbours (docs/decisions/0003).
+GROUP = 16
+BYTES_OF_WORK_PER_GROUP = 128 * 128 * 3
+
+
+class Engine(Protocol):
+    """Scores pixels; several threads may call it at once.
+
+    Attributes:
+        precision: the arithmetic, as resolved.
+        lanes: how many callers at once keep the machine busy.
+    """
+
+    precision: Precision
+    lanes: int
+
+    def logits(self, pixels: UInt8Array) -> Float32Array:
+        """Score a batch in one forward pass.
+
+        Args:
+            pixels: uint8[N, size, size, 3], RGB, 0 to 255. N may be 0.
+
+        Returns:
+            float32[N] in the order of `pixels`; positive means fake. Independent of how images
+            are grouped into batches, to 1e-4 at fp32.
+
+        Raises:
+            ValueError: the shape or dtype differs.
+        """
+        ...
+
+
+def processor_precisions() -> set[Precision]:
+    """The precisions that this processor computes without emulating them."""
+    import openvino as ov
+
+    offered = set(ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    names: dict[str, Precision] = {"FP32": "fp32", "BF16": "bf16", "INT8": "int8"}
+    return {names[name] for name in offered & set(names)}
+
+
+def resolve_precision(bundle: Bundle, asked: str, available: set[Precision]) -> Precision:
+    """The precision to run at.
+
+    Args:
+        bundle: lists the precisions it is qualified for.
+        asked: ``auto`` or a precision.
+        available: what the processor has.
+
+    Raises:
+        ModelError: the precision asked for is not qualified, or the processor lacks it.
+    """
+    qualified = [name for name in bundle.description.precisions if name in available]
+    if asked == "auto":
+        fastest: tuple[Precision, ...] = ("int8", "bf16", "fp32")
+        return next((name for name in fastest if name in qualified), "fp32")
+    for name in bundle.description.precisions:
+        if name == asked and name in available:
+            return name
+    why = "this processor lacks it" if asked not in available else "it was not qualified for it"
+    raise ModelError(
+        f"{bundle.model_id} cannot run at {asked}: {why}; use auto or {' or '.join(qualified)}"
+    )
+
+
+def open_engine(bundle: Bundle, *, kind: str, precision: Precision) -> Engine:
+    """Load a bundle into an engine.
+
+    Args:
+        bundle: the model.
+        kind: ``openvino`` or ``keras``.
+        precision: as `resolve_precision` gave it; Keras runs fp32 only.
+    """
+    if kind == "openvino":
+        return OpenVinoEngine(bundle, precision)
+    if precision != "fp32":
+        raise ModelError(f"the keras engine runs at fp32, not at {precision}; use --precision fp32")
+    return KerasEngine(bundle)
+
+
+def check_pixels(pixels: UInt8Array, size: int) -> None:
+    """Refuse anything but uint8[N, size, size, 3]."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):
+        raise ValueError(
+            f"expected uint8[N, {size}, {size}, 3], found {pixels.dtype}{list(pixels.shape)}"
+        )
+
+
+class OpenVinoEngine:
+    """One stream of inference per core; each calling thread has a request of its own."""
+
+    def __init__(self, bundle: Bundle, precision: Precision, *, lanes: int | None = None) -> None:
+        """Compile the network; takes about a second.
+
+        Args:
+            bundle: the model.
+            precision: arithmetic of the network.
+            lanes: streams, by default as many as there are cores for this process.
+        """
+        import openvino as ov
+
+        self.precision: Precision = precision
+        self.lanes = lanes or len(os.sched_getaffinity(0))
+        self._size = bundle.description.preprocessing.size
+        self._core = ov.Core()
+        self._model = self._read(bundle)
+        self._compiled: dict[int, ov.CompiledModel] = {}
+        self._compiling = threading.Lock()
+        self._requests = threading.local()
+
+    def logits(self, pixels: UInt8Array) -> Float32Array:
+        """See `Engine.logits`."""
+        check_pixels(pixels, self._size)
+        scores = np.empty(len(pixels), np.float32)
+        # A lone image is not worth a padded group.
+        group = 1 if len(pixels) == 1 else GROUP
+        for start in range(0, len(pixels), group):
+            part = pixels[start : start + group]
+            missing = group - len(part)
+            if missing:
+                padding = np.zeros((missing, *part.shape[1:]), np.uint8)
+                part = np.concatenate([part, padding])
+            scores[start : start + group] = self._infer(part)[: group - missing]
+        return scores
+
+    def _infer(self, group: UInt8Array) -> Float32Array:
+        requests: dict[int, ov.InferRequest] = self._requests.__dict__
+        request = requests.get(str(len(group)))  # type: ignore[call-overload]
+        if request is None:
+            request = self._compile(len(group)).create_infer_request()
+            requests[str(len(group))] = request  # type: ignore[index]
+        outputs = request.infer([np.ascontiguousarray(group)], share_inputs=True)
+        return np.asarray(outputs[0], dtype=np.float32)
+
+    def _compile(self, group: int) -> ov.CompiledModel:
+        with self._compiling:
+            if group not in self._compiled:
+                model = self._model.clone()
+                model.reshape([group, self._size, self._size, 3])
+                # int8 layers keep their precision; what is left of floating point stays f32.
+                hint = "bf16" if self.precision == "bf16" else "f32"
+                self._compiled[group] = self._core.compile_model(
+                    model,
+                    "CPU",
+                    {
+                        "INFERENCE_PRECISION_HINT": hint,
+                        "NUM_STREAMS": self.lanes,
+                        "INFERENCE_NUM_THREADS": self.lanes,
+                        "ENABLE_CPU_PINNING": False,
+                    },
+                )
+            return self._compiled[group]
+
+    def _read(self, bundle: Bundle) -> ov.Model:
+        from deepfake_core.graph import build_graph
+
+        if self.precision == "int8":
+            bundle.verified(str(INT8_FILE).replace(".xml", ".bin"))
+            return self._core.read_model(bundle.verified(INT8_FILE))
+        preprocessing = bundle.description.preprocessing
+        return build_graph(
+            bundle.description.architecture,
+            bundle.weights(),
+            size=preprocessing.size,
+            mean=preprocessing.mean,
+            scale=preprocessing.scale,
+        )
+
+
+class KerasEngine:
+    """The network in Keras: the reference, and the way to a GPU."""
+
+    precision: Precision = "fp32"
+    lanes = 1
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Build the network and load the bundle's weights; imports TensorFlow."""
+        preprocessing = bundle.description.preprocessing
+        self._size = preprocessing.size
+        self._model = build_keras(
+            bundle.description.architecture,
+            size=preprocessing.size,
+            mean=preprocessing.mean,
+            scale=preprocessing.scale,
+        )
+        set_keras_weights(self._model, bundle.weights())
+
+    def logits(self, pixels: UInt8Array) -> Float32Array:
+        """See `Engine.logits`."""
+        check_pixels(pixels, self._size)
+        groups = [
+            split_outputs(self._model.predict_on_batch(pixels[at : at + 64].astype(np.float32)))
+            for at in range(0, len(pixels), 64)
+        ]
+        return np.concatenate(groups) if groups else np.empty(0, np.float32)

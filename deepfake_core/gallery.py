@@ -1,0 +1,25 @@
+"""The small pictures of a report, read again from the source."""
+
+from __future__ import annotations
+
+import hashlib
+
+from deepfake_core.records import Failure, Json
+from deepfake_core.report import thumbnail
+from deepfake_core.storage import Storage, read_or_failure
+
+
+def read_thumbnails(summary: Json, source: Storage) -> dict[str, bytes]:
+    """JPEG thumbnails of the images that a summary shows, by image.
+
+    What can no longer be read, or was changed, is left out; the report shows a placeholder for it.
+    """
+    pictures: dict[str, bytes] = {}
+    for row in [*summary["highest"], *summary["uncertain"]]:
+        content, _ = read_or_failure(source, row["image"], pause=lambda _: None)
+        if isinstance(content, Failure) or hashlib.sha256(content).hexdigest() != row["sha256"]:
+            continue
+        picture = thumbnail(content)
+        if picture is not None:
+            pictures[row["image"]] = picture
+    return pictures

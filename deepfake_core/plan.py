@@ -1,0 +1,188 @@
+"""The plan of a run: what is judged, under which configuration, in which shards."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+import platform
+import secrets
+import string
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from deepfake_core import __version__, manifest
+from deepfake_core.bundle import Bundle
+from deepfake_core.config import ScanConfig
+from deepfake_core.engine import processor_precisions, resolve_precision
+from deepfake_core.errors import OutputError, PlanMismatch
+from deepfake_core.records import Json
+from deepfake_core.registry import DEFAULT_REGISTRY, find_model
+from deepfake_core.results import Results, run_file
+from deepfake_core.schema import SCHEMA_VERSION
+from deepfake_core.storage import LocalStorage, Storage, open_storage
+
+RUN_FILE = "run.json"
+MANIFEST_FILE = "manifest.parquet"
+# Settings that a resumed run must share with its plan, by the name a person knows them by.
+CHECKED = ("source", "model_id", "precision", "engine", "shard_size")
+
+
+@dataclass(slots=True)
+class Plan:
+    """A run that was planned; `run` is the content of ``run.json``."""
+
+    config: ScanConfig
+    source: Storage
+    results: Results
+    bundle: Bundle
+    run: Json
+    manifest: pa.Table
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return str(self.run["run_id"])
+
+    @property
+    def wanted(self) -> pa.Table:
+        """The manifest's rows that are judged, in order."""
+        return manifest.unskipped(self.manifest)
+
+    @property
+    def shards(self) -> int:
+        """How many shards the run has."""
+        return -(-self.wanted.num_rows // int(self.run["shard_size"]))
+
+    def shard(self, index: int) -> pa.Table:
+        """The manifest rows of one shard."""
+        size = int(self.run["shard_size"])
+        return self.wanted.slice(index * size, size)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Facts for the footer of parts and published files."""
+        description = self.bundle.description
+        return {
+            "run_id": self.run_id,
+            "model_id": self.bundle.model_id,
+            "engine": str(self.run["engine"]),
+            "precision": str(self.run["precision"]),
+            "temperature": str(description.calibration.temperature),
+            "offset": str(description.calibration.offset),
+            "thresholds": description.thresholds.model_dump_json(),
+            "config_fingerprint": str(self.run["config_fingerprint"]),
+            "manifest_fingerprint": str(self.run["manifest_fingerprint"]),
+        }
+
+    def store_run(self) -> None:
+        """Write ``run.json``."""
+        self.results.put_json(self.run_id, RUN_FILE, self.run)
+
+    def store_manifest(self) -> None:
+        """Write ``manifest.parquet``."""
+        data = manifest.to_bytes(self.manifest)
+        self.results.storage.put(run_file(self.run_id, MANIFEST_FILE), data)
+
+
+def make_plan(
+    config: ScanConfig, *, now: dt.datetime | None = None, registry: Path = DEFAULT_REGISTRY
+) -> Plan:
+    """Plan a run, or take up the stored plan of its run_id.
+
+    Args:
+        config: what was asked for.
+        now: when the run starts, UTC; the clock's time by default.
+        registry: where bundles are.
+
+    Raises:
+        UsageError: source, output, model or precision cannot be used, see its subclasses.
+        PlanMismatch: the run_id was planned with other settings.
+    """
+    now = now or dt.datetime.now(dt.UTC)
+    bundle = find_model(config.model, registry)
+    source, results = open_storage(config.source), Results(open_storage(config.output))
+    stored = results.get_json(config.run_id, RUN_FILE) if config.run_id else None
+    if stored is not None and stored["state"] == "done":
+        return Plan(config, source, results, bundle, stored, manifest.MANIFEST.empty_table())
+    precision = _precision(bundle, config)
+    asked = {
+        "source": source.name,
+        "model_id": bundle.model_id,
+        "precision": precision,
+        "engine": config.engine,
+        "shard_size": config.shard_size,
+    }
+    if stored is not None:
+        _check(stored, asked)
+        data = results.storage.read(run_file(stored["run_id"], MANIFEST_FILE))
+        return Plan(config, source, results, bundle, stored, manifest.from_bytes(data))
+    _check_writable(results.storage)
+    listing = source.list(leave_out=_address(results.storage))
+    config_fingerprint = _digest({name: asked[name] for name in CHECKED[1:4]})
+    listed = manifest.build_manifest(listing)
+    nothing = listed.slice(0, 0)
+    known = nothing if config.full else results.known(source.name, config_fingerprint)
+    run = {
+        **asked,
+        "run_id": config.run_id or new_run_id(now),
+        "run_date": now.date().isoformat(),
+        "run_started": now.isoformat(timespec="microseconds"),
+        "state": "planned",
+        "schema_version": SCHEMA_VERSION,
+        "config": config.model_dump(mode="json"),
+        "config_fingerprint": config_fingerprint,
+        "manifest_fingerprint": manifest.fingerprint(listed),
+        "unlisted_folders": listing.unreadable,
+        "versions": {"deepfake": __version__, "python": platform.python_version()},
+    }
+    return Plan(config, source, results, bundle, run, manifest.skip_some(listed, config, known))
+
+
+def new_run_id(now: dt.datetime) -> str:
+    """``YYYYMMDDTHHMMSSZ-xxxx``: UTC and four random characters."""
+    letters = string.ascii_lowercase + string.digits
+    return f"{now:%Y%m%dT%H%M%SZ}-" + "".join(secrets.choice(letters) for _ in range(4))
+
+
+def _precision(bundle: Bundle, config: ScanConfig) -> str:
+    if config.engine == "keras":
+        return resolve_precision(bundle, config.precision, {"fp32"})
+    # Asking OpenVINO costs a third of a second; a bundle with one precision leaves no choice.
+    if bundle.description.precisions == ("fp32",) and config.precision in ("auto", "fp32"):
+        return "fp32"
+    return resolve_precision(bundle, config.precision, processor_precisions())
+
+
+def _check(stored: Json, asked: Json) -> None:
+    for name in CHECKED:
+        if stored[name] != asked[name]:
+            raise PlanMismatch(
+                f"run {stored['run_id']} was started with {name} {stored[name]}, now {asked[name]}."
+                f" Resume with the same {name}, or choose another run id."
+            )
+
+
+def _check_writable(storage: Storage) -> None:
+    """Find out before the work whether its results can be kept."""
+    if not isinstance(storage, LocalStorage):
+        return
+    folder = storage.root
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"cannot write to {storage.name}: {folder} is no folder that this user may write to; "
+            "give another with --output"
+        )
+
+
+def _address(storage: Storage) -> str:
+    return str(storage.root) if isinstance(storage, LocalStorage) else storage.name
+
+
+def _digest(content: Json) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

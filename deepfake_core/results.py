@@ -1,0 +1,210 @@
+"""Where results land: parts, published verdicts, the newest verdict of each image."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from deepfake_core.errors import BrokenInvariant, OutputError
+from deepfake_core.records import Json
+from deepfake_core.schema import SCHEMA_VERSION, VERDICTS, VERSION_KEY, validate, with_metadata
+from deepfake_core.storage import LocalStorage, Storage
+
+LATEST = "latest.parquet"
+KEY_OF_CONFIG = b"deepfake.config_fingerprint"
+
+
+def run_file(run_id: str, name: str) -> str:
+    """The path of one of a run's files below the output."""
+    return f"runs/{run_id}/{name}"
+
+
+def part_name(index: int) -> str:
+    """The file name of a shard's part."""
+    return f"part-{index:05d}.parquet"
+
+
+def published_name(run_date: str, run_id: str) -> str:
+    """The path of a run's published file below the output."""
+    return f"verdicts/run_date={run_date}/{run_id}.parquet"
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as Parquet: zstd, dictionaries for what repeats."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def read_verdicts(storage: Storage, path: str, columns: list[str] | None = None) -> pa.Table:
+    """Read a verdict file of a schema version that is understood here.
+
+    Raises:
+        OutputError: it is of another version, or no verdict file.
+    """
+    try:
+        table = pq.read_table(pa.BufferReader(storage.read(path)), columns=columns)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise OutputError(f"{storage.address(path)} cannot be read: {error}") from error
+    version = (table.schema.metadata or {}).get(VERSION_KEY, b"none").decode()
+    if version != str(SCHEMA_VERSION):
+        raise OutputError(
+            f"{storage.address(path)} has schema version {version}, expected {SCHEMA_VERSION}; "
+            "read it with the program that wrote it, or move it away"
+        )
+    return table
+
+
+class Results:
+    """The output folder of scans."""
+
+    def __init__(self, storage: Storage) -> None:
+        """Wrap the output's storage."""
+        self.storage = storage
+
+    def put_json(self, run_id: str, name: str, content: Json) -> None:
+        """Write one of a run's JSON files."""
+        data = json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n"
+        self.storage.put(run_file(run_id, name), data.encode())
+
+    def get_json(self, run_id: str, name: str) -> Json | None:
+        """Read one of a run's JSON files; None where it is missing."""
+        try:
+            content: Json = json.loads(self.storage.read(run_file(run_id, name)))
+        except FileNotFoundError:
+            return None
+        return content
+
+    def committed(self, run_id: str) -> set[int]:
+        """The numbers of the shards that are committed."""
+        names = self.storage.names(run_file(run_id, "parts"))
+        parts = [n for n in names if n.startswith("part-") and n.endswith(".parquet")]
+        return {int(name[len("part-") : -len(".parquet")]) for name in parts}
+
+    def commit(self, run_id: str, index: int, rows: pa.Table, metadata: dict[str, str]) -> None:
+        """Check a shard's rows and put its part; its presence is the commit."""
+        validate(rows)
+        part = parquet_bytes(with_metadata(rows, metadata))
+        self.storage.put(run_file(run_id, f"parts/{part_name(index)}"), part)
+
+    def part(self, run_id: str, index: int) -> pa.Table:
+        """Read a committed shard."""
+        return read_verdicts(self.storage, run_file(run_id, f"parts/{part_name(index)}"))
+
+    def publish(
+        self, run_id: str, run_date: str, expected: pa.Table, metadata: dict[str, str], parts: int
+    ) -> str:
+        """Join a run's parts into its one file under ``verdicts/``, by one rename or put.
+
+        Args:
+            run_id: the run.
+            run_date: the UTC date on which it started.
+            expected: the manifest's unskipped rows; the parts must be exactly these, in order.
+            metadata: facts for the footer.
+            parts: number of shards.
+
+        Raises:
+            BrokenInvariant: the rows are not those of the manifest.
+        """
+        buffer, seen = io.BytesIO(), 0
+        schema = with_metadata(VERDICTS.empty_table(), metadata).schema
+        with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
+            for index in range(parts):
+                rows = self.part(run_id, index).replace_schema_metadata(schema.metadata)
+                validate(rows)
+                images = expected["image"].slice(seen, rows.num_rows)
+                if not rows["image"].combine_chunks().equals(images.combine_chunks()):
+                    raise BrokenInvariant(f"part {index} of run {run_id} is not its manifest's")
+                writer.write_table(rows.cast(schema))
+                seen += rows.num_rows
+        if seen != expected.num_rows:
+            raise BrokenInvariant(f"run {run_id} has {seen} rows of {expected.num_rows}")
+        path = published_name(run_date, run_id)
+        self.storage.put(path, buffer.getvalue())
+        return path
+
+    def published(self) -> list[str]:
+        """The paths of all published files, oldest date first."""
+        return [
+            f"verdicts/{day}/{name}"
+            for day in self.storage.names("verdicts")
+            if day.startswith("run_date=")
+            for name in self.storage.names(f"verdicts/{day}")
+            if name.endswith(".parquet") and not name.startswith(".")
+        ]
+
+    def known(self, source: str, config_fingerprint: str) -> pa.Table:
+        """Columns image and etag of what was judged before under the same configuration.
+
+        Failed reads are not among them: they are tried again.
+        """
+        columns = ["image", "etag", "source", "failure"]
+        tables = [VERDICTS.empty_table().select(["image", "etag"])]
+        for path in self.published():
+            table = read_verdicts(self.storage, path, columns)
+            if table.schema.metadata.get(KEY_OF_CONFIG, b"").decode() != config_fingerprint:
+                continue
+            again = pc.fill_null(pc.starts_with(table["failure"], "read."), False)
+            wanted = pc.and_(pc.equal(table["source"], source), pc.invert(again))
+            tables.append(table.filter(wanted).select(["image", "etag"]))
+        rows = pa.concat_tables([table.replace_schema_metadata() for table in tables])
+        return rows.group_by(["image", "etag"]).aggregate([])
+
+    def update_latest(self, path: str) -> None:
+        """Bring a published file's rows into ``latest.parquet``; doing it twice is the same."""
+        with self._lock():
+            tables = [read_verdicts(self.storage, path)]
+            if self.storage.exists(LATEST):
+                tables.append(read_verdicts(self.storage, LATEST))
+            self._put_latest(newest(pa.concat_tables([_bare(table) for table in tables])))
+
+    def rebuild_latest(self) -> int:
+        """Make ``latest.parquet`` again from ``verdicts/``; returns its rows."""
+        with self._lock():
+            rows = VERDICTS.empty_table()
+            for path in self.published():
+                more = _bare(read_verdicts(self.storage, path))
+                rows = newest(pa.concat_tables([rows, more]))
+            self._put_latest(rows)
+        return int(rows.num_rows)
+
+    def _put_latest(self, rows: pa.Table) -> None:
+        self.storage.put(LATEST, parquet_bytes(with_metadata(rows, {})))
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Keep two local runs that end at once from losing each other's rows."""
+        if not isinstance(self.storage, LocalStorage):
+            yield
+            return
+        with (self.storage.root / f".{LATEST}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _bare(table: pa.Table) -> pa.Table:
+    return table.replace_schema_metadata().cast(VERDICTS)
+
+
+def newest(rows: pa.Table) -> pa.Table:
+    """One row per (source, image): the newest, but a failed read only where nothing else is."""
+    read_failed = pc.fill_null(pc.starts_with(rows["failure"], "read."), False)
+    order: list[Any] = [("source", "ascending"), ("image", "ascending"), ("again", "ascending")]
+    order += [("run_started", "descending"), ("run_id", "descending")]
+    ordered = rows.append_column("again", read_failed).sort_by(order).drop(["again"])
+    if ordered.num_rows < 2:
+        return ordered.combine_chunks()
+    same = pa.array([True] * (ordered.num_rows - 1))
+    for name in ("source", "image"):
+        column = ordered[name].combine_chunks()
+        same = pc.and_(same, pc.equal(column[1:], column[:-1]))
+    first = pa.concat_arrays([pa.array([True]), pc.invert(same)])
+    return ordered.filter(first).combine_chunks()

@@ -1,0 +1,251 @@
+"""The scan: plan, judge shard by shard, publish, report. Each step can be repeated safely."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from deepfake_core import manifest
+from deepfake_core.classifier import Classifier
+from deepfake_core.config import ScanConfig
+from deepfake_core.engine import open_engine
+from deepfake_core.errors import BrokenInvariant, UsageError
+from deepfake_core.plan import RUN_FILE, Plan, make_plan
+from deepfake_core.records import Json
+from deepfake_core.registry import DEFAULT_REGISTRY
+from deepfake_core.results import (
+    LATEST,
+    Results,
+    part_name,
+    published_name,
+    read_verdicts,
+    run_file,
+)
+from deepfake_core.schema import VERDICTS
+from deepfake_core.shards import ShardJudge
+from deepfake_core.storage import open_storage
+
+SUMMARY_FILE, MARKDOWN_FILE, REPORT_FILE = "summary.json", "summary.md", "report.html"
+TIMINGS_KEY = "timings"
+
+# Told of each step by its name and of what there is to count.
+Notify = Callable[[str, Json], None]
+
+
+def silent(event: str, facts: Json) -> None:
+    """Tell nobody."""
+
+
+def scan(
+    config: ScanConfig, *, notify: Notify = silent, registry: Path = DEFAULT_REGISTRY
+) -> Json:
+    """Scan a source: the whole job, resumable after a kill at any moment.
+
+    Args:
+        config: what to scan and how.
+        notify: is told ``planned``, ``judged``, ``committed``, ``published``, ``latest``,
+            ``reported`` and ``done`` as they happen.
+        registry: where bundles are.
+
+    Returns:
+        The result, as ``deepfake scan --json`` prints it.
+
+    Raises:
+        DeepfakeError: see its subclasses; what was committed is kept.
+    """
+    began = time.monotonic()
+    plan = make_plan(config, registry=registry)
+    if plan.run["state"] == "done":
+        return result_of(plan)
+    begin(plan, notify)
+    missing = missing_shards(plan)
+    if missing:
+        judge_shards(plan, missing, began, notify)
+    return finish(plan, notify, seconds=time.monotonic() - began)
+
+
+def begin(plan: Plan, notify: Notify = silent) -> None:
+    """Store a new plan: the manifest first, so that a run.json never lacks it."""
+    if plan.results.get_json(plan.run_id, RUN_FILE) is None:
+        plan.store_manifest()
+        notify("manifest", {"run_id": plan.run_id})
+        plan.store_run()
+    listed, wanted = plan.manifest.num_rows, plan.wanted.num_rows
+    facts = {"run_id": plan.run_id, "listed": listed, "wanted": wanted, "shards": plan.shards}
+    notify("planned", facts)
+
+
+def missing_shards(plan: Plan) -> list[int]:
+    """The shards that are not committed yet."""
+    done = plan.results.committed(plan.run_id)
+    return [index for index in range(plan.shards) if index not in done]
+
+
+def judge_shards(plan: Plan, indices: list[int], began: float, notify: Notify) -> None:
+    """Judge and commit shards one after the other, within the time that was allowed."""
+    size = int(plan.run["shard_size"])
+    done = plan.wanted.num_rows - sum(len(plan.shard(index)) for index in indices)
+    notify("resumed", {"done": done})
+    with open_judge(plan, lambda count: notify("judged", {"images": count})) as judge:
+        for index in indices:
+            minutes = (time.monotonic() - began) / 60
+            if plan.config.max_minutes is not None and minutes >= plan.config.max_minutes:
+                plan.manifest = manifest.skip_rest(plan.manifest, index * size)
+                plan.store_manifest()
+                return
+            commit_shard(plan, judge, index, notify)
+
+
+def open_judge(plan: Plan, on_batch: Callable[[int], None] = lambda count: None) -> ShardJudge:
+    """Load the model and start the threads that judge shards."""
+    engine = open_engine(
+        plan.bundle, kind=str(plan.run["engine"]), precision=plan.run["precision"]
+    )
+    classifier = Classifier(plan.bundle, engine)
+    return ShardJudge(
+        plan.source, classifier, batch_size=plan.config.batch_size, on_batch=on_batch
+    )
+
+
+def commit_shard(plan: Plan, judge: ShardJudge, index: int, notify: Notify = silent) -> Json:
+    """Judge one shard and commit its part."""
+    started = time.monotonic()
+    rows, seconds = judge.judge(plan.shard(index), plan.run)
+    expected = plan.shard(index)["image"].combine_chunks()
+    if not rows["image"].combine_chunks().equals(expected):
+        raise BrokenInvariant(f"shard {index} of run {plan.run_id}: its rows are not its images")
+    timings = {
+        "seconds": time.monotonic() - started,
+        "read_seconds": seconds.read,
+        "decode_seconds": seconds.decode,
+        "infer_seconds": seconds.infer,
+    }
+    metadata = {**plan.metadata, TIMINGS_KEY: json.dumps(timings)}
+    plan.results.commit(plan.run_id, index, rows, metadata)
+    facts = {"shard": index, "shards": plan.shards, "images": rows.num_rows, **timings}
+    notify("committed", facts)
+    return facts
+
+
+def finish(plan: Plan, notify: Notify = silent, *, seconds: float | None = None) -> Json:
+    """Publish, bring ``latest.parquet`` up to date, report, and close the run."""
+    results, run_id, run_date = plan.results, plan.run_id, str(plan.run["run_date"])
+    path, wanted = published_name(run_date, run_id), plan.wanted
+    if wanted.num_rows:
+        if not results.storage.exists(path):
+            results.publish(run_id, run_date, wanted, plan.metadata, plan.shards)
+        notify("published", {"verdicts": results.storage.address(path)})
+        results.update_latest(path)
+        notify("latest", {"latest": results.storage.address(LATEST)})
+        rows = read_verdicts(results.storage, path)
+    else:
+        rows = VERDICTS.empty_table()
+    _count(plan, rows, seconds)
+    write_report(plan.run, rows, plan.config.thumbnails, plan.config.output)
+    notify("reported", {"report": results.storage.address(run_file(run_id, REPORT_FILE))})
+    plan.run["state"] = "done"
+    plan.store_run()
+    result = result_of(plan)
+    notify("done", result)
+    return result
+
+
+def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
+    """Fill in the counts, timings and the model's figures of ``run.json``."""
+    skipped = Counter(reason for reason in plan.manifest["skip"].to_pylist() if reason)
+    judged = pc.sum(pc.equal(rows["status"], "ok")).as_py() or 0
+    counts = {
+        "listed": plan.manifest.num_rows,
+        "skipped": skipped.total(),
+        "judged": judged,
+        "failed": rows.num_rows - judged,
+    }
+    if counts["listed"] != counts["judged"] + counts["failed"] + counts["skipped"]:
+        raise BrokenInvariant(f"run {plan.run_id}: the counts do not add up: {counts}")
+    timings: Counter[str] = Counter()
+    for index in range(plan.shards):
+        path = run_file(plan.run_id, f"parts/{part_name(index)}")
+        footer = pq.read_schema(pa.BufferReader(plan.results.storage.read(path))).metadata
+        timings.update(json.loads(footer[b"deepfake.timings"]))
+    description = plan.bundle.description
+    plan.run |= {
+        "counts": counts,
+        "skipped_reasons": dict(skipped),
+        "timings": {**timings, "seconds": seconds or timings["seconds"]},
+        "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "thresholds": description.thresholds.model_dump(),
+        "temperature": description.calibration.temperature,
+        "card": {
+            "figures": description.figures,
+            "trained_on": description.trained_on,
+            "limits": description.limits,
+        },
+    }
+
+
+def write_report(run: Json, rows: pa.Table, thumbnails: bool, output: str) -> Json:
+    """Write the summary and the report of a run; returns the summary."""
+    from deepfake_core.gallery import read_thumbnails
+    from deepfake_core.report import render
+    from deepfake_core.summary import markdown, summarise
+
+    results = open_storage(output)
+    summary = summarise(rows, run=run)
+    pictures = read_thumbnails(summary, open_storage(run["source"])) if thumbnails else {}
+    contents = {
+        SUMMARY_FILE: json.dumps(summary, indent=1, ensure_ascii=False) + "\n",
+        MARKDOWN_FILE: markdown(summary),
+        REPORT_FILE: render(summary, thumbnails=pictures),
+    }
+    for name, text in contents.items():
+        results.put(run_file(str(run["run_id"]), name), text.encode("utf-8", "replace"))
+    return summary
+
+
+def result_of(plan: Plan) -> Json:
+    """What a finished run gave, as ``--json`` prints it."""
+    results, run_id, run = plan.results, plan.run_id, plan.run
+    summary = results.get_json(run_id, SUMMARY_FILE) or {}
+    counts: Json = run["counts"]
+    path = published_name(str(run["run_date"]), run_id)
+    has_rows = counts["judged"] + counts["failed"] > 0
+    return {
+        "run_id": run_id,
+        "run_date": run["run_date"],
+        **counts,
+        "labels": summary.get("labels", {}),
+        "failures": summary.get("failures", {}),
+        "skipped_reasons": run["skipped_reasons"],
+        "model_id": run["model_id"],
+        "precision": run["precision"],
+        "engine": run["engine"],
+        "verdicts": results.storage.address(path) if has_rows else None,
+        "report": results.storage.address(run_file(run_id, REPORT_FILE)),
+        "seconds": run["timings"]["seconds"],
+    }
+
+
+def report_again(run_id: str, output: str, *, thumbnails: bool) -> str:
+    """Render a finished run's report again from its verdicts; returns its address.
+
+    Raises:
+        UsageError: there is no such run, or it is not finished.
+    """
+    results = Results(open_storage(output))
+    run = results.get_json(run_id, RUN_FILE)
+    if run is None or run["state"] != "done":
+        found = "is not finished; continue it" if run else "is not there"
+        raise UsageError(f"run {run_id} in {output} {found}; give a finished run's id")
+    path = published_name(str(run["run_date"]), run_id)
+    has_rows = run["counts"]["judged"] + run["counts"]["failed"] > 0
+    rows = read_verdicts(results.storage, path) if has_rows else VERDICTS.empty_table()
+    write_report(run, rows, thumbnails, output)
+    return results.storage.address(run_file(run_id, REPORT_FILE))

@@ -1,0 +1,176 @@
+"""Judge a shard: reads run ahead in threads, one lane per core decodes and infers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+import pyarrow as pa
+
+from deepfake_core.classifier import Classifier, JudgedBatch, Judgement, StageSeconds
+from deepfake_core.errors import SourceOutage
+from deepfake_core.manifest import path_of
+from deepfake_core.records import Failure, FailureCode, Json
+from deepfake_core.schema import VERDICTS
+from deepfake_core.storage import Storage, read_or_failure
+
+READ_THREADS = 16
+OUTAGE_AFTER = 32
+# Bytes of undecoded files that are held at once; one larger file may exceed it alone.
+MAX_BYTES_AHEAD = 128 * 2**20
+MAX_FILE_BYTES = 512 * 2**20
+
+Rows = list[Json]
+Read = tuple[bytes | Failure, bool, float]
+
+
+class ShardJudge:
+    """Threads that read, decode and infer; used for all shards of a run."""
+
+    def __init__(
+        self,
+        source: Storage,
+        classifier: Classifier,
+        *,
+        batch_size: int,
+        on_batch: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            source: where images are read.
+            classifier: judges their bytes.
+            batch_size: images that go through the network together.
+            on_batch: called with the number of images after each batch.
+        """
+        self._source, self._classifier, self._batch_size = source, classifier, batch_size
+        self._on_batch = on_batch
+        self._lanes = ThreadPoolExecutor(classifier.engine.lanes, "lane")
+        self._readers = ThreadPoolExecutor(READ_THREADS, "read")
+
+    def __enter__(self) -> ShardJudge:
+        """Use as a context manager, so that the threads end."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Drop what has not begun and wait for what has."""
+        self._readers.shutdown(cancel_futures=True)
+        self._lanes.shutdown(cancel_futures=True)
+
+    def judge(self, shard: pa.Table, run: Json) -> tuple[pa.Table, StageSeconds]:
+        """Judge the images of a shard.
+
+        Args:
+            shard: rows of the manifest.
+            run: run_id, source, model_id and run_started go into each row.
+
+        Returns:
+            One verdict row per manifest row, in order, and where the time went.
+
+        Raises:
+            SourceOutage: 32 reads in a row failed with transient errors.
+        """
+        entries: Rows = shard.to_pylist()
+        judgements: list[Judgement] = []
+        seconds, failed_in_a_row = StageSeconds(), 0
+        for batch, outages in self._batches(entries):
+            judgements += batch.judgements
+            seconds.read += batch.seconds.read
+            seconds.decode += batch.seconds.decode
+            seconds.infer += batch.seconds.infer
+            for outage in outages:
+                failed_in_a_row = failed_in_a_row + 1 if outage else 0
+                if failed_in_a_row >= OUTAGE_AFTER:
+                    raise SourceOutage(
+                        f"{run['source']} stopped answering: {failed_in_a_row} reads in a row "
+                        "failed; what was committed is kept, start the run again with "
+                        f"--run-id {run['run_id']}"
+                    )
+            self._on_batch(len(batch.judgements))
+        return verdict_rows(entries, judgements, run), seconds
+
+    def _batches(self, entries: Rows) -> Iterator[tuple[JudgedBatch, list[bool]]]:
+        """Judge batches ahead of the caller, and give them back in order."""
+        pending: deque[tuple[int, Future[tuple[JudgedBatch, list[bool]]]]] = deque()
+        bytes_ahead = 0
+        try:
+            for group in _groups(entries, self._batch_size):
+                group_bytes = sum(entry["bytes"] for entry in group)
+                while pending and (
+                    len(pending) > 2 * self._classifier.engine.lanes
+                    or bytes_ahead + group_bytes > MAX_BYTES_AHEAD
+                ):
+                    done_bytes, done = pending.popleft()
+                    yield done.result()
+                    bytes_ahead -= done_bytes
+                reads = [self._readers.submit(self._read, entry) for entry in group]
+                pending.append((group_bytes, self._lanes.submit(self._judge, reads)))
+                bytes_ahead += group_bytes
+            while pending:
+                yield pending.popleft()[1].result()
+        finally:
+            for _, waiting in pending:
+                waiting.cancel()
+
+    def _judge(self, reads: list[Future[Read]]) -> tuple[JudgedBatch, list[bool]]:
+        done = [read.result() for read in reads]
+        batch = self._classifier.judge([content for content, _, _ in done])
+        batch.seconds.read = sum(seconds for _, _, seconds in done)
+        return batch, [outage for _, outage, _ in done]
+
+    def _read(self, entry: Json) -> Read:
+        if entry["bytes"] > MAX_FILE_BYTES:
+            detail = f"{entry['bytes']} bytes; at most {MAX_FILE_BYTES} are read"
+            return Failure(FailureCode.DECODE_TOO_LARGE, detail), False, 0.0
+        started = time.perf_counter()
+        content, outage = read_or_failure(self._source, path_of(entry))
+        return content, outage, time.perf_counter() - started
+
+
+def _groups(entries: Rows, size: int) -> Iterator[Rows]:
+    """Slices of at most `size` entries and about `MAX_BYTES_AHEAD` / 4 bytes."""
+    group: Rows = []
+    group_bytes = 0
+    for entry in entries:
+        if group and (len(group) == size or group_bytes + entry["bytes"] > MAX_BYTES_AHEAD // 4):
+            yield group
+            group, group_bytes = [], 0
+        group.append(entry)
+        group_bytes += entry["bytes"]
+    if group:
+        yield group
+
+
+def verdict_rows(entries: Rows, judgements: list[Judgement], run: Json) -> pa.Table:
+    """The verdict table of images and their judgements, in order."""
+    count = len(entries)
+    failures = [one.failure for one in judgements]
+    columns = {
+        "image": [entry["image"] for entry in entries],
+        "source": [run["source"]] * count,
+        "etag": [entry["etag"] for entry in entries],
+        "sha256": [one.sha256 for one in judgements],
+        "bytes": [entry["bytes"] for entry in entries],
+        "status": ["failed" if failure else "ok" for failure in failures],
+        "failure": [failure and str(failure.code) for failure in failures],
+        "detail": [(failure and failure.detail) or None for failure in failures],
+        "format": [one.format for one in judgements],
+        "width": [one.width for one in judgements],
+        "height": [one.height for one in judgements],
+        "logit": [one.logit for one in judgements],
+        "score": [one.score for one in judgements],
+        "label": [one.label and str(one.label) for one in judgements],
+        "model_id": [run["model_id"]] * count,
+        "run_id": [run["run_id"]] * count,
+        "run_started": [dt.datetime.fromisoformat(run["run_started"])] * count,
+    }
+    return pa.table(columns, schema=VERDICTS)
