@@ -19,6 +19,7 @@ from deepfake_core.records import Json
 DESCRIPTION_FILE = "bundle.json"
 WEIGHTS_FILE = "weights.npz"
 INT8_FILE = "int8.xml"
+INT8_WEIGHTS_FILE = "int8.bin"
 CARD_FILE = "card.md"
 
 Precision = Literal["fp32", "bf16", "int8"]

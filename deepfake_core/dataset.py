@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from deepfake_core.errors import SourceError
-from deepfake_core.images import decode
+from deepfake_core.images import load, resize
 from deepfake_core.records import Failure, UInt8Array
 
 CLASSES = ("fake", "real")
@@ -25,11 +28,13 @@ class Labelled:
         path: where the file is.
         fake: the label.
         group_id: images with one group stay in one split.
+        set_name: the folder above the class folder, such as ``train``; empty without one.
     """
 
     path: Path
     fake: bool
     group_id: str
+    set_name: str = ""
 
     @property
     def reported(self) -> bool:
@@ -69,6 +74,7 @@ def _from_manifest(manifest: Path, within: str) -> list[Labelled]:
                 path=manifest.parent / row["path"],
                 fake=row["label"] == "fake",
                 group_id=row.get("group_id") or row["path"],
+                set_name=row["path"].rpartition("/")[0].rpartition("/")[0],
             )
             for row in csv.DictReader(lines)
             if row["path"].startswith(prefix)
@@ -89,18 +95,31 @@ def _from_folders(folder: Path) -> list[Labelled]:
     ]
 
 
-def read_pixels(images: list[Labelled], *, size: int) -> UInt8Array:
+def read_pixels(
+    images: list[Labelled], *, size: int, change: Callable[[Image.Image], Image.Image] | None = None
+) -> UInt8Array:
     """Decode labelled images as a scan does: uint8[N, size, size, 3].
+
+    Args:
+        images: what to decode.
+        size: side of the result in pixels.
+        change: what happens to each image before it is resized.
 
     Raises:
         SourceError: one of them cannot be decoded.
     """
     pixels = np.empty((len(images), size, size, 3), np.uint8)
-    for index, image in enumerate(images):
-        decoded = decode(image.path.read_bytes(), size=size)
-        if isinstance(decoded, Failure):
-            raise SourceError(f"{image.path}: {decoded.code} ({decoded.detail}); remove the file")
-        pixels[index] = decoded.pixels
+
+    def decode_one(index: int) -> None:
+        image = images[index]
+        loaded = load(image.path.read_bytes(), size=size)
+        if isinstance(loaded, Failure):
+            raise SourceError(f"{image.path}: {loaded.code} ({loaded.detail}); remove the file")
+        pixels[index] = resize(change(loaded.image) if change else loaded.image, size)
+
+    with ThreadPoolExecutor() as threads:
+        for _ in threads.map(decode_one, range(len(images))):
+            pass
     return pixels
 
 

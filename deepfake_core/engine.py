@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from deepfake_core.architectures import build_keras, set_keras_weights, split_outputs
-from deepfake_core.bundle import INT8_FILE, Bundle, Precision
+from deepfake_core.bundle import INT8_FILE, INT8_WEIGHTS_FILE, Bundle, Precision
 from deepfake_core.errors import ModelError
 from deepfake_core.records import Float32Array, UInt8Array
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 # Groups of this size are the fastest per image on two cores, and padding the last group to a
 # fixed size makes a score independent of its neighbours (docs/decisions/0003).
 GROUP = 16
-BYTES_OF_WORK_PER_GROUP = 128 * 128 * 3
 
 
 class Engine(Protocol):
@@ -91,10 +90,30 @@ def open_engine(bundle: Bundle, *, kind: str, precision: Precision) -> Engine:
         precision: as `resolve_precision` gave it; Keras runs fp32 only.
     """
     if kind == "openvino":
-        return OpenVinoEngine(bundle, precision)
+        size = bundle.description.preprocessing.size
+        return OpenVinoEngine(read_graph(bundle, precision), size=size, precision=precision)
     if precision != "fp32":
         raise ModelError(f"the keras engine runs at fp32, not at {precision}; use --precision fp32")
     return KerasEngine(bundle)
+
+
+def read_graph(bundle: Bundle, precision: Precision) -> ov.Model:
+    """The network as an OpenVINO graph: quantised where int8 is asked for, else in f32."""
+    import openvino as ov
+
+    from deepfake_core.graph import build_graph
+
+    if precision == "int8":
+        bundle.verified(INT8_WEIGHTS_FILE)
+        return ov.Core().read_model(bundle.verified(INT8_FILE))
+    preprocessing = bundle.description.preprocessing
+    return build_graph(
+        bundle.description.architecture,
+        bundle.weights(),
+        size=preprocessing.size,
+        mean=preprocessing.mean,
+        scale=preprocessing.scale,
+    )
 
 
 def check_pixels(pixels: UInt8Array, size: int) -> None:
@@ -108,21 +127,19 @@ def check_pixels(pixels: UInt8Array, size: int) -> None:
 class OpenVinoEngine:
     """One stream of inference per core; each calling thread has a request of its own."""
 
-    def __init__(self, bundle: Bundle, precision: Precision, *, lanes: int | None = None) -> None:
-        """Compile the network; takes about a second.
+    def __init__(self, model: ov.Model, *, size: int, precision: Precision) -> None:
+        """Take a network; it is compiled when it is first used, in half a second.
 
         Args:
-            bundle: the model.
+            model: as `read_graph` gives it.
+            size: side of its input in pixels.
             precision: arithmetic of the network.
-            lanes: streams, by default as many as there are cores for this process.
         """
         import openvino as ov
 
         self.precision: Precision = precision
-        self.lanes = lanes or len(os.sched_getaffinity(0))
-        self._size = bundle.description.preprocessing.size
-        self._core = ov.Core()
-        self._model = self._read(bundle)
+        self.lanes = len(os.sched_getaffinity(0))
+        self._size, self._model, self._core = size, model, ov.Core()
         self._compiled: dict[int, ov.CompiledModel] = {}
         self._compiling = threading.Lock()
         self._requests = threading.local()
@@ -131,8 +148,8 @@ class OpenVinoEngine:
         """See `Engine.logits`."""
         check_pixels(pixels, self._size)
         scores = np.empty(len(pixels), np.float32)
-        # A lone image is not worth a padded group.
-        group = 1 if len(pixels) == 1 else GROUP
+        # A lone image is not worth a padded group, where rounding does not depend on its shape.
+        group = 1 if len(pixels) == 1 and self.precision == "fp32" else GROUP
         for start in range(0, len(pixels), group):
             part = pixels[start : start + group]
             missing = group - len(part)
@@ -143,11 +160,11 @@ class OpenVinoEngine:
         return scores
 
     def _infer(self, group: UInt8Array) -> Float32Array:
-        requests: dict[int, ov.InferRequest] = self._requests.__dict__
-        request = requests.get(str(len(group)))  # type: ignore[call-overload]
-        if request is None:
-            request = self._compile(len(group)).create_infer_request()
-            requests[str(len(group))] = request  # type: ignore[index]
+        requests: dict[str, ov.InferRequest] = self._requests.__dict__
+        shape = str(len(group))
+        if shape not in requests:
+            requests[shape] = self._compile(len(group)).create_infer_request()
+        request = requests[shape]
         outputs = request.infer([np.ascontiguousarray(group)], share_inputs=True)
         return np.asarray(outputs[0], dtype=np.float32)
 
@@ -169,21 +186,6 @@ class OpenVinoEngine:
                     },
                 )
             return self._compiled[group]
-
-    def _read(self, bundle: Bundle) -> ov.Model:
-        from deepfake_core.graph import build_graph
-
-        if self.precision == "int8":
-            bundle.verified(str(INT8_FILE).replace(".xml", ".bin"))
-            return self._core.read_model(bundle.verified(INT8_FILE))
-        preprocessing = bundle.description.preprocessing
-        return build_graph(
-            bundle.description.architecture,
-            bundle.weights(),
-            size=preprocessing.size,
-            mean=preprocessing.mean,
-            scale=preprocessing.scale,
-        )
 
 
 class KerasEngine:

@@ -34,7 +34,8 @@ MANIFEST = pa.schema(
 
 def build_manifest(listing: Listing) -> pa.Table:
     """Sort a listing by the UTF-8 bytes of its paths; nothing is skipped yet."""
-    names, raw = listing.paths, [None] * len(listing.paths)
+    names = listing.paths
+    raw: list[bytes | None] = [None] * len(names)
     try:
         names_array = pa.array(names, pa.string())
     except UnicodeEncodeError:

@@ -18,12 +18,12 @@ from deepfake_core import __version__, manifest
 from deepfake_core.bundle import Bundle
 from deepfake_core.config import ScanConfig
 from deepfake_core.engine import processor_precisions, resolve_precision
-from deepfake_core.errors import OutputError, PlanMismatch
+from deepfake_core.errors import OutputError, PlanMismatch, SourceError
 from deepfake_core.records import Json
 from deepfake_core.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.results import Results, run_file
 from deepfake_core.schema import SCHEMA_VERSION
-from deepfake_core.storage import LocalStorage, Storage, open_storage
+from deepfake_core.storage import Listing, LocalStorage, Storage, open_storage
 
 RUN_FILE = "run.json"
 MANIFEST_FILE = "manifest.parquet"
@@ -55,7 +55,7 @@ class Plan:
     @property
     def shards(self) -> int:
         """How many shards the run has."""
-        return -(-self.wanted.num_rows // int(self.run["shard_size"]))
+        return -(-len(self.wanted) // int(self.run["shard_size"]))
 
     def shard(self, index: int) -> pa.Table:
         """The manifest rows of one shard."""
@@ -121,7 +121,7 @@ def make_plan(
         data = results.storage.read(run_file(stored["run_id"], MANIFEST_FILE))
         return Plan(config, source, results, bundle, stored, manifest.from_bytes(data))
     _check_writable(results.storage)
-    listing = source.list(leave_out=_address(results.storage))
+    listing = _list(source, leave_out=_address(results.storage))
     config_fingerprint = _digest({name: asked[name] for name in CHECKED[1:4]})
     listed = manifest.build_manifest(listing)
     nothing = listed.slice(0, 0)
@@ -164,6 +164,20 @@ def _check(stored: Json, asked: Json) -> None:
                 f"run {stored['run_id']} was started with {name} {stored[name]}, now {asked[name]}."
                 f" Resume with the same {name}, or choose another run id."
             )
+
+
+def _list(source: Storage, *, leave_out: str) -> Listing:
+    """List a source that holds something beside the output."""
+    if leave_out == _address(source):
+        raise SourceError(f"{source.name} is the output too; give another folder with --output")
+    listing = source.list_files(leave_out=leave_out)
+    if not listing.paths:
+        unreadable = f"; {len(listing.unreadable)} folders in it cannot be listed"
+        raise SourceError(
+            f"there are no files in {source.name}{unreadable if listing.unreadable else ''}; "
+            "give a folder of images (names that begin with a dot are left out)"
+        )
+    return listing
 
 
 def _check_writable(storage: Storage) -> None:

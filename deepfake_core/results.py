@@ -73,13 +73,14 @@ class Results:
     def put_json(self, run_id: str, name: str, content: Json) -> None:
         """Write one of a run's JSON files."""
         data = json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n"
-        self.storage.put(run_file(run_id, name), data.encode())
+        # The name of a folder that could not be listed may be no UTF-8.
+        self.storage.put(run_file(run_id, name), data.encode("utf-8", "backslashreplace"))
 
     def get_json(self, run_id: str, name: str) -> Json | None:
         """Read one of a run's JSON files; None where it is missing."""
         try:
             content: Json = json.loads(self.storage.read(run_file(run_id, name)))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return content
 
@@ -185,7 +186,12 @@ class Results:
         if not isinstance(self.storage, LocalStorage):
             yield
             return
-        with (self.storage.root / f".{LATEST}.lock").open("w") as lock:
+        path = self.storage.root / f".{LATEST}.lock"
+        try:
+            lock = path.open("w")
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}; make room there") from error
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

@@ -38,6 +38,8 @@ TIMINGS_KEY = "timings"
 
 # Told of each step by its name and of what there is to count.
 Notify = Callable[[str, Json], None]
+# Judges and commits one shard, like `commit_shard`.
+Commit = Callable[[Plan, ShardJudge, int, Notify], Json]
 
 
 def silent(event: str, facts: Json) -> None:
@@ -45,7 +47,11 @@ def silent(event: str, facts: Json) -> None:
 
 
 def scan(
-    config: ScanConfig, *, notify: Notify = silent, registry: Path = DEFAULT_REGISTRY
+    config: ScanConfig,
+    *,
+    notify: Notify = silent,
+    registry: Path = DEFAULT_REGISTRY,
+    commit: Commit | None = None,
 ) -> Json:
     """Scan a source: the whole job, resumable after a kill at any moment.
 
@@ -54,6 +60,7 @@ def scan(
         notify: is told ``planned``, ``judged``, ``committed``, ``published``, ``latest``,
             ``reported`` and ``done`` as they happen.
         registry: where bundles are.
+        commit: stands in for `commit_shard`, which it must call; an orchestrator wraps it.
 
     Returns:
         The result, as ``deepfake scan --json`` prints it.
@@ -68,7 +75,7 @@ def scan(
     begin(plan, notify)
     missing = missing_shards(plan)
     if missing:
-        judge_shards(plan, missing, began, notify)
+        judge_shards(plan, missing, began, notify, commit=commit or commit_shard)
     return finish(plan, notify, seconds=time.monotonic() - began)
 
 
@@ -89,7 +96,9 @@ def missing_shards(plan: Plan) -> list[int]:
     return [index for index in range(plan.shards) if index not in done]
 
 
-def judge_shards(plan: Plan, indices: list[int], began: float, notify: Notify) -> None:
+def judge_shards(
+    plan: Plan, indices: list[int], began: float, notify: Notify, *, commit: Commit
+) -> None:
     """Judge and commit shards one after the other, within the time that was allowed."""
     size = int(plan.run["shard_size"])
     done = plan.wanted.num_rows - sum(len(plan.shard(index)) for index in indices)
@@ -101,18 +110,14 @@ def judge_shards(plan: Plan, indices: list[int], began: float, notify: Notify) -
                 plan.manifest = manifest.skip_rest(plan.manifest, index * size)
                 plan.store_manifest()
                 return
-            commit_shard(plan, judge, index, notify)
+            commit(plan, judge, index, notify)
 
 
 def open_judge(plan: Plan, on_batch: Callable[[int], None] = lambda count: None) -> ShardJudge:
     """Load the model and start the threads that judge shards."""
-    engine = open_engine(
-        plan.bundle, kind=str(plan.run["engine"]), precision=plan.run["precision"]
-    )
+    engine = open_engine(plan.bundle, kind=str(plan.run["engine"]), precision=plan.run["precision"])
     classifier = Classifier(plan.bundle, engine)
-    return ShardJudge(
-        plan.source, classifier, batch_size=plan.config.batch_size, on_batch=on_batch
-    )
+    return ShardJudge(plan.source, classifier, batch_size=plan.config.batch_size, on_batch=on_batch)
 
 
 def commit_shard(plan: Plan, judge: ShardJudge, index: int, notify: Notify = silent) -> Json:

@@ -49,6 +49,8 @@ class ShardJudge:
         """
         self._source, self._classifier, self._batch_size = source, classifier, batch_size
         self._on_batch = on_batch
+        # Over all shards: small ones would hide an outage.
+        self._failed_in_a_row = 0
         self._lanes = ThreadPoolExecutor(classifier.engine.lanes, "lane")
         self._readers = ThreadPoolExecutor(READ_THREADS, "read")
 
@@ -77,26 +79,36 @@ class ShardJudge:
             One verdict row per manifest row, in order, and where the time went.
 
         Raises:
-            SourceOutage: 32 reads in a row failed with transient errors.
+            SourceOutage: 32 reads in a row failed with transient errors, or the source is gone.
         """
         entries: Rows = shard.to_pylist()
         judgements: list[Judgement] = []
-        seconds, failed_in_a_row = StageSeconds(), 0
+        seconds = StageSeconds()
         for batch, outages in self._batches(entries):
             judgements += batch.judgements
             seconds.read += batch.seconds.read
             seconds.decode += batch.seconds.decode
             seconds.infer += batch.seconds.infer
-            for outage in outages:
-                failed_in_a_row = failed_in_a_row + 1 if outage else 0
-                if failed_in_a_row >= OUTAGE_AFTER:
-                    raise SourceOutage(
-                        f"{run['source']} stopped answering: {failed_in_a_row} reads in a row "
-                        "failed; what was committed is kept, start the run again with "
-                        f"--run-id {run['run_id']}"
-                    )
+            for judgement, outage in zip(batch.judgements, outages, strict=True):
+                self._watch(judgement, outage=outage, run=run)
             self._on_batch(len(batch.judgements))
         return verdict_rows(entries, judgements, run), seconds
+
+    def _watch(self, judgement: Judgement, *, outage: bool, run: Json) -> None:
+        """Tell an outage of the source from bad images, image by image in their order."""
+        self._failed_in_a_row = self._failed_in_a_row + 1 if outage else 0
+        code = judgement.failure.code if judgement.failure else None
+        if outage and code is FailureCode.READ_NOT_FOUND:
+            what = "is not there any more"
+        elif self._failed_in_a_row >= OUTAGE_AFTER:
+            what = f"stopped answering: {OUTAGE_AFTER} reads in a row failed"
+        else:
+            return
+        self._failed_in_a_row = 0
+        raise SourceOutage(
+            f"{run['source']} {what}; what was committed is kept, start the run again with "
+            f"--run-id {run['run_id']}"
+        )
 
     def _batches(self, entries: Rows) -> Iterator[tuple[JudgedBatch, list[bool]]]:
         """Judge batches ahead of the caller, and give them back in order."""

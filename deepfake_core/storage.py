@@ -31,7 +31,7 @@ class Listing:
         sizes: bytes.
         etags: the store's, or size and modification time in nanoseconds.
         modified: seconds since 1970, or None where the store does not say.
-        unreadable: folders that could not be listed.
+        unreadable: folders, and what is in them, that could not be listed.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Storage(Protocol):
 
     name: str
 
-    def list(self, *, leave_out: str = "") -> Listing:
+    def list_files(self, *, leave_out: str = "") -> Listing:
         """List regular files; names that begin with a dot and `leave_out` are left out."""
         ...
 
@@ -90,8 +90,8 @@ class LocalStorage:
         self.root = Path(os.path.abspath(root.expanduser()))
         self.name = os.fsencode(self.root).decode("utf-8", "backslashreplace")
 
-    def list(self, *, leave_out: str = "") -> Listing:
-        """See `Storage.list`; linked folders are not followed, so that no loop is."""
+    def list_files(self, *, leave_out: str = "") -> Listing:
+        """See `Storage.list_files`; linked folders are not followed, so that no loop is."""
         listing = Listing()
         try:
             os.scandir(self.root).close()
@@ -99,13 +99,15 @@ class LocalStorage:
             raise SourceError(
                 f"cannot list {self.name}: {error.strerror}; give an existing, readable folder"
             ) from error
+        # Both may be reached through links.
+        left_out = os.path.relpath(os.path.realpath(leave_out or "/"), os.path.realpath(self.root))
         folders = [""]
         while folders:
-            self._list_folder(folders.pop(), folders, listing, os.path.abspath(leave_out or "/"))
+            self._list_folder(folders.pop(), folders, listing, left_out)
         return listing
 
     def _list_folder(
-        self, folder: str, folders: list[str], listing: Listing, leave_out: str
+        self, folder: str, folders: list[str], listing: Listing, left_out: str
     ) -> None:
         try:
             entries = os.scandir(os.path.join(self.root, folder))
@@ -114,14 +116,17 @@ class LocalStorage:
             return
         with entries:
             for entry in entries:
-                if entry.name[0] == "." or entry.path == leave_out:
-                    continue
                 path = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.name[0] == "." or path == left_out:
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(path)
                     continue
                 try:
                     found = entry.stat()
+                except PermissionError:
+                    listing.unreadable.append(path)
+                    continue
                 except OSError:
                     continue
                 if stat.S_ISREG(found.st_mode):
@@ -188,8 +193,8 @@ class RemoteStorage:
             raise SourceError(f"cannot open {self.name}: {error}") from error
         self._root = root.rstrip("/")
 
-    def list(self, *, leave_out: str = "") -> Listing:
-        """See `Storage.list`."""
+    def list_files(self, *, leave_out: str = "") -> Listing:
+        """See `Storage.list_files`."""
         listing = Listing()
         skipped = leave_out.rstrip("/") + "/" if leave_out else None
         try:

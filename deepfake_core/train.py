@@ -25,7 +25,7 @@ from deepfake_core.augment import augment
 from deepfake_core.dataset import Labelled, is_fake, read_pixels
 from deepfake_core.errors import SourceError
 from deepfake_core.images import load
-from deepfake_core.records import Failure, Float32Array, UInt8Array
+from deepfake_core.records import Failure, Float32Array, Json, UInt8Array
 
 if TYPE_CHECKING:
     import keras
@@ -86,7 +86,7 @@ class Teachers:
             for view in (pixels, pixels[:, :, ::-1]):
                 outputs = compiled([np.ascontiguousarray(view)])[0]
                 total += outputs[:, 1] - outputs[:, 0]
-        return total / max(1, 2 * len(self.compiled))
+        return total / np.float32(max(1, 2 * len(self.compiled)))
 
 
 def fit(
@@ -295,7 +295,8 @@ class _Stream:
 
 def _save_state(path: Path, model: keras.Model, *, step: int) -> None:
     beside = path.with_suffix(".writing.npz")
-    np.savez(beside, step=np.int64(step), **keras_weights(model))
+    arrays: Json = {"step": np.int64(step), **keras_weights(model)}
+    np.savez(beside, **arrays)
     beside.replace(path)
 
 

@@ -1,0 +1,64 @@
+# The commands of this repository; `make` alone lists them.
+#   PYTHON=python3.12 make setup    chooses another Python.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+UV := $(shell command -v uv 2>/dev/null)
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup scan test lint types imports check bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(INSTALLED) ## Make .venv from requirements.lock (again when that or pyproject.toml changes)
+
+scan: setup ## Judge the sample pictures; verdicts and the report land in reports/
+	$(BIN)/deepfake scan data/samples --full
+
+test: setup ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: setup ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## Check types
+	$(BIN)/mypy
+
+imports: setup ## Check the direction of dependencies
+	$(BIN)/lint-imports
+
+check: lint types imports test ## All that CI runs
+
+bench: setup ## Measure the speed of this machine into reports/bench.json
+	$(BIN)/python -m deepfake_core.bench
+
+clean: ## Remove the environment, caches and build products; reports stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Touched last, so that an installation that was interrupted is done again.
+$(INSTALLED): pyproject.toml requirements.lock
+	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { \
+	  echo "Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is" \
+	    "$$($(PYTHON) --version 2>/dev/null || echo missing)." \
+	    "Name another one: PYTHON=/path/to/python3.11 make setup" >&2; exit 1; }
+	@echo "Installing into $(VENV); the first time takes minutes and about 3 GB of disk." >&2
+ifneq ($(UV),)
+	@$(BIN)/python -c '$(FITS)' 2>/dev/null || $(UV) venv --quiet --clear \
+	  --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
+	$(UV) pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+else
+	@{ $(BIN)/python -c '$(FITS)' && $(BIN)/python -m pip --version; } >/dev/null 2>&1 \
+	  || $(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "$(PYTHON) cannot make virtual environments; on Debian: apt install python3-venv" >&2; \
+	  exit 1; }
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+endif
+	@touch $@

@@ -1,0 +1,1 @@
+"""The benchmark: each stage alone, all of them together, memory, and named alternatives."""

@@ -1,0 +1,123 @@
+"""The model card: what a model was trained on, what was measured, what it must not be used for."""
+
+from __future__ import annotations
+
+from deepfake_core.bundle import Description
+from deepfake_core.records import Json
+
+COLUMNS = {
+    "images": "images",
+    "auc": "AUC",
+    "balanced_accuracy": "balanced accuracy at 0.5",
+    "tpr_at_1_percent_fpr": "fakes found at 1 % false alarms",
+    "tpr_at_5_percent_fpr": "fakes found at 5 % false alarms",
+    "fpr_at_fake": "reals labelled fake",
+    "tpr_at_fake": "fakes labelled fake",
+    "fakes_called_real": "fakes labelled real",
+    "decided_share": "decided (not uncertain)",
+    "ece": "calibration error (ECE)",
+}
+
+
+def card(description: Description) -> str:
+    """The card as markdown with the front matter of the Hugging Face format; failures first."""
+    both = {name: f for name, f in description.figures.items() if "auc" in f}
+    single = {name: f for name, f in description.figures.items() if "auc" not in f}
+    parts = [
+        "---\nlicense: other\nlibrary_name: keras\npipeline_tag: image-classification\n"
+        "tags: [deepfake-detection, faces]\n---\n",
+        f"# {description.name}@{description.version}\n",
+        "## What it gets wrong, and must not be used for\n",
+        "\n".join(f"- {limit}" for limit in description.limits) + "\n",
+        _misses(both),
+        "Fairness was not measured: the data names no groups of people.\n",
+        f"## What it was trained on\n\n{description.trained_on}\n",
+        "## What was measured\n",
+        "`report` are the validation images that chose nothing: not the model, the calibration "
+        "or the thresholds. The sets `report_…` are the same images after a degradation. In "
+        "brackets 95 % bootstrap intervals over groups.\n",
+        _table(both),
+        _single(single),
+        _decision(description),
+        "## Precisions\n",
+        _precisions(description),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _misses(both: Json) -> str:
+    clean = both.get("report")
+    if not clean:
+        return ""
+    worst = min(both, key=lambda name: both[name]["auc"])
+    return (
+        f"Of {clean['real']} photographs in `report`, {_percent(clean['fpr_at_fake'])} were labelled "
+        f"fake; of {clean['fake']} generated faces, {_percent(clean['fakes_called_real'])} were "
+        f"labelled real. It was weakest on `{worst}` (AUC {both[worst]['auc']:.3f}).\n"
+    )
+
+
+def _table(both: Json) -> str:
+    lines = ["| set | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    for name, found in both.items():
+        cells = [str(found["images"])]
+        for key in list(COLUMNS)[1:]:
+            low, high = found["intervals"][key]
+            cells.append(f"{found[key]:.3f} [{low:.3f}, {high:.3f}]")
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _single(single: Json) -> str:
+    if not single:
+        return ""
+    lines = ["Sets that hold one class only:\n", "| set | images | labels |", "|---|---|---|"]
+    for name, found in single.items():
+        labels = ", ".join(f"{count} {label}" for label, count in found["labels"].items())
+        lines.append(f"| `{name}` | {found['images']} | {labels} |")
+    return "\n".join(lines) + "\n"
+
+
+def _decision(description: Description) -> str:
+    curve, limits = description.calibration, description.thresholds
+    return (
+        "## Score and label\n\n"
+        f"score = 1 / (1 + exp(-(logit - {curve.offset:.4f}) / {curve.temperature:.4f})); "
+        f"`real` below {limits.real_below:.4f}, `fake` from {limits.fake_from:.4f}, `uncertain` "
+        "between them. The score is calibrated for as many fakes as photographs: where fakes are "
+        "rarer it is too high.\n"
+    )
+
+
+def _precisions(description: Description) -> str:
+    trials: Json = {}
+    if "bf16" in description.qualification:
+        bf16 = description.qualification["bf16"]
+        trials["bf16, emulated" if bf16["emulated"] else "bf16"] = bf16
+    for way, found in description.qualification.get("int8", {}).items():
+        trials[f"int8, {way}" + (" (ships)" if found["shipped"] else "")] = found
+    if not trials:
+        return "fp32 only.\n"
+    lines = [
+        f"Qualified: {', '.join(description.precisions)}. Losses against fp32 on `report`, in "
+        "brackets paired 95 % bootstrap intervals; flips are labels that went from fake to real "
+        "or back, on `report` and the further sets.\n",
+        "| precision | balanced accuracy lost | TPR at 5 % FPR lost | labels changed | flips "
+        "| qualified |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, found in trials.items():
+        accuracy, tpr = (
+            "{:.4f} [{:.4f}, {:.4f}]".format(found[key], *found[f"{key}_interval"])
+            for key in ("balanced_accuracy_loss", "tpr_at_5_percent_fpr_loss")
+        )
+        lines.append(
+            f"| {name} | {accuracy} | {tpr} | {found['labels_changed']} of "
+            f"{found['images_for_flips']} | {found['flips']} "
+            f"| {'yes' if found['qualified'] else 'no'} |"
+        )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,69 @@
+"""Make int8 networks of an fp32 graph, in several ways to compare."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from deepfake_core.records import UInt8Array
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+# The ends of the network: the first layer, which sees raw pixels, and the head, whose few
+# filters carry everything.
+SENSITIVE = ("^conv1_conv$", "^head_")
+
+# The ways in the order in which they are tried; the first that qualifies is shipped.
+WAYS: dict[str, dict[str, Any]] = {
+    "simple": {},
+    "smooth": {"smooth_quant": True},
+    "accurate_bias": {"fast_bias_correction": False},
+    "ends_kept": {"keep": SENSITIVE},
+    "ends_kept_accurate_bias": {"keep": SENSITIVE, "fast_bias_correction": False},
+}
+
+
+def quantise(
+    model: ov.Model,
+    pixels: UInt8Array,
+    *,
+    keep: tuple[str, ...] = (),
+    smooth_quant: bool = False,
+    fast_bias_correction: bool = True,
+) -> ov.Model:
+    """Quantise a graph after training (NNCF).
+
+    Args:
+        model: from uint8[N, size, size, 3] to float32[N].
+        pixels: uint8[M, size, size, 3] that the ranges are found on; not images that the result
+            is judged by.
+        keep: regular expressions of layers that stay in floating point.
+        smooth_quant: move outliers from activations into weights (Xiao et al. 2022).
+        fast_bias_correction: correct the shift of each layer roughly, or layer by layer.
+    """
+    import nncf
+
+    names = [op.get_friendly_name() for op in model.get_ops()]
+    ignored = [
+        name for name in names if any(re.search(pattern, name) for pattern in keep)
+    ]
+    advanced = nncf.AdvancedQuantizationParameters(
+        # Without VNNI, pairs of full-range products overflow 16 bits; half-range weights do not,
+        # so that the file gives the same scores on every processor.
+        overflow_fix=nncf.quantization.advanced_parameters.OverflowFix.ENABLE,
+        smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(
+            convolution=0.5 if smooth_quant else -1, matmul=0.5 if smooth_quant else -1
+        ),
+    )
+    data = nncf.Dataset([pixels[at : at + 1] for at in range(len(pixels))])
+    quantised: ov.Model = nncf.quantize(
+        model,
+        data,
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(pixels),
+        fast_bias_correction=fast_bias_correction,
+        ignored_scope=nncf.IgnoredScope(names=ignored) if ignored else None,
+        advanced_parameters=advanced,
+    )
+    return quantised

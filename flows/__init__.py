@@ -1,0 +1,1 @@
+"""The steps of the core as tracked, scheduled Prefect flows."""

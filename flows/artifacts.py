@@ -1,0 +1,80 @@
+"""What a flow run shows on Prefect's pages; keys are lower-case letters, digits and dashes."""
+
+from pathlib import Path
+from typing import cast
+from urllib.parse import quote
+from uuid import UUID
+
+import httpx
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from deepfake_core.records import Json
+from deepfake_core.summary import headline, one_line
+
+SUMMARY_KEY, HIGHEST_KEY = "scan-summary", "scan-highest-scores"
+REPORT_KEY, PROGRESS_KEY = "scan-report", "scan-progress"
+
+
+def show_result(summary: Json, markdown: str, report: str) -> None:
+    """Show a finished run.
+
+    Args:
+        summary: the content of its ``summary.json``.
+        markdown: the content of its ``summary.md``.
+        report: the address of its report, a local path or a URL.
+    """
+    create_markdown_artifact(markdown, key=SUMMARY_KEY, description=headline(summary))
+    rows = highest_rows(summary)
+    if rows:
+        description = f"The highest scores of run {summary['run_id']}; a score is not proof."
+        create_table_artifact(rows, key=HIGHEST_KEY, description=description)
+    create_link_artifact(
+        link_to(report),
+        link_text=f"Report of run {summary['run_id']}",
+        key=REPORT_KEY,
+        description=f"The report lies at {one_line(report)}",
+    )
+
+
+def highest_rows(summary: Json) -> list[Json]:
+    """The most suspicious images as rows for people."""
+    return [
+        {"image": one_line(row["image"]), "score": round(row["score"], 4), "label": row["label"]}
+        for row in summary["highest"]
+    ]
+
+
+def link_to(address: str) -> str:
+    """The URL of a local path or a URL, escaped for markdown."""
+    return quote(address, safe=":/") if "://" in address else Path(address).as_uri()
+
+
+class ShownProgress:
+    """A progress bar on the run's page, for runs of more than one shard."""
+
+    def __init__(self) -> None:
+        """Show nothing yet."""
+        self._wanted = self._done = 0
+        self._bar: UUID | None = None
+
+    def __call__(self, event: str, facts: Json) -> None:
+        """Take one event of a scan."""
+        if event == "planned" and facts["shards"] > 1:
+            self._wanted = facts["wanted"]
+            text = f"Images of run {facts['run_id']} that are judged and committed."
+            bar = create_progress_artifact(0.0, key=PROGRESS_KEY, description=text)
+            # Its type allows for a coroutine, which only asynchronous flows are given.
+            self._bar = cast(UUID, bar)
+        elif self._bar is not None and event in ("resumed", "committed"):
+            self._done += facts["done" if event == "resumed" else "images"]
+            try:
+                update_progress_artifact(self._bar, 100 * self._done / self._wanted)
+            except httpx.HTTPError:
+                # A shard that was judged must not fail because its bar could not be moved.
+                self._bar = None

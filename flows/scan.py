@@ -1,0 +1,124 @@
+"""The scan as a Prefect flow: one task per shard, the same results as ``deepfake scan``.
+
+There is no ``from __future__ import annotations`` here: Prefect reads the type of the flow's
+parameter when it serves a run, and cannot resolve it from a string.
+"""
+
+import datetime as dt
+import errno
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from prefect import State, flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
+from prefect.states import Completed, Failed
+from prefect.tasks import exponential_backoff
+
+from deepfake_core import scan as core
+from deepfake_core.config import ScanConfig
+from deepfake_core.errors import DeepfakeError, SourceOutage
+from deepfake_core.plan import Plan
+from deepfake_core.records import Json
+from deepfake_core.registry import DEFAULT_REGISTRY
+from deepfake_core.results import Results, run_file
+from deepfake_core.shards import ShardJudge
+from deepfake_core.storage import open_storage
+from deepfake_core.summary import headline
+from flows.artifacts import ShownProgress, show_result
+
+REGISTRY = DEFAULT_REGISTRY
+RETRIES, FIRST_PAUSE_SECONDS = 3, 10
+TRANSIENT = {errno.EAGAIN, errno.EBUSY, errno.EIO}
+MESSAGES = {
+    "planned": "run {run_id}: {listed} listed, {wanted} to judge in {shards} shards",
+    "resumed": "{done} images are committed already",
+    "committed": "{images} images judged and committed in {seconds:.1f} s",
+    "published": "verdicts: {verdicts}",
+    "reported": "report: {report}",
+}
+
+
+def may_pass(task: object, task_run: object, state: State[Any]) -> bool:  # noqa: ARG001
+    """Whether a task failed by an outage that may be over soon.
+
+    Prefect takes only a plain function, and takes an exception in it as a no.
+    """
+    error = state.data
+    causes = (error, getattr(error, "__cause__", None))
+    return any(
+        isinstance(cause, SourceOutage | ConnectionError | TimeoutError)
+        or (isinstance(cause, OSError) and cause.errno in TRANSIENT)
+        for cause in causes
+    )
+
+
+@task(
+    name="judge shard",
+    task_run_name="shard {number} of {shards}",
+    retries=RETRIES,
+    retry_delay_seconds=exponential_backoff(FIRST_PAUSE_SECONDS),
+    retry_condition_fn=may_pass,
+    # The commit is the shard's part: only its presence says that it is done.
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def judge_shard(number: int, shards: int, commit: Callable[[], Json]) -> Json:  # noqa: ARG001
+    """Judge and commit one shard; a closure carries the model, which Prefect must not copy."""
+    return commit()
+
+
+def commit_in_task(plan: Plan, judge: ShardJudge, index: int, notify: core.Notify) -> Json:
+    """Do what `deepfake_core.scan.commit_shard` does, as a task."""
+    return judge_shard(
+        index + 1, plan.shards, lambda: core.commit_shard(plan, judge, index, notify)
+    )
+
+
+@flow(name="scan", persist_result=False)
+def scan(config: ScanConfig) -> State[Json]:
+    """Judge the images of a folder or bucket that are new; publish verdicts and a report."""
+    progress = ShownProgress()
+
+    def notify(event: str, facts: Json) -> None:
+        progress(event, facts)
+        if event in MESSAGES and facts.get("done") != 0:
+            get_run_logger().info(MESSAGES[event].format(**facts))
+
+    try:
+        result = core.scan(named(config), notify=notify, registry=REGISTRY, commit=commit_in_task)
+    except DeepfakeError as error:
+        message = " ".join(str(error).split())
+        get_run_logger().error(message)
+        return Failed(message=message, data=error)
+    return Completed(message=show(result, config.output), data=result)
+
+
+def named(config: ScanConfig) -> ScanConfig:
+    """Name the run after its flow run, so that a retry of that one continues it."""
+    context = FlowRunContext.get()
+    if config.run_id is not None or context is None or context.flow_run is None:
+        return config
+    flow_run = context.flow_run
+    started = flow_run.expected_start_time or dt.datetime.now(dt.UTC)
+    run_id = f"{started.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{flow_run.id.hex[-4:]}"
+    return config.model_copy(update={"run_id": run_id})
+
+
+def show(result: Json, output: str) -> str:
+    """Show a finished run on Prefect's pages; returns its result in one sentence."""
+    results, run_id = Results(open_storage(output)), result["run_id"]
+    summary = results.get_json(run_id, core.SUMMARY_FILE) or {}
+    markdown = results.storage.read(run_file(run_id, core.MARKDOWN_FILE)).decode()
+    show_result(summary, markdown, result["report"])
+    in_time = "time" not in result["skipped_reasons"]
+    nothing_new = in_time and not result["judged"] + result["failed"]
+    return ("Nothing new. " if nothing_new else "") + headline(summary)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python flows/scan.py SOURCE")
+    state = scan(ScanConfig(source=sys.argv[1]), return_state=True)
+    sys.exit(0 if state.is_completed() else 1)
