@@ -71,9 +71,9 @@ def build_keras(
             x = layers.BatchNormalization(name=f"plain{index}_bn")(x)
             x = layers.ReLU(name=f"plain{index}_relu")(x)
             x = layers.MaxPooling2D(2, name=f"plain{index}_pool")(x)
-    x = layers.Conv2D(
-        architecture.filters, 3, padding="same", activation="relu", name="head_conv"
-    )(x)
+    x = layers.Conv2D(architecture.filters, 3, padding="same", activation="relu", name="head_conv")(
+        x
+    )
     x = layers.GlobalAveragePooling2D(name="head_pool")(x)
     x = layers.Flatten(name="head_flatten")(x)
     for index, units in enumerate(architecture.dense):

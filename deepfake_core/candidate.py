@@ -107,9 +107,7 @@ def make_candidate(
     engine = OpenVinoEngine(graph, size=size, precision="fp32")
     tiers = _score_tiers(material, engine, say)
     chosen = [not image.reported for image in tiers["clean"].images]
-    calibration, thresholds = _calibrate(
-        [tiers[tier].where(chosen) for tier in CALIBRATION_TIERS]
-    )
+    calibration, thresholds = _calibrate([tiers[tier].where(chosen) for tier in CALIBRATION_TIERS])
     reported = [not one for one in chosen]
     sets = {
         "report" if tier == "clean" else f"report_{tier}": one.where(reported)
@@ -216,9 +214,7 @@ def _other_sets(material: Material, engine: OpenVinoEngine) -> dict[str, _Set]:
             name = f"{name}_{'fake' if image.fake else 'real'}"
         members.setdefault(name, []).append(image)
     return {
-        name: _Set(
-            images, score_all(engine, read_pixels(images, size=material.preprocessing.size))
-        )
+        name: _Set(images, score_all(engine, read_pixels(images, size=material.preprocessing.size)))
         for name, images in members.items()
     }
 

@@ -81,9 +81,7 @@ class Classifier:
                 judgement.failure = content
                 continue
             judgement.sha256 = hashlib.sha256(content).hexdigest()
-            decoded = decode(
-                content, size=preprocessing.size, background=preprocessing.background
-            )
+            decoded = decode(content, size=preprocessing.size, background=preprocessing.background)
             if isinstance(decoded, Failure):
                 judgement.failure = decoded
                 continue

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -15,6 +15,9 @@ from deepfake_core import __version__
 from deepfake_core.config import RUN_ID_PATTERN, ScanConfig
 from deepfake_core.errors import DeepfakeError, UsageError
 from deepfake_core.records import Json
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 Command = Callable[[argparse.Namespace], int]
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -47,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_scan(commands)
     _add_report(commands)
+    _add_retrain(commands)
     _add_models(commands)
     latest = commands.add_parser("latest", help="rebuild latest.parquet from verdicts/")
     latest.add_argument("--output", default="reports", help="folder of the results")
@@ -54,11 +58,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_scan(commands: Any) -> None:
+def _add_scan(commands: Commands) -> None:
     parser = commands.add_parser("scan", help="judge the images of a folder or bucket")
     for name, field in ScanConfig.model_fields.items():
         flag = f"--{name.replace('_', '-')}"
-        described = {"help": field.description, "dest": name}
+        described: dict[str, Any] = {"help": field.description, "dest": name}
         if name == "source":
             parser.add_argument("source", metavar="SOURCE", help=field.description)
         elif field.annotation is bool:
@@ -70,7 +74,7 @@ def _add_scan(commands: Any) -> None:
     parser.set_defaults(command=_scan)
 
 
-def _add_report(commands: Any) -> None:
+def _add_report(commands: Commands) -> None:
     parser = commands.add_parser("report", help="render a finished run's report again")
     parser.add_argument("run_id", metavar="RUN_ID", help="the run")
     parser.add_argument("--output", default="reports", help="folder of the results")
@@ -84,7 +88,21 @@ def _add_report(commands: Any) -> None:
     parser.set_defaults(command=_report)
 
 
-def _add_models(commands: Any) -> None:
+def _add_retrain(commands: Commands) -> None:
+    parser = commands.add_parser("retrain", help="train a new version on labelled folders")
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and valid/")
+    parser.add_argument("--config", type=Path, help="recipe as JSON, see models/recipe.json")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the training's state")
+    parser.add_argument("--name", default="resnet50", help="name of the model")
+    parser.add_argument("--backbone", type=Path, help="Keras weights of ResNet50 to start from")
+    parser.add_argument(
+        "--teacher", type=Path, action="append", default=[], help="ONNX classifier to distil"
+    )
+    _add_json(parser)
+    parser.set_defaults(command=_retrain)
+
+
+def _add_models(commands: Commands) -> None:
     parser = commands.add_parser("models", help="list the models, or show one")
     parser.add_argument("action", nargs="?", choices=("list", "show"), default="list")
     parser.add_argument("name", nargs="?", metavar="NAME", help="NAME or NAME@VERSION to show")
@@ -147,6 +165,23 @@ def _report(parsed: argparse.Namespace) -> int:
         raise UsageError(f"{parsed.run_id!r} is no run id; it has letters, digits, '.', '_', '-'")
     address = report_again(parsed.run_id, parsed.output, thumbnails=parsed.thumbnails)
     _print({"report": address} if parsed.json else None, f"report: {address}")
+    return DONE
+
+
+def _retrain(parsed: argparse.Namespace) -> int:
+    from deepfake_core.retrain import read_recipe, retrain
+
+    bundle = retrain(
+        read_recipe(parsed.config),
+        parsed.data,
+        work=parsed.work,
+        name=parsed.name,
+        backbone=parsed.backbone,
+        teachers=tuple(parsed.teacher),
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    content = {"model_id": bundle.model_id, "figures": bundle.description.figures}
+    _print(content if parsed.json else None, f"{bundle.model_id} is in {bundle.folder}")
     return DONE
 
 

@@ -171,8 +171,6 @@ def emulate_bf16(model: ov.Model) -> ov.Model:
         for value in node.inputs():
             source = value.get_source_output()
             wide = ops.multiply(source, np.float32(2**16 + 1))
-            value.replace_source_output(
-                ops.subtract(wide, ops.subtract(wide, source)).output(0)
-            )
+            value.replace_source_output(ops.subtract(wide, ops.subtract(wide, source)).output(0))
     copy.validate_nodes_and_infer_types()
     return copy

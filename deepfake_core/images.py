@@ -238,5 +238,3 @@ def _deep_grey(image: Image.Image) -> Image.Image:
         ceiling = next((top for top in (1.0, 255.0, 65535.0) if ceiling <= top), ceiling)
     scaled = np.clip(np.nan_to_num(grey, nan=0.0, posinf=ceiling, neginf=0.0) / ceiling, 0, 1)
     return Image.fromarray(np.rint(scaled * 255).astype(np.uint8)).convert("RGB")
-
-

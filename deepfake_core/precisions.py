@@ -63,9 +63,7 @@ def score_all(engine: OpenVinoEngine, pixels: UInt8Array) -> Float32Array:
         return np.concatenate([np.empty(0, np.float32), *lanes.map(engine.logits, parts)])
 
 
-def qualify(
-    trial: Trial, graph: ov.Model, folder: Path, say: Callable[[str], None]
-) -> Outcome:
+def qualify(trial: Trial, graph: ov.Model, folder: Path, say: Callable[[str], None]) -> Outcome:
     """Compare bf16 and every way to int8 with fp32; store the first int8 that qualifies.
 
     Where the processor has no bf16 its rounding is emulated, and the record says so.

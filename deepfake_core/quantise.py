@@ -45,9 +45,7 @@ def quantise(
     import nncf
 
     names = [op.get_friendly_name() for op in model.get_ops()]
-    ignored = [
-        name for name in names if any(re.search(pattern, name) for pattern in keep)
-    ]
+    ignored = [name for name in names if any(re.search(pattern, name) for pattern in keep)]
     advanced = nncf.AdvancedQuantizationParameters(
         # Without VNNI, pairs of full-range products overflow 16 bits; half-range weights do not,
         # so that the file gives the same scores on every processor.

@@ -154,7 +154,7 @@ def finish(plan: Plan, notify: Notify = silent, *, seconds: float | None = None)
     else:
         rows = VERDICTS.empty_table()
     _count(plan, rows, seconds)
-    write_report(plan.run, rows, plan.config.thumbnails, plan.config.output)
+    write_report(plan.run, rows, plan.config.output, thumbnails=plan.config.thumbnails)
     notify("reported", {"report": results.storage.address(run_file(run_id, REPORT_FILE))})
     plan.run["state"] = "done"
     plan.store_run()
@@ -196,7 +196,7 @@ def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
     }
 
 
-def write_report(run: Json, rows: pa.Table, thumbnails: bool, output: str) -> Json:
+def write_report(run: Json, rows: pa.Table, output: str, *, thumbnails: bool) -> Json:
     """Write the summary and the report of a run; returns the summary."""
     from deepfake_core.gallery import read_thumbnails
     from deepfake_core.report import render
@@ -252,5 +252,5 @@ def report_again(run_id: str, output: str, *, thumbnails: bool) -> str:
     path = published_name(str(run["run_date"]), run_id)
     has_rows = run["counts"]["judged"] + run["counts"]["failed"] > 0
     rows = read_verdicts(results.storage, path) if has_rows else VERDICTS.empty_table()
-    write_report(run, rows, thumbnails, output)
+    write_report(run, rows, output, thumbnails=thumbnails)
     return results.storage.address(run_file(run_id, REPORT_FILE))

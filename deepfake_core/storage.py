@@ -199,7 +199,7 @@ class RemoteStorage:
         skipped = leave_out.rstrip("/") + "/" if leave_out else None
         try:
             found = self._fs.find(self._root, detail=True)
-        except Exception as error:  # noqa: BLE001 - each store has its own exceptions
+        except Exception as error:
             raise SourceError(f"cannot list {self.name}: {_reason(error)}") from error
         if not found and not self._fs.exists(self._root):
             raise SourceError(f"cannot list {self.name}: there is no such folder")

@@ -43,7 +43,8 @@ class TrainConfig(BaseModel):
     size: int = Field(128, ge=32, description="Side of the input in pixels.")
     crop: int = Field(112, ge=32, description="Side of the random crops trained on, at most size.")
     frozen: tuple[str, ...] = Field(
-        ("conv1", "conv2"), description="Layers that keep their weights, by the start of their name."
+        ("conv1", "conv2"),
+        description="Layers that keep their weights, by the start of their name.",
     )
     frozen_norms: bool = Field(
         True, description="Whether the backbone's batch normalisation keeps its statistics."
