@@ -3,15 +3,27 @@
 import io
 import struct
 import threading
+import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pi_heif
-import simplejpeg
 from PIL import Image, ImageCms, UnidentifiedImageError
 
+from deepfake_core.integrity import find_loss
+from deepfake_core.jpeg import decode_jpeg
 from deepfake_core.records import Decoded, Failure, FailureCode, UInt8Array
+from deepfake_core.signatures import (
+    HEIF_BRANDS,
+    has_image_signature,
+    heif_size,
+    is_heif,
+    pillow_formats,
+)
+
+__all__ = ["MAX_PIXELS", "Loaded", "decode", "has_image_signature", "load", "resize"]
 
 # A 108-megapixel phone photograph fits; larger headers are refused before anything is allocated.
 MAX_PIXELS = 120_000_000
@@ -19,24 +31,13 @@ MAX_PIXELS = 120_000_000
 # memory of a scan is that of one large image and not of one per thread.
 LARGE_PIXELS = 16_000_000
 LARGE_REDUCED_TO = (2048, 2048)
+# The modes in which a large image is made smaller before it is converted: half the memory.
+REDUCIBLE_MODES = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
 # JPEGs are decoded at the smallest 1/1, 1/2, 1/4 or 1/8 scale that leaves this many times the
 # network's input; docs/decisions/0004 holds the measured effect on scores.
 SCALED_DECODING_FACTOR = 2
 ORIENTATION_TAG = 0x0112
 SIDEWAYS_ORIENTATIONS = frozenset({5, 6, 7, 8})
-
-# The formats that Pillow may open. EPS and the like, which start other programs, are not here.
-PILLOW_FORMATS = (
-    "AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "PSD", "TIFF", "WEBP",
-)  # fmt: skip
-HEIF_BRANDS = frozenset(
-    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
-)
-SIGNATURES = (
-    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*",
-    b"II+\x00", b"MM\x00+", b"8BPS\x00", b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51",
-)  # fmt: skip
-BMP_HEADER_SIZES = frozenset({12, 40, 52, 56, 64, 108, 124})
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -48,6 +49,36 @@ _TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 _large_image = threading.Lock()
+
+
+class _Silence:
+    """Ignores the decoders' warnings while at least one thread decodes.
+
+    `warnings.catch_warnings` puts back the filters that it found, so that of two threads the
+    one that leaves last may leave them as the other had changed them. A warning that is an
+    error elsewhere (-W error) would turn a readable image into a failure.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filter: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1 or self._filter not in warnings.filters:
+                warnings.filterwarnings("ignore", module=r"(PIL|pi_heif)\.")
+                self._filter = warnings.filters[0]
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._filter in warnings.filters:
+                cast(list[Any], warnings.filters).remove(self._filter)
+
+
+_silence = _Silence()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,64 +144,66 @@ def load(
     if not data:
         return Failure(FailureCode.DECODE_UNSUPPORTED, "the file is empty")
     try:
-        return _load(data, size, background)
-    except Image.DecompressionBombError as error:
-        return Failure(FailureCode.DECODE_TOO_LARGE, str(error))
+        with _silence:
+            return _load(data, size, background)
+    except Image.DecompressionBombError:
+        return Failure(
+            FailureCode.DECODE_TOO_LARGE,
+            f"more pixels than the {MAX_PIXELS // 1_000_000} million that are decoded at most",
+        )
     except UnidentifiedImageError:
-        return _unidentified(data)
+        return _unreadable(data, "starts like an image, but its header is damaged")
     except MemoryError:
         return Failure(FailureCode.DECODE_TOO_LARGE, "decoding needs more memory than there is")
     # Third-party decoders raise nearly every exception type on malformed input; the type is kept.
     except Exception as error:  # noqa: BLE001
-        return Failure(FailureCode.DECODE_CORRUPT, f"{type(error).__name__}: {error}")
+        return _unreadable(data, f"{type(error).__name__}: {error}")
 
 
-def has_image_signature(data: bytes) -> bool:
-    """Whether the first bytes are those of an image format that is read here."""
-    if data.startswith(SIGNATURES):
-        return True
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return True
-    if data[4:8] == b"ftyp":
-        return data[8:12] in HEIF_BRANDS or data[8:12] in (b"avif", b"avis")
-    if data[:2] == b"BM" and len(data) >= 18:
-        return int.from_bytes(data[14:18], "little") in BMP_HEADER_SIZES
-    return False
-
-
-def _unidentified(data: bytes) -> Failure:
+def _unreadable(data: bytes, detail: str) -> Failure:
     if has_image_signature(data):
-        return Failure(
-            FailureCode.DECODE_CORRUPT, "starts like an image, but its header is damaged"
-        )
+        # Messages may quote bytes of the file, which need not be printable nor even Unicode.
+        printable = detail.encode("ascii", "backslashreplace").decode()
+        return Failure(FailureCode.DECODE_CORRUPT, printable)
     return Failure(FailureCode.DECODE_UNSUPPORTED, "not an image in a format that is read here")
 
 
+def _too_large(width: int, height: int) -> Failure:
+    return Failure(
+        FailureCode.DECODE_TOO_LARGE,
+        f"{width} x {height} pixels; at most {MAX_PIXELS // 1_000_000} megapixels are decoded",
+    )
+
+
 def _load(data: bytes, size: int, background: tuple[int, int, int]) -> Loaded | Failure:
+    declared = heif_size(data) if is_heif(data) else (0, 0)
+    if declared[0] * declared[1] > MAX_PIXELS:
+        return _too_large(*declared)
     image = _open(data)
     width, height = image.size
     if width * height > MAX_PIXELS:
-        return Failure(
-            FailureCode.DECODE_TOO_LARGE,
-            f"{width} x {height} pixels; at most {MAX_PIXELS // 1_000_000} megapixels are decoded",
-        )
-    orientation = _orientation(image)
-    name = image.format or "unknown"
-    if name in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
-        rgb = _decode_jpeg(data, image, minimum=SCALED_DECODING_FACTOR * size)
+        return _too_large(width, height)
+    if image.format in ("JPEG", "MPO"):
+        orientation = _orientation(image)
+        # A progressive JPEG is kept whole in memory before it is scaled.
+        large = width * height > LARGE_PIXELS and "progressive" in image.info
+        with _large_image if large else nullcontext():
+            rgb = decode_jpeg(data, image, minimum=SCALED_DECODING_FACTOR * size)
         if isinstance(rgb, Failure):
             return rgb
-    elif width * height > LARGE_PIXELS:
-        with _large_image:
-            rgb = _to_rgb(image, background)
-            rgb.thumbnail(LARGE_REDUCED_TO, Image.Resampling.BILINEAR)
     else:
-        rgb = _to_rgb(image, background)
+        if loss := find_loss(data, image.format or ""):
+            return Failure(FailureCode.DECODE_CORRUPT, f"truncated or damaged: {loss}")
+        large = width * height > LARGE_PIXELS
+        with _large_image if large else nullcontext():
+            rgb = _to_rgb(image, background, large=large)
+        # Pillow itself turns TIFFs upright, and a PNG's EXIF block may follow its pixels.
+        orientation = 1 if image.format == "TIFF" else _orientation(image)
     if orientation in _TRANSPOSE:
         rgb = rgb.transpose(_TRANSPOSE[orientation])
     if orientation in SIDEWAYS_ORIENTATIONS:
         width, height = height, width
-    return Loaded(image=rgb, format=name, width=width, height=height)
+    return Loaded(image=rgb, format=image.format or "unknown", width=width, height=height)
 
 
 def _open(data: bytes) -> Image.Image:
@@ -179,62 +212,53 @@ def _open(data: bytes) -> Image.Image:
             return Image.open(io.BytesIO(data), formats=("AVIF",))
         except UnidentifiedImageError:
             return cast(Image.Image, pi_heif.HeifImageFile(io.BytesIO(data)))
-    return Image.open(io.BytesIO(data), formats=PILLOW_FORMATS)
+    return Image.open(io.BytesIO(data), formats=pillow_formats(data))
 
 
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 where there is none or where the EXIF block is damaged."""
     try:
         return int(image.getexif().get(ORIENTATION_TAG, 1))
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
+    except (
+        ArithmeticError, AttributeError, LookupError, OSError, SyntaxError, TypeError, ValueError,
+        struct.error,
+    ):  # fmt: skip
         return 1
 
 
-def _decode_jpeg(data: bytes, image: Image.Image, *, minimum: int) -> Image.Image | Failure:
-    """Decode a JPEG at reduced scale, refusing one that ends before its last pixel.
-
-    Pillow drops libjpeg's warnings, so that a file cut and closed with an end marker, or filled
-    up with zeros, would be judged with half its pixels missing. The strict decoder reports them;
-    harmless oddities that it also refuses are left to Pillow.
-    """
-    # The scale is found by Pillow: the strict decoder would also take scales between the powers
-    # of two and then resample differently from every other reader of the same file.
-    image.draft("RGB", (minimum, minimum))
-    width, height = image.size
-    try:
-        pixels = simplejpeg.decode_jpeg(data, "RGB", min_width=width, min_height=height)
-    except ValueError as error:
-        if "premature end" in str(error).lower():
-            return Failure(FailureCode.DECODE_CORRUPT, f"truncated: {error}")
-        return image.convert("RGB")
-    return Image.fromarray(pixels)
-
-
-def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+def _to_rgb(image: Image.Image, background: tuple[int, int, int], *, large: bool) -> Image.Image:
     """Convert any mode to RGB: 16 bits to 8, palettes looked up, alpha flattened."""
     image.load()
+    if large and image.mode in REDUCIBLE_MODES and "transparency" not in image.info:
+        image.thumbnail(LARGE_REDUCED_TO, Image.Resampling.BILINEAR)
     if image.mode.startswith("I") or image.mode == "F":
-        return _deep_grey(image)
-    if image.mode == "LAB":
+        rgb = _deep_grey(image)
+    elif image.mode == "LAB":
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
-        return cast(Image.Image, converted)
-    if image.has_transparency_data:
-        transparent = image.convert("RGBA")
+        rgb = cast(Image.Image, ImageCms.profileToProfile(image, *profiles, outputMode="RGB"))
+    elif image.has_transparency_data:
+        opaque = image.convert("LA") if image.mode == "La" else image
+        transparent = opaque.convert("RGBA")
         flat = Image.new("RGBA", transparent.size, (*background, 255))
         flat.alpha_composite(transparent)
-        return flat.convert("RGB")
-    return image.convert("RGB")
+        rgb = flat.convert("RGB")
+    else:
+        rgb = image.convert("RGB")
+    if large:
+        rgb.thumbnail(LARGE_REDUCED_TO, Image.Resampling.BILINEAR)
+    return rgb
 
 
 def _deep_grey(image: Image.Image) -> Image.Image:
     """Reduce 16-bit, 32-bit and floating grey to 8 bits; Pillow alone would clip at 255."""
-    grey = np.asarray(image).astype(np.float64)
-    if image.mode.startswith("I;16"):
+    grey = np.asarray(image).astype(np.float32)
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format != "TIFF"):
         ceiling = 65535.0
     else:
-        finite = grey[np.isfinite(grey)]
-        ceiling = max(float(finite.max()) if finite.size else 0.0, 1.0)
+        # Such files do not say what is white: the least usual maximum that covers them.
+        ceiling = float(np.max(grey, initial=1.0, where=np.isfinite(grey)))
         ceiling = next((top for top in (1.0, 255.0, 65535.0) if ceiling <= top), ceiling)
-    scaled = np.clip(np.nan_to_num(grey, nan=0.0, posinf=ceiling, neginf=0.0) / ceiling, 0, 1)
-    return Image.fromarray(np.rint(scaled * 255).astype(np.uint8)).convert("RGB")
+        np.nan_to_num(grey, copy=False, nan=0.0, posinf=ceiling, neginf=0.0)
+    grey *= np.float32(255 / ceiling)
+    np.rint(np.clip(grey, 0, 255, out=grey), out=grey)
+    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")

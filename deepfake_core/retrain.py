@@ -13,8 +13,9 @@ from deepfake_core.bundle import Bundle, Preprocessing, read_bundle
 from deepfake_core.candidate import Material, make_candidate
 from deepfake_core.dataset import read_labelled
 from deepfake_core.errors import ModelError, SourceError, UsageError
+from deepfake_core.recipe import TrainConfig
 from deepfake_core.registry import CURRENT_FILE, DEFAULT_REGISTRY, list_models
-from deepfake_core.train import TrainConfig, fit
+from deepfake_core.train import fit
 
 
 class Recipe(BaseModel):

@@ -11,83 +11,21 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
 
-from deepfake_core.architectures import Architecture, build_keras, keras_weights, set_keras_weights
-from deepfake_core.augment import augment
+from deepfake_core.architectures import build_keras, keras_weights, set_keras_weights
 from deepfake_core.dataset import Labelled, is_fake, read_pixels
-from deepfake_core.errors import SourceError
-from deepfake_core.images import load
-from deepfake_core.records import Failure, Float32Array, Json, UInt8Array
+from deepfake_core.recipe import TrainConfig
+from deepfake_core.records import Json
+from deepfake_core.stream import Stream, Teachers, targets_of
 
 if TYPE_CHECKING:
     import keras
-    import openvino as ov
 
 STATE_EVERY = 200
-
-
-class TrainConfig(BaseModel):
-    """The recipe; saved with the bundle it made."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    architecture: Architecture = Field(Architecture(), description="The network's shape.")
-    size: int = Field(128, ge=32, description="Side of the input in pixels.")
-    crop: int = Field(112, ge=32, description="Side of the random crops trained on, at most size.")
-    frozen: tuple[str, ...] = Field(
-        ("conv1", "conv2"),
-        description="Layers that keep their weights, by the start of their name.",
-    )
-    frozen_norms: bool = Field(
-        True, description="Whether the backbone's batch normalisation keeps its statistics."
-    )
-    mean: float = Field(127.5, description="Subtracted from the pixels.")
-    scale: float = Field(64.0, gt=0, description="What the centred pixels are divided by.")
-    seed: int = Field(0, description="Seed of every random choice.")
-    batch_size: int = Field(32, ge=2, description="Images in a step.")
-    head_epochs: int = Field(8, ge=0, description="Epochs of the head on a frozen backbone.")
-    head_rate: float = Field(1e-3, gt=0, description="Learning rate of Adam for the head.")
-    steps: int = Field(3000, ge=0, description="Steps in which the whole network is trained.")
-    rate: float = Field(3e-4, gt=0, description="Peak learning rate of AdamW for the network.")
-    warmup: int = Field(200, ge=0, description="Steps in which the rate rises to its peak.")
-    weight_decay: float = Field(0.02, ge=0, description="Decoupled weight decay.")
-    dropout: float = Field(0.2, ge=0, lt=1, description="Dropped share after dense layers.")
-    teacher_weight: float = Field(0.6, ge=0, le=1, description="Weight of the teachers.")
-    temperature: float = Field(2.0, gt=0, description="Temperature of the teachers' opinion.")
-    mixed_share: float = Field(0.4, ge=0, le=1, description="Share of batches that are mixed.")
-    unlabelled_share: float = Field(0.2, ge=0, lt=1, description="Unlabelled part of a batch.")
-    precision: str = Field("mixed_bfloat16", description="Keras' dtype policy in training.")
-
-
-class Teachers:
-    """ONNX or OpenVINO classifiers whose mean logit, over mirrored images too, is taught."""
-
-    def __init__(self, paths: list[Path], *, precision: str = "bf16") -> None:
-        """Read models from float32[N, S, S, 3] (RGB, 0 to 255) to [N, 2] = real, fake."""
-        import openvino as ov
-
-        core = ov.Core()
-        options = {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": 1}
-        self.compiled: list[ov.CompiledModel] = [
-            core.compile_model(core.read_model(path), "CPU", options) for path in paths
-        ]
-
-    def logits(self, pixels: np.ndarray) -> Float32Array:
-        """The mean logit of float32[N, S, S, 3]: float32[N], positive means fake."""
-        total = np.zeros(len(pixels), np.float32)
-        for compiled in self.compiled:
-            for view in (pixels, pixels[:, :, ::-1]):
-                outputs = compiled([np.ascontiguousarray(view)])[0]
-                total += outputs[:, 1] - outputs[:, 0]
-        return total / np.float32(max(1, 2 * len(self.compiled)))
 
 
 def fit(
@@ -119,23 +57,42 @@ def fit(
     work.mkdir(parents=True, exist_ok=True)
     taught = Teachers(teachers or [])
     state = work / "state.npz"
+    start = _start(backbone, config) if backbone else {}
     if not state.exists():
         whole = _build(config, config.size)
-        if backbone is not None:
-            start = keras.applications.ResNet50(
-                include_top=False, weights=str(backbone), input_shape=(config.size, config.size, 3)
-            )
-            set_keras_weights(whole, {**keras_weights(whole), **keras_weights(start)})
+        set_keras_weights(whole, {**keras_weights(whole), **start})
         _fit_head(whole, config, labelled, taught)
         _save_state(state, whole, step=0)
     model = _build(config, config.crop)
     _freeze(model, config)
     step = _load_state(state, model)
-    _fit_all(model, config, _Stream(config, labelled, unlabelled or [], taught), work, step)
+    _fit_all(model, config, Stream(config, labelled, unlabelled or [], taught), work, step)
     keras.mixed_precision.set_global_policy("float32")
     trained = _build(config, config.size)
-    set_keras_weights(trained, keras_weights(model))
+    set_keras_weights(trained, _averaged(keras_weights(model), start, config.start_share))
     return trained
+
+
+def _start(backbone: Path, config: TrainConfig) -> dict[str, np.ndarray]:
+    import keras
+
+    side = config.size
+    return keras_weights(
+        keras.applications.ResNet50(
+            include_top=False, weights=str(backbone), input_shape=(side, side, 3)
+        )
+    )
+
+
+def _averaged(
+    trained: dict[str, np.ndarray], start: dict[str, np.ndarray], start_share: float
+) -> dict[str, np.ndarray]:
+    """The trained weights, drawn towards those of the start where it had them."""
+    mixed = {
+        name: np.float32(start_share) * array + np.float32(1 - start_share) * trained[name]
+        for name, array in start.items()
+    }
+    return {**trained, **mixed}
 
 
 def _freeze(model: keras.Model, config: TrainConfig) -> None:
@@ -170,21 +127,6 @@ def _loss(config: TrainConfig) -> object:
     return loss
 
 
-def _targets(
-    config: TrainConfig, shares: Float32Array, known: np.ndarray, teacher: Float32Array | None
-) -> Float32Array:
-    """Pack labels (share of fake in [0, 1]) and the teachers' logits as the loss reads them."""
-    weight = config.teacher_weight if teacher is not None else 0.0
-    targets = np.zeros((len(shares), 4), np.float32)
-    label_weight = np.where(known, 1.0 - weight, 0.0)
-    targets[:, 0], targets[:, 1] = shares * label_weight, (1 - shares) * label_weight
-    if teacher is not None:
-        opinion = 1.0 / (1.0 + np.exp(-teacher / config.temperature))
-        teacher_weight = np.where(known, weight, 1.0)
-        targets[:, 2], targets[:, 3] = opinion * teacher_weight, (1 - opinion) * teacher_weight
-    return targets
-
-
 def _fit_head(
     model: keras.Model, config: TrainConfig, labelled: list[Labelled], teachers: Teachers
 ) -> None:
@@ -207,12 +149,12 @@ def _fit_head(
         opinion = np.concatenate([teachers.logits(batch) for batch in batches])
     head = keras.Model(model.get_layer("conv5_block3_out").output, model.output)
     head.compile(keras.optimizers.Adam(config.head_rate), loss=_loss(config))
-    targets = _targets(config, shares, known, opinion)
+    targets = targets_of(config, shares, known, opinion)
     head.fit(inputs, targets, batch_size=64, epochs=config.head_epochs, verbose=2)
 
 
 def _fit_all(
-    model: keras.Model, config: TrainConfig, stream: _Stream, work: Path, start: int
+    model: keras.Model, config: TrainConfig, stream: Stream, work: Path, start: int
 ) -> None:
     """Train every layer; the learning rate rises, then falls along a cosine to zero."""
     import keras
@@ -240,58 +182,6 @@ def rate_at(step: int, config: TrainConfig) -> float:
         return config.rate * (step + 1) / config.warmup
     done = (step - config.warmup) / max(1, config.steps - config.warmup)
     return config.rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
-class _Stream:
-    """Endless augmented batches; batch number n is the same whenever it is asked for."""
-
-    def __init__(
-        self,
-        config: TrainConfig,
-        labelled: list[Labelled],
-        unlabelled: list[Labelled],
-        teachers: Teachers,
-    ) -> None:
-        self.config, self.teachers = config, teachers
-        self.labelled, self.unlabelled = labelled, unlabelled
-        self.fake = [image for image in labelled if image.fake]
-        self.real = [image for image in labelled if not image.fake]
-
-    def batches(self, start: int) -> Iterator[tuple[np.ndarray, Float32Array]]:
-        with ThreadPoolExecutor(1) as ahead:
-            coming = ahead.submit(self.batch, start)
-            for number in range(start + 1, 2**62):
-                ready, coming = coming.result(), ahead.submit(self.batch, number)
-                yield ready
-
-    def batch(self, number: int) -> tuple[np.ndarray, Float32Array]:
-        config, rng = self.config, np.random.default_rng((self.config.seed, number))
-        count = config.batch_size
-        unknown = int(count * config.unlabelled_share) if self.unlabelled else 0
-        # Half of the labelled images of a batch are fake, whatever the classes' sizes are.
-        chosen = [self.fake[i] for i in rng.integers(len(self.fake), size=(count - unknown) // 2)]
-        missing = count - unknown - len(chosen)
-        chosen += [self.real[i] for i in rng.integers(len(self.real), size=missing)]
-        chosen += [self.unlabelled[i] for i in rng.integers(len(self.unlabelled), size=unknown)]
-        pixels = np.stack([self._pixels(image, rng) for image in chosen]).astype(np.float32)
-        shares = is_fake(chosen).astype(np.float32)
-        known = np.arange(count) < count - unknown
-        if rng.random() < config.mixed_share:
-            order, part = rng.permutation(count), np.float32(rng.beta(1.0, 1.0))
-            pixels = part * pixels + (1 - part) * pixels[order]
-            shares = part * shares + (1 - part) * shares[order]
-            known = known & known[order]
-        opinion = self.teachers.logits(pixels) if self.teachers.compiled else None
-        left, top = rng.integers(config.size - config.crop + 1, size=2)
-        cropped = pixels[:, top : top + config.crop, left : left + config.crop]
-        return cropped, _targets(config, shares, known, opinion)
-
-    def _pixels(self, image: Labelled, rng: np.random.Generator) -> UInt8Array:
-        loaded = load(image.path.read_bytes(), size=self.config.size)
-        if isinstance(loaded, Failure):
-            raise SourceError(f"{image.path}: {loaded.code}; remove the file")
-        upright: Image.Image = loaded.image
-        return augment(upright, size=self.config.size, rng=rng)
 
 
 def _save_state(path: Path, model: keras.Model, *, step: int) -> None:
