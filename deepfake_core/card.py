@@ -56,7 +56,8 @@ def _misses(both: Json) -> str:
     worst = min(both, key=lambda name: both[name]["auc"])
     return (
         f"Of {clean['real']} photographs in `report`, {_percent(clean['fpr_at_fake'])} were "
-        f"labelled fake; of {clean['fake']} generated faces, {_percent(clean['fakes_called_real'])} were "
+        f"labelled fake; of {clean['fake']} generated faces, "
+        f"{_percent(clean['fakes_called_real'])} were "
         f"labelled real. It was weakest on `{worst}` (AUC {both[worst]['auc']:.3f}).\n"
     )
 

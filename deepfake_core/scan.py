@@ -184,7 +184,8 @@ def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
     plan.run |= {
         "counts": counts,
         "skipped_reasons": dict(skipped),
-        "timings": {**timings, "seconds": seconds or timings["seconds"]},
+        # A run that was continued took at least the time of all its shards.
+        "timings": {**timings, "seconds": max(seconds or 0.0, timings["seconds"])},
         "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "thresholds": description.thresholds.model_dump(),
         "temperature": description.calibration.temperature,

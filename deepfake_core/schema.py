@@ -63,6 +63,9 @@ def validate(table: pa.Table) -> None:
     for name, _, null, _ in COLUMNS:
         if null == "never":
             laws[f"a row lacks its {name}"] = pc.is_null(table[name])
+    scores = table["score"]
+    outside = pc.or_(pc.less(scores, 0.0), pc.greater(scores, 1.0))
+    laws["a score lies outside 0 to 1"] = pc.fill_null(outside, False)
     for law, broken in laws.items():
         count = pc.sum(broken).as_py() or 0
         if count:

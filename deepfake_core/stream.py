@@ -75,6 +75,7 @@ class Stream:
         self.real = [image for image in labelled if not image.fake]
 
     def batches(self, start: int) -> Iterator[tuple[np.ndarray, Float32Array]]:
+        """All batches from a number on; the next is made while the last is trained on."""
         with ThreadPoolExecutor(1) as ahead:
             coming = ahead.submit(self.batch, start)
             for number in range(start + 1, 2**62):
@@ -82,6 +83,7 @@ class Stream:
                 yield ready
 
     def batch(self, number: int) -> tuple[np.ndarray, Float32Array]:
+        """Batch `number`: float32[N, crop, crop, 3] in 0 to 255, and targets float32[N, 4]."""
         config, rng = self.config, np.random.default_rng((self.config.seed, number))
         count = config.batch_size
         unknown = int(count * config.unlabelled_share) if self.unlabelled else 0
