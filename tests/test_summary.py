@@ -137,7 +137,7 @@ def test_counts_that_do_not_add_up_are_refused(change):
 
 
 def test_a_score_outside_zero_to_one_is_refused():
-    with pytest.raises(BrokenInvariant, match="1 judged"):
+    with pytest.raises(BrokenInvariant, match="outside 0 to 1"):
         summarise(table([1.5]), run=run_of(1))
 
 
