@@ -33,8 +33,8 @@ def card(description: Description) -> str:
         "Fairness was not measured: the data names no groups of people.\n",
         f"## What it was trained on\n\n{description.trained_on}\n",
         "## What was measured\n",
-        "`report` are the validation images that chose nothing: not the model, the calibration "
-        "or the thresholds. The sets `report_…` are the same images after a degradation. In "
+        "`report` are the validation images on which neither calibration nor thresholds were "
+        "chosen; precisions are qualified on them. The sets `report_…` are the same images after a degradation. In "
         "brackets 95 % bootstrap intervals over groups.\n",
         _table(both),
         _single(single),
