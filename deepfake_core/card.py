@@ -34,8 +34,8 @@ def card(description: Description) -> str:
         f"## What it was trained on\n\n{description.trained_on}\n",
         "## What was measured\n",
         "`report` are the validation images on which neither calibration nor thresholds were "
-        "chosen; precisions are qualified on them. The sets `report_…` are the same images after a degradation. In "
-        "brackets 95 % bootstrap intervals over groups.\n",
+        "chosen; precisions are qualified on them. The sets `report_…` are the same images after "
+        "a degradation. In brackets 95 % bootstrap intervals over groups.\n",
         _table(both),
         _single(single),
         _decision(description),
