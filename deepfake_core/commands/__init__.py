@@ -1,0 +1,1 @@
+"""The subcommands of ``deepfake``: each module adds its parsers and runs them."""

@@ -1,0 +1,72 @@
+"""``deepfake scan``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from deepfake_core.commands.terminal import DONE, INTERRUPTED, add_json, complain, tell
+from deepfake_core.config import ScanConfig
+from deepfake_core.records import Json
+
+if TYPE_CHECKING:
+    from deepfake_core.commands.terminal import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add ``scan``; its options are the fields of `ScanConfig`."""
+    parser = commands.add_parser("scan", help="judge the images of a folder or bucket")
+    for name, field in ScanConfig.model_fields.items():
+        flag = f"--{name.replace('_', '-')}"
+        described: dict[str, Any] = {"help": field.description, "dest": name}
+        if name == "source":
+            parser.add_argument("source", metavar="SOURCE", help=field.description)
+        elif field.annotation is bool:
+            action = argparse.BooleanOptionalAction if field.default else "store_true"
+            parser.add_argument(flag, action=action, default=field.default, **described)
+        else:
+            parser.add_argument(flag, default=argparse.SUPPRESS, **described)
+    add_json(parser)
+    parser.set_defaults(command=_scan)
+
+
+def _scan(parsed: argparse.Namespace) -> int:
+    from deepfake_core.progress import Progress
+    from deepfake_core.scan import scan
+
+    given = {key: value for key, value in vars(parsed).items() if key in ScanConfig.model_fields}
+    progress = Progress()
+    run_id = None
+
+    def notify(event: str, facts: Json) -> None:
+        nonlocal run_id
+        run_id = facts.get("run_id", run_id)
+        progress(event, facts)
+
+    try:
+        result = scan(ScanConfig(**given), notify=notify)
+    except KeyboardInterrupt:
+        advice = f"; continue with --run-id {run_id}" if run_id else ""
+        return complain(f"interrupted; what was committed is kept{advice}", INTERRUPTED)
+    finally:
+        progress.close()
+    tell(result if parsed.json else None, _in_words(result))
+    return DONE
+
+
+def _in_words(result: Json) -> str:
+    """A few lines for a person."""
+    if not result["judged"] + result["failed"]:
+        heading = f"nothing new: all {result['listed']} images are known or out of scope"
+        return f"{heading}\nreport: {result['report']}"
+    labels = ", ".join(f"{count} {label}" for label, count in result["labels"].items())
+    lines = [
+        f"{result['listed']} listed = {result['judged']} judged + {result['failed']} failed"
+        f" + {result['skipped']} skipped",
+        f"labels: {labels}",
+        *(f"failed: {count} {code}" for code, count in sorted(result["failures"].items())),
+        f"model: {result['model_id']} at {result['precision']}",
+        f"verdicts: {result['verdicts']}",
+        f"report: {result['report']}",
+    ]
+    return "\n".join(lines)

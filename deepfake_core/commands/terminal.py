@@ -1,0 +1,36 @@
+"""What all commands share: exit statuses, ``--json``, and how results and complaints are told."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from deepfake_core.records import Json
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def tell(content: Json | None, words: str) -> None:
+    """Print the result on standard output: as one JSON object, or in words without one."""
+    print(words if content is None else json.dumps(content, default=str))
+
+
+def say(line: str) -> None:
+    """Print a line of progress on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def complain(message: str, status: int) -> int:
+    """Print one line on standard error; returns the exit status."""
+    print(f"deepfake: {' '.join(message.split())}", file=sys.stderr)
+    return status
