@@ -88,7 +88,7 @@ def build_keras(
 def keras_weights(model: keras.Model) -> dict[str, np.ndarray]:
     """The weights of a model as ``layer/variable`` -> float32 array."""
     return {
-        f"{layer.name}/{variable.name}": np.asarray(variable.numpy(), dtype=np.float32)
+        f"{layer.name}/{variable.name}": np.array(variable.numpy(), dtype=np.float32)
         for layer in model.layers
         for variable in layer.weights
         if "seed_generator" not in variable.path

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from deepfake_core.architectures import Architecture
 from deepfake_core.decision import Calibration, Thresholds
 from deepfake_core.errors import ModelError
+from deepfake_core.foreign import ForeignSpec
 from deepfake_core.records import Json
 
 DESCRIPTION_FILE = "bundle.json"
 WEIGHTS_FILE = "weights.npz"
+NETWORK_FILE = "network.xml"
+NETWORK_WEIGHTS_FILE = "network.bin"
 INT8_FILE = "int8.xml"
 INT8_WEIGHTS_FILE = "int8.bin"
 CARD_FILE = "card.md"
@@ -47,7 +50,14 @@ class Description(BaseModel):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Name of the model.")
     version: int = Field(ge=1, description="Version of the model.")
-    architecture: Architecture = Field(description="Shape of the network.")
+    architecture: Architecture | None = Field(
+        None, description="Shape of a network that was trained here."
+    )
+    foreign: ForeignSpec | None = Field(
+        None,
+        description="How a network that was made elsewhere is run; colours and scaling are "
+        "inside its graph, after the preprocessing.",
+    )
     preprocessing: Preprocessing = Field(description="How images become its input.")
     outputs: tuple[str, str] = Field(("fake", "real"), description="Order of the raw outputs.")
     calibration: Calibration = Field(description="From logit to score.")
@@ -65,6 +75,12 @@ class Description(BaseModel):
     limits: tuple[str, ...] = Field((), description="What it must not be used for.")
     training: Json = Field(default_factory=dict, description="The recipe it was trained by.")
     files: dict[str, str] = Field(description="sha256 of each file of the bundle, by name.")
+
+    @model_validator(mode="after")
+    def _made_here_or_elsewhere(self) -> Description:
+        if (self.architecture is None) == (self.foreign is None):
+            raise ValueError("a bundle has either an architecture or a foreign network")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +101,20 @@ class Bundle:
     def model_id(self) -> str:
         """``name@version+hash8``."""
         return f"{self.description.name}@{self.description.version}+{self.digest[:8]}"
+
+    @property
+    def architecture(self) -> Architecture:
+        """The shape of a network that was trained here.
+
+        Raises:
+            ModelError: it was made elsewhere and is only known as a graph.
+        """
+        if self.description.architecture is None:
+            raise ModelError(
+                f"{self.model_id} was imported from ONNX, so Keras cannot build it; "
+                "use the openvino engine"
+            )
+        return self.description.architecture
 
     def verified(self, name: str) -> Path:
         """The path of one of the bundle's files after its hash was checked.

@@ -2,26 +2,72 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+
 import numpy as np
 
-from deepfake_core.decision import Calibration, Thresholds
+from deepfake_core.decision import Calibration, Thresholds, calibrate
 from deepfake_core.records import Float32Array
 
 NEWTON_STEPS = 50
+FOLDS = 5
 
 
-def fit_calibration(logits: Float32Array, fake: np.ndarray) -> Calibration:
+def choose_calibration(
+    logits: Float32Array, fake: np.ndarray, groups: Sequence[str]
+) -> Calibration:
+    """Fit a temperature alone, or with an offset where that is better on images left out.
+
+    Args:
+        logits: float32[N] of images that the network was not trained on.
+        fake: bool[N].
+        groups: N group ids; a group is left out as a whole.
+    """
+    fold = np.array([_fold(group) for group in groups])
+    losses = {True: 0.0, False: 0.0}
+    for left_out in (fold == index for index in range(FOLDS)):
+        rest = fake[~left_out]
+        if left_out.any() and rest.any() and not rest.all():
+            for with_offset in losses:
+                curve = fit_calibration(logits[~left_out], rest, with_offset=with_offset)
+                found = _losses(logits[left_out], fake[left_out], curve)
+                losses[with_offset] += float((found / _of_class(fake)[left_out]).sum())
+    return fit_calibration(logits, fake, with_offset=losses[True] < losses[False])
+
+
+def _fold(group: str) -> int:
+    """By the end of the group's hash; its first digit already halves the set."""
+    return int(hashlib.sha256(group.encode()).hexdigest()[-8:], 16) % FOLDS
+
+
+def _of_class(fake: np.ndarray) -> np.ndarray:
+    """How many images of the same class there are, for each image."""
+    return np.where(fake, fake.sum(), (~fake).sum())
+
+
+def _losses(logits: Float32Array, fake: np.ndarray, curve: Calibration) -> np.ndarray:
+    """The cross-entropy of each image."""
+    scores = calibrate(logits, curve).astype(np.float64)
+    return -np.log(np.maximum(np.where(fake, scores, 1 - scores), 1e-7))
+
+
+def fit_calibration(
+    logits: Float32Array, fake: np.ndarray, *, with_offset: bool = True
+) -> Calibration:
     """Fit score = 1 / (1 + exp(-(logit - offset) / temperature)), classes weighing alike.
 
     Args:
         logits: float32[N] of images that the network was not trained on.
         fake: bool[N].
+        with_offset: whether the offset is fitted too, or stays 0.
 
     Returns:
         The curve of least cross-entropy (Platt 1999), found by Newton's method.
     """
     weights = np.where(fake, 0.5 / fake.sum(), 0.5 / (~fake).sum())
-    design = np.stack([logits.astype(np.float64), np.ones(len(logits))], axis=1)
+    ones = np.ones(len(logits)) if with_offset else np.zeros(len(logits))
+    design = np.stack([logits.astype(np.float64), ones], axis=1)
     slope_and_shift = np.array([1.0 / max(float(np.std(logits)), 1e-6), 0.0])
     for _ in range(NEWTON_STEPS):
         scores = 1.0 / (1.0 + np.exp(-np.clip(design @ slope_and_shift, -500, 500)))
@@ -36,7 +82,28 @@ def fit_calibration(logits: Float32Array, fake: np.ndarray) -> Calibration:
     slope, shift = slope_and_shift
     if slope <= 0:
         raise ValueError("the logits do not rise with the share of fakes; are labels reversed?")
-    return Calibration(temperature=float(1 / slope), offset=float(-shift / slope))
+    return Calibration(temperature=float(1 / slope), offset=float(0.0 - shift / slope))
+
+
+def decide_most(
+    scores: Float32Array, fake: np.ndarray, *, max_fpr: float, misses: Sequence[float], goal: float
+) -> Thresholds:
+    """Thresholds that decide the share of images that is the goal, with as few misses as can be.
+
+    Args:
+        scores: float32[N], calibrated.
+        fake: bool[N].
+        max_fpr: at most this share of the reals may be called fake.
+        misses: shares of the fakes that may be called real, rising; the first that reaches the
+            goal is taken, else the last.
+        goal: share of images that should not be uncertain, classes weighing alike.
+    """
+    for max_miss in misses:
+        found = choose_thresholds(scores, fake, max_fpr=max_fpr, max_miss=max_miss)
+        decided = (scores >= found.fake_from) | (scores < found.real_below)
+        if (decided[fake].mean() + decided[~fake].mean()) / 2 >= goal:
+            break
+    return found
 
 
 def choose_thresholds(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from deepfake_core.bundle import Description
 from deepfake_core.records import Json
 
@@ -17,6 +19,13 @@ COLUMNS = {
     "decided_share": "decided (not uncertain)",
     "ece": "calibration error (ECE)",
 }
+# Figures of the model index by their names at Hugging Face.
+INDEXED = {
+    "auc": "roc_auc",
+    "average_precision": "average_precision",
+    "balanced_accuracy": "balanced_accuracy",
+    "brier": "brier_score",
+}
 
 
 def card(description: Description) -> str:
@@ -24,13 +33,12 @@ def card(description: Description) -> str:
     both = {name: f for name, f in description.figures.items() if "auc" in f}
     single = {name: f for name, f in description.figures.items() if "auc" not in f}
     parts = [
-        "---\nlicense: other\nlibrary_name: keras\npipeline_tag: image-classification\n"
-        "tags: [deepfake-detection, faces]\n---\n",
+        _front_matter(description, both),
         f"# {description.name}@{description.version}\n",
         "## What it gets wrong, and must not be used for\n",
         "\n".join(f"- {limit}" for limit in description.limits) + "\n",
         _misses(both),
-        "Fairness was not measured: the data names no groups of people.\n",
+        _fairness(description.figures),
         f"## What it was trained on\n\n{description.trained_on}\n",
         "## What was measured\n",
         "`report` are the validation images on which neither calibration nor thresholds were "
@@ -43,6 +51,54 @@ def card(description: Description) -> str:
         _precisions(description),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _front_matter(description: Description, both: Json) -> str:
+    """What Hugging Face reads: tags, and the figures as a model index."""
+    lines = [
+        "---", "license: other", "library_name: keras", "pipeline_tag: image-classification",
+        "tags: [deepfake-detection, faces]",
+    ]  # fmt: skip
+    if both:
+        lines += ["model-index:", f"- name: {description.name}", "  results:"]
+    for name, found in both.items():
+        # A JSON string is a YAML string, whatever is in it.
+        quoted = json.dumps(name)
+        lines += [
+            "  - task: {type: image-classification}",
+            f"    dataset: {{type: {quoted}, name: {quoted}}}",
+            "    metrics:",
+            *(
+                f"    - {{type: {kind}, value: {found[key]}}}"
+                for key, kind in INDEXED.items()
+                if key in found
+            ),
+        ]
+    return "\n".join([*lines, "---\n"])
+
+
+def _fairness(figures: Json) -> str:
+    """The gaps between groups of people, or that none were measured."""
+    lines = [
+        f"- `{name}`, {column}: {_gap(rate, gap)}"
+        for name, found in figures.items()
+        for column, measured in (found.get("people") or {}).items()
+        for rate, gap in measured["gaps"].items()
+    ]
+    if not lines:
+        return "Fairness was not measured: the data names no groups of people.\n"
+    return "Differences between groups of people:\n\n" + "\n".join(lines) + "\n"
+
+
+def _gap(rate: str, gap: Json | None) -> str:
+    if gap is None:
+        return f"{COLUMNS[rate]}: too few images to compare groups"
+    low, high = gap["interval"]
+    words = "a gap of" if gap["found"] else "no gap beyond chance; the largest difference is"
+    return (
+        f"{COLUMNS[rate]}: {words} {gap['gap']:.3f} [{low:.3f}, {high:.3f}] between "
+        f"{gap['highest']} and {gap['lowest']}"
+    )
 
 
 def _percent(value: float) -> str:
@@ -67,8 +123,9 @@ def _table(both: Json) -> str:
     for name, found in both.items():
         cells = [str(found["images"])]
         for key in list(COLUMNS)[1:]:
-            low, high = found["intervals"][key]
-            cells.append(f"{found[key]:.3f} [{low:.3f}, {high:.3f}]")
+            bounds = found["intervals"].get(key)
+            between = " [{:.3f}, {:.3f}]".format(*bounds) if bounds else ""
+            cells.append(f"{found[key]:.3f}{between}")
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

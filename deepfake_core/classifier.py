@@ -71,33 +71,48 @@ class Classifier:
         Returns:
             One judgement per entry, in order. One bad image changes no other's judgement.
         """
-        preprocessing = self.bundle.description.preprocessing
-        batch = JudgedBatch([Judgement() for _ in contents])
+        batch = JudgedBatch([])
         started = time.perf_counter()
         readable: list[Judgement] = []
         pixels: list[UInt8Array] = []
-        for judgement, content in zip(batch.judgements, contents, strict=True):
-            if isinstance(content, Failure):
-                judgement.failure = content
-                continue
-            judgement.sha256 = hashlib.sha256(content).hexdigest()
-            decoded = decode(content, size=preprocessing.size, background=preprocessing.background)
-            if isinstance(decoded, Failure):
-                judgement.failure = decoded
-                continue
-            judgement.format = decoded.format
-            judgement.width, judgement.height = decoded.width, decoded.height
-            readable.append(judgement)
-            pixels.append(decoded.pixels)
+        for content in contents:
+            judgement, decoded = self.read(content)
+            batch.judgements.append(judgement)
+            if decoded is not None:
+                readable.append(judgement)
+                pixels.append(decoded)
         decoded_at = time.perf_counter()
         if readable:
-            self._score(readable, np.stack(pixels))
+            self.score(readable, np.stack(pixels))
         batch.seconds.decode = decoded_at - started
         batch.seconds.infer = time.perf_counter() - decoded_at
         return batch
 
-    def _score(self, judgements: list[Judgement], pixels: UInt8Array) -> None:
-        """One forward pass over all decoded images."""
+    def read(self, content: bytes | Failure) -> tuple[Judgement, UInt8Array | None]:
+        """Hash and decode one image.
+
+        Returns:
+            What is known of it so far, and its pixels for `score`; none where it has failed.
+        """
+        if isinstance(content, Failure):
+            return Judgement(failure=content), None
+        preprocessing = self.bundle.description.preprocessing
+        judgement = Judgement(sha256=hashlib.sha256(content).hexdigest())
+        decoded = decode(content, size=preprocessing.size, background=preprocessing.background)
+        if isinstance(decoded, Failure):
+            judgement.failure = decoded
+            return judgement, None
+        judgement.format = decoded.format
+        judgement.width, judgement.height = decoded.width, decoded.height
+        return judgement, decoded.pixels
+
+    def score(self, judgements: Sequence[Judgement], pixels: UInt8Array) -> None:
+        """Complete the judgements of decoded images.
+
+        Args:
+            judgements: as `read` gave them; logit, score and label are set, or the failure.
+            pixels: uint8[N, size, size, 3], in the order of the judgements.
+        """
         logits = self.engine.logits(pixels)
         description = self.bundle.description
         scores = calibrate(logits, description.calibration)

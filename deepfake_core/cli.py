@@ -9,7 +9,17 @@ from collections.abc import Callable, Sequence
 from pydantic import ValidationError
 
 from deepfake_core import __version__
-from deepfake_core.commands import models, report, retrain, scan
+from deepfake_core.commands import (
+    app,
+    dataset,
+    erase,
+    evaluate,
+    models,
+    report,
+    retrain,
+    scan,
+    serve,
+)
 from deepfake_core.commands.terminal import FAILED, INTERRUPTED, WRONG_USAGE, complain
 from deepfake_core.errors import DeepfakeError, UsageError
 
@@ -41,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"deepfake {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (scan, report, retrain, models):
+    for module in (scan, app, report, dataset, retrain, evaluate, models, serve, erase):
         module.add(commands)
     return parser
 

@@ -31,3 +31,19 @@ class SourceOutage(DeepfakeError):
 
 class BrokenInvariant(DeepfakeError):
     """Rows do not add up; nothing is published from such a state."""
+
+
+class CandidateRefused(DeepfakeError):
+    """A candidate did not pass the gate, so it does not become current."""
+
+
+class ForeignModelError(ModelError):
+    """A network made elsewhere cannot be run here, or does not do what it was said to do."""
+
+
+class TrainingError(DeepfakeError):
+    """A training went astray, such as into a loss that is no number."""
+
+
+class DataRefused(DeepfakeError):
+    """The data checks found why nothing should be learnt from a labelled folder."""

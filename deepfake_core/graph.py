@@ -22,6 +22,9 @@ LAYER_EPSILON = 1e-3
 # (blocks, stride of the first block) of the four stages, He et al. 2015, table 1.
 RESNET50_STAGES = ((3, 1), (4, 2), (6, 2), (3, 2))
 
+# What a processor with bf16 computes in it; the last three are in networks from elsewhere.
+ROUNDED = {"Convolution", "MatMul", "Add", "Relu", "GroupConvolution", "Clamp", "Swish"}
+
 
 def build_graph(
     architecture: Architecture, weights: Weights, *, size: int, mean: float, scale: float
@@ -157,19 +160,21 @@ def _constant(array: np.ndarray) -> ov.Node:
 def emulate_bf16(model: ov.Model) -> ov.Model:
     """A copy of a graph in which values are rounded to bf16 as a processor with bf16 would.
 
-    Each operand and result of convolutions, products, sums and ReLUs is rounded to eight
+    Each operand of convolutions, products, sums and activations is rounded to eight
     significant bits by Veltkamp's splitting (Dekker 1971), in f32 arithmetic; sums inside a
     convolution stay f32, as in hardware. For measuring bf16 where the processor lacks it.
     """
+    from openvino import Type
     from openvino import opset13 as ops
 
     copy = model.clone()
-    rounded = {"Convolution", "MatMul", "Add", "Relu"}
     for node in copy.get_ordered_ops():
-        if node.get_type_name() not in rounded:
+        if node.get_type_name() not in ROUNDED:
             continue
         for value in node.inputs():
             source = value.get_source_output()
+            if source.get_element_type() != Type.f32:
+                continue
             wide = ops.multiply(source, np.float32(2**16 + 1))
             value.replace_source_output(ops.subtract(wide, ops.subtract(wide, source)).output(0))
     copy.validate_nodes_and_infer_types()

@@ -10,6 +10,22 @@ from deepfake_core.records import Float32Array, Json, Label
 
 BoolArray = np.ndarray
 RESAMPLES = 1000
+ECE_BINS = 15
+# Elements of one array of resampled counts: 16 MB as float64.
+CHUNK_ELEMENTS = 2_000_000
+# What is measured on one class alone, by whether it is the fake one.
+CLASS_SHARES = {
+    True: {
+        "tpr_at_fake": Label.FAKE,
+        "fakes_uncertain": Label.UNCERTAIN,
+        "fakes_called_real": Label.REAL,
+    },
+    False: {
+        "fpr_at_fake": Label.FAKE,
+        "reals_uncertain": Label.UNCERTAIN,
+        "reals_called_real": Label.REAL,
+    },
+}
 
 
 def auc(scores: Float32Array, fake: BoolArray) -> float:
@@ -36,7 +52,9 @@ def balanced_accuracy(called_fake: BoolArray, fake: BoolArray) -> float:
     return float((called_fake[fake].mean() + (~called_fake[~fake]).mean()) / 2)
 
 
-def expected_calibration_error(scores: Float32Array, fake: BoolArray, bins: int = 15) -> float:
+def expected_calibration_error(
+    scores: Float32Array, fake: BoolArray, bins: int = ECE_BINS
+) -> float:
     """Mean gap between score and share of fakes over equal bins, both classes weighing alike.
 
     Naeini et al. 2015; reweighted, so that it holds for as many fakes as reals.
@@ -53,24 +71,152 @@ def brier(scores: Float32Array, fake: BoolArray) -> float:
     return float((error[fake].mean() + error[~fake].mean()) / 2)
 
 
-def measures(scores: Float32Array, called: Sequence[Label], fake: BoolArray) -> Json:
-    """All figures of scores and labels on one set of images with both classes."""
+def average_precision(scores: Float32Array, fake: BoolArray) -> float:
+    """Area under the curve of precision over recall, both classes weighing alike."""
+    counts = np.ones((1, len(fake)))
+    return float(_ranked(scores, fake, counts)["average_precision"][0])
+
+
+def figures(
+    scores: Float32Array, called: Sequence[Label], fake: BoolArray, groups: Sequence[str]
+) -> Json:
+    """All figures of scores and labels on one set of images.
+
+    Args:
+        scores: float32[N] in [0, 1], N at least 1.
+        called: N labels.
+        fake: bool[N], the truth.
+        groups: N group ids; the bootstrap draws whole groups.
+
+    Returns:
+        Each figure, the numbers of images, and under ``intervals`` the 95 % bootstrap interval
+        of each figure, None where the resamples do not hold what it needs. With one class only
+        there are the shares of its labels and their counts, under ``labels``, and no ``auc``.
+    """
     labels = np.array([str(label) for label in called])
-    return {
-        "auc": auc(scores, fake),
-        "balanced_accuracy": balanced_accuracy(scores >= 0.5, fake),
-        "tpr_at_1_percent_fpr": tpr_at_fpr(scores, fake, 0.01),
-        "tpr_at_5_percent_fpr": tpr_at_fpr(scores, fake, 0.05),
-        "ece": expected_calibration_error(scores, fake),
-        "brier": brier(scores, fake),
-        "tpr_at_fake": float((labels[fake] == Label.FAKE).mean()),
-        "fpr_at_fake": float((labels[~fake] == Label.FAKE).mean()),
-        "fakes_called_real": float((labels[fake] == Label.REAL).mean()),
-        "decided_share": float(
-            ((labels[fake] != Label.UNCERTAIN).mean() + (labels[~fake] != Label.UNCERTAIN).mean())
-            / 2
-        ),
+    measure = _one_class if fake.all() or not fake.any() else _both_classes
+    values = measure(scores, labels, fake, np.ones((1, len(fake))))
+    step = max(1, CHUNK_ELEMENTS // len(fake))
+    draws = resample_counts(groups)
+    parts = [
+        measure(scores, labels, fake, draws[at : at + step].astype(np.float64))
+        for at in range(0, len(draws), step)
+    ]
+    # A lone group has no spread that could be resampled.
+    alone = len(set(groups)) == 1
+    bounds = {
+        name: None if alone else _bounds(np.concatenate([part[name] for part in parts]))
+        for name in values
     }
+    found: Json = {name: round(float(value[0]), 4) for name, value in values.items()}
+    found |= {"images": len(fake), "real": int((~fake).sum()), "fake": int(fake.sum())}
+    if measure is _one_class:
+        found["labels"] = {str(label): int((labels == label).sum()) for label in Label}
+        del found["real" if fake.all() else "fake"]
+    return {**found, "intervals": bounds}
+
+
+def _bounds(values: np.ndarray) -> list[float] | None:
+    usable = values[np.isfinite(values)]
+    # Where most resamples lack a class, the rest says nothing of the whole.
+    if len(usable) < len(values) / 2:
+        return None
+    return [round(float(bound), 4) for bound in np.percentile(usable, [2.5, 97.5])]
+
+
+def _share(counts: np.ndarray, of: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """The share of rows `of` among rows `among` in each resample; NaN where there are none."""
+    rows = among.astype(np.float64)
+    totals = counts @ rows
+    with np.errstate(invalid="ignore"):
+        return np.asarray((counts @ (of * rows)) / totals)
+
+
+def _one_class(
+    scores: Float32Array, labels: np.ndarray, fake: BoolArray, counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    everyone = np.ones(len(scores))
+    found = {
+        name: _share(counts, labels == label, everyone)
+        for name, label in CLASS_SHARES[bool(fake.all())].items()
+    }
+    return {**found, "decided_share": _share(counts, labels != Label.UNCERTAIN, everyone)}
+
+
+def _both_classes(
+    scores: Float32Array, labels: np.ndarray, fake: BoolArray, counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    shares = {
+        name: _share(counts, labels == label, fake if kind else ~fake)
+        for kind, names in CLASS_SHARES.items()
+        for name, label in names.items()
+    }
+    right = _share(counts, scores >= 0.5, fake) + _share(counts, scores < 0.5, ~fake)
+    error = (scores.astype(np.float64) - fake) ** 2
+    squared = _share(counts, error, fake) + _share(counts, error, ~fake)
+    undecided = shares["fakes_uncertain"] + shares["reals_uncertain"]
+    return {
+        **_ranked(scores, fake, counts),
+        "balanced_accuracy": right / 2,
+        "ece": _calibration_errors(scores, fake, counts),
+        "brier": squared / 2,
+        **shares,
+        "decided_share": 1 - undecided / 2,
+    }
+
+
+def _calibration_errors(scores: Float32Array, fake: BoolArray, counts: np.ndarray) -> np.ndarray:
+    where = np.minimum((scores * ECE_BINS).astype(int), ECE_BINS - 1)
+    inside = where[:, None] == np.arange(ECE_BINS)
+    error = (scores.astype(np.float64) - fake)[:, None] * inside
+    with np.errstate(invalid="ignore"):
+        fakes, reals = (
+            (counts @ (error * rows[:, None])) / (counts @ rows.astype(np.float64))[:, None]
+            for rows in (fake, ~fake)
+        )
+    return np.asarray(np.abs((fakes + reals) / 2).sum(axis=1))
+
+
+def _ranked(scores: Float32Array, fake: BoolArray, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """The figures that depend on the order of the scores alone, one value per resample."""
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    counts = counts[:, order]
+    # Fakes and reals at or above each distinct score, the highest first.
+    hits = np.cumsum(counts * fake[order], axis=1)[:, ends]
+    alarms = np.cumsum(counts * ~fake[order], axis=1)[:, ends]
+    fakes, reals = hits[:, -1:], alarms[:, -1:]
+    with np.errstate(invalid="ignore"):
+        recall, fpr = hits / fakes, alarms / reals
+        precision = recall / (recall + fpr)
+    gained = np.diff(recall, axis=1, prepend=0)
+    width = np.diff(fpr, axis=1, prepend=0)
+    before = recall - gained
+    found = {
+        "auc": (width * (before + gained / 2)).sum(axis=1),
+        "average_precision": (gained * np.where(gained > 0, precision, 0)).sum(axis=1),
+    }
+    for percent in (1, 5):
+        allowed = alarms <= np.floor(percent / 100 * reals + 1e-9)
+        name = f"tpr_at_{percent}_percent_fpr"
+        found[name] = np.where(allowed, recall, 0).max(axis=1)
+    empty = ((fakes == 0) | (reals == 0))[:, 0]
+    return {name: np.where(empty, np.nan, values) for name, values in found.items()}
+
+
+def resample_counts(groups: Sequence[str], *, count: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """How often each row is drawn when whole groups are drawn with replacement.
+
+    Returns:
+        uint16[count, N]; row by row the same draws as those of `resamples`.
+    """
+    _, inverse = np.unique(np.array(groups), return_inverse=True)
+    number = int(inverse.max()) + 1
+    rng = np.random.default_rng(seed)
+    drawn = np.empty((count, len(groups)), np.uint16)
+    for row in drawn:
+        row[:] = np.bincount(rng.integers(number, size=number), minlength=number)[inverse]
+    return drawn
 
 
 def resamples(groups: Sequence[str], *, count: int = RESAMPLES, seed: int = 0) -> list[np.ndarray]:
@@ -91,19 +237,3 @@ def interval(
     """The 95 % percentile interval of a measure of row numbers over bootstrap samples."""
     low, high = np.percentile([measure(rows) for rows in samples], [2.5, 97.5])
     return float(low), float(high)
-
-
-def figures(
-    scores: Float32Array, called: Sequence[Label], fake: BoolArray, groups: Sequence[str]
-) -> Json:
-    """`measures` with the number of images, and intervals for each of them."""
-    labels = np.array(called, dtype=object)
-    samples = resamples(groups)
-    over = [measures(scores[rows], labels[rows].tolist(), fake[rows]) for rows in samples]
-    values = measures(scores, called, fake)
-    bounds = {
-        name: [round(float(b), 4) for b in np.percentile([m[name] for m in over], [2.5, 97.5])]
-        for name in values
-    }
-    counts = {"images": len(fake), "real": int((~fake).sum()), "fake": int(fake.sum())}
-    return {**{k: round(v, 4) for k, v in values.items()}, **counts, "intervals": bounds}

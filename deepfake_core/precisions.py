@@ -64,7 +64,7 @@ def score_all(engine: OpenVinoEngine, pixels: UInt8Array) -> Float32Array:
 
 
 def qualify(trial: Trial, graph: ov.Model, folder: Path, say: Callable[[str], None]) -> Outcome:
-    """Compare bf16 and every way to int8 with fp32; store the first int8 that qualifies.
+    """Compare bf16 and ways to int8 with fp32, up to the first int8 that qualifies; store it.
 
     Where the processor has no bf16 its rounding is emulated, and the record says so.
     """
@@ -83,10 +83,11 @@ def qualify(trial: Trial, graph: ov.Model, folder: Path, say: Callable[[str], No
         found, engine = _try(trial, model, "int8")
         say(f"int8, {way}: {found}")
         outcome.record["int8"][way] = {**found, "shipped": False}
-        if found["qualified"] and "int8" not in outcome.precisions:
+        if found["qualified"]:
             outcome.record["int8"][way]["shipped"] = True
             ov.save_model(model, folder / INT8_FILE, compress_to_fp16=False)
             _admit(outcome, "int8", trial, engine)
+            break
     return outcome
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from deepfake_core.records import UInt8Array
@@ -10,17 +11,17 @@ from deepfake_core.records import UInt8Array
 if TYPE_CHECKING:
     import openvino as ov
 
-# The ends of the network: the first layer, which sees raw pixels, and the head, whose few
-# filters carry everything.
-SENSITIVE = ("^conv1_conv$", "^head_")
+# The head of a network that was trained here: few filters carry everything.
+HEAD = "head_"
+LAYERS = {"Convolution", "GroupConvolution", "MatMul"}
 
 # The ways in the order in which they are tried; the first that qualifies is shipped.
 WAYS: dict[str, dict[str, Any]] = {
     "simple": {},
     "smooth": {"smooth_quant": True},
     "accurate_bias": {"fast_bias_correction": False},
-    "ends_kept": {"keep": SENSITIVE},
-    "ends_kept_accurate_bias": {"keep": SENSITIVE, "fast_bias_correction": False},
+    "ends_kept": {"keep_ends": True},
+    "ends_kept_accurate_bias": {"keep_ends": True, "fast_bias_correction": False},
 }
 
 
@@ -28,7 +29,7 @@ def quantise(
     model: ov.Model,
     pixels: UInt8Array,
     *,
-    keep: tuple[str, ...] = (),
+    keep_ends: bool = False,
     smooth_quant: bool = False,
     fast_bias_correction: bool = True,
 ) -> ov.Model:
@@ -38,14 +39,13 @@ def quantise(
         model: from uint8[N, size, size, 3] to float32[N].
         pixels: uint8[M, size, size, 3] that the ranges are found on; not images that the result
             is judged by.
-        keep: regular expressions of layers that stay in floating point.
+        keep_ends: whether the layers of `ends` stay in floating point.
         smooth_quant: move outliers from activations into weights (Xiao et al. 2022).
         fast_bias_correction: correct the shift of each layer roughly, or layer by layer.
     """
     import nncf
 
-    names = [op.get_friendly_name() for op in model.get_ops()]
-    ignored = [name for name in names if any(re.search(pattern, name) for pattern in keep)]
+    ignored = ends(model) if keep_ends else []
     advanced = nncf.AdvancedQuantizationParameters(
         # Without VNNI, pairs of full-range products overflow 16 bits; half-range weights do not,
         # so that the file gives the same scores on every processor.
@@ -55,13 +55,24 @@ def quantise(
         ),
     )
     data = nncf.Dataset([pixels[at : at + 1] for at in range(len(pixels))])
-    quantised: ov.Model = nncf.quantize(
-        model,
-        data,
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(pixels),
-        fast_bias_correction=fast_bias_correction,
-        ignored_scope=nncf.IgnoredScope(names=ignored) if ignored else None,
-        advanced_parameters=advanced,
-    )
+    # Its progress bars go to standard output, which belongs to the result of the command.
+    with contextlib.redirect_stdout(sys.stderr):
+        quantised: ov.Model = nncf.quantize(
+            model,
+            data,
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(pixels),
+            fast_bias_correction=fast_bias_correction,
+            ignored_scope=nncf.IgnoredScope(names=ignored) if ignored else None,
+            advanced_parameters=advanced,
+        )
     return quantised
+
+
+def ends(model: ov.Model) -> list[str]:
+    """The names of the first layer, which sees raw pixels, and of the head or the last layer."""
+    found = [op for op in model.get_ordered_ops() if op.get_type_name() in LAYERS]
+    names = [op.get_friendly_name() for op in found]
+    head = [name for name in names if name.startswith(HEAD)]
+    # A foreign network's outputs are joined by a product, before which its own last layer is.
+    return list(dict.fromkeys([*names[:1], *(head or names[-2:])]))

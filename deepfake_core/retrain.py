@@ -1,108 +1,223 @@
-"""Retrain: from labelled folders to a new version in the registry."""
+"""Retrain: labelled folders → checks → split → fit → calibrate → evaluate → gate → promote."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from deepfake_core.architectures import keras_weights
-from deepfake_core.bundle import Bundle, Preprocessing, read_bundle
+from deepfake_core.architectures import Weights, keras_weights
+from deepfake_core.arrangement import arrange
+from deepfake_core.audit import Inspection, inspect
+from deepfake_core.audit import render as render_data
+from deepfake_core.bundle import DESCRIPTION_FILE, Bundle, Preprocessing, read_bundle
 from deepfake_core.candidate import Material, make_candidate
-from deepfake_core.dataset import read_labelled
-from deepfake_core.errors import ModelError, SourceError, UsageError
-from deepfake_core.recipe import TrainConfig
-from deepfake_core.registry import CURRENT_FILE, DEFAULT_REGISTRY, list_models
-from deepfake_core.train import fit
+from deepfake_core.dataset import IMAGE_SUFFIXES, Labelled
+from deepfake_core.errors import DataRefused
+from deepfake_core.evaluation import EvaluateConfig, evaluate
+from deepfake_core.evaluation import render as render_evaluation
+from deepfake_core.gate import examine, refuse_seen
+from deepfake_core.halves import split_labelled
+from deepfake_core.ledger import gate_record
+from deepfake_core.records import Json
+from deepfake_core.registry import DEFAULT_REGISTRY, find_current, next_version, promote, register
+from deepfake_core.retrain_config import Recipe, RetrainConfig, read_recipe
+from deepfake_core.retrain_run import Notify, Run, begin
+from deepfake_core.train import TrainingData, fit
+
+__all__ = ["Recipe", "RetrainConfig", "read_recipe", "retrain"]
+
+T = TypeVar("T")
+GATE_FILE = "gate.json"
+TRAINING_FILES = ("history.csv", "curves.png", "model.txt")
 
 
-class Recipe(BaseModel):
-    """What a model is made by, and what its card says that cannot be measured."""
+class Step(Protocol):
+    """Does a step of a run, given its name and a function, and returns what that returns."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    training: TrainConfig = Field(TrainConfig(), description="How the network is trained.")
-    trained_on: str = Field("", description="The images and weights it comes from; their terms.")
-    limits: tuple[str, ...] = Field((), description="What it must not be used for.")
-    one_class: tuple[str, ...] = Field(
-        (), description="Sets whose classes differ in more than the label: reported class by class."
-    )
+    def __call__(self, name: str, work: Callable[[], T], /) -> T:
+        """Do it."""
+        ...
 
 
-def read_recipe(path: Path | None) -> Recipe:
-    """Read a recipe from a JSON file; the default one without a path.
-
-    Raises:
-        UsageError: the file cannot be read or is no recipe.
-    """
-    if path is None:
-        return Recipe()
-    try:
-        return Recipe.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path} is no recipe: {where}: {first['msg']}") from error
+def plainly(name: str, work: Callable[[], T], /) -> T:  # noqa: ARG001
+    """Do a step."""
+    return work()
 
 
 def retrain(
-    recipe: Recipe,
-    data: Path,
+    config: RetrainConfig,
     *,
-    work: Path,
-    name: str = "resnet50",
-    backbone: Path | None = None,
-    teachers: tuple[Path, ...] = (),
     registry: Path = DEFAULT_REGISTRY,
-    say: Callable[[str], None] = lambda line: None,
-) -> Bundle:
-    """Train, calibrate, evaluate and register a new version; the current one stays current.
+    notify: Notify = lambda event, facts: None,
+    step: Step = plainly,
+) -> Json:
+    """Train, calibrate, evaluate and register a new version; promote it if it passes the gate.
 
     Args:
-        recipe: how.
-        data: labelled folder with ``train`` and ``valid``.
-        work: folder for the training's state, from which a killed training continues.
-        name: name of the model.
-        backbone: Keras weights to start from.
-        teachers: ONNX classifiers to distil.
-        registry: where the version goes; only a first version becomes current by itself.
-        say: told of the steps.
+        config: how.
+        registry: where the version goes.
+        notify: told of ``retraining``, ``step``, ``said`` and the events of `fit`.
+        step: does each step, given its name and a function: as it is, or as a tracked task.
+
+    Returns:
+        ``run_id, model_id, passed, promoted, reasons, notes, figures, report, work, ...``; that
+        of the first time where the run was finished before.
 
     Raises:
-        SourceError: the data cannot be used.
-        ModelError: a weights file is missing.
+        DataRefused: the data checks found why nothing should be learnt from the data.
+        PlanMismatch: the state is that of a run with other settings.
+        DeepfakeError: as the steps raise it; the registry is as it was.
     """
-    for path in (*teachers, *([backbone] if backbone else [])):
-        if not path.is_file():
-            raise ModelError(f"there is no weights file {path}; name an existing one")
-    train = read_labelled(data, "train")
-    for label in (True, False):
-        if sum(image.fake == label for image in train) < 2:
-            raise SourceError(f"{data}/train needs at least two images of each class")
-    say(f"training on {len(train)} images; the state is kept in {work}")
-    model = fit(recipe.training, train, work=work, backbone=backbone, teachers=list(teachers))
-    training = recipe.training
+    with begin(config, registry=registry, notify=notify) as run:
+        if run.result is not None:
+            return run.result
+
+        def do(name: str, work: Callable[[], T]) -> T:
+            notify("step", {"name": name})
+            return step(name, work)
+
+        inspection = do("check the data", lambda: check_data(run))
+        data = do("split by group", lambda: arrange_data(run, inspection))
+        weights = do("fit", lambda: fit_network(run, data))
+        made = do("calibrate and export", lambda: calibrate_candidate(run, data, weights))
+        report = do("evaluate", lambda: evaluate_candidate(run, data, made))
+        bundle = do("register", lambda: register(made, why=config.why, registry=registry))
+        passed = inspection.shortcut_passed
+        gate = do("gate", lambda: gate_candidate(run, data, bundle, shortcut_passed=passed))
+        promoted = do("promote", lambda: promote_candidate(run, bundle, gate))
+        return run.finish(
+            {
+                "model_id": bundle.model_id,
+                "passed": gate["passed"],
+                "promoted": promoted,
+                "reasons": list(gate["reasons"]),
+                "notes": list(gate["notes"]),
+                "figures": bundle.description.figures,
+                "report": str(report),
+            }
+        )
+
+
+def check_data(run: Run) -> Inspection:
+    """Check the labelled folder and write the data report; stop where nothing may be learnt."""
+    config = run.config
+    inspection = inspect(run.data, max_shortcut_auc=config.max_shortcut_auc, say=run.say)
+    report = render_data(inspection, run.report / "data")
+    for warning in inspection.warnings:
+        run.say(f"warning: {warning}")
+    reasons = inspection.reasons(allow_shortcuts=config.allow_shortcuts)
+    if reasons:
+        advice = "" if inspection.problems else "; --allow-shortcuts trains all the same"
+        raise DataRefused(f"{run.data}: {'; '.join(reasons)}; see {report}{advice}")
+    return inspection
+
+
+def arrange_data(run: Run, inspection: Inspection) -> Path:
+    """The folder to train on; refused where the current model was trained on what is reported."""
+    data = arrange(run.data, inspection.images, run.work / "data")
+    current = find_current(run.config.name, run.registry)
+    if current is not None:
+        # Said before hours are spent; the gate asks again.
+        refuse_seen(current, split_labelled(data).report)
+    return data
+
+
+def fit_network(run: Run, data: Path) -> Weights:
+    """Train, or go on; nothing where the candidate is finished. Learning curves are copied."""
+    if made_before(run) is not None:
+        return {}
+    split = split_labelled(data)
+    material = TrainingData(
+        labelled=tuple(split.train),
+        validation=tuple(split.chosen),
+        unlabelled=list_unlabelled(run.config.unlabelled),
+        teachers=tuple(Path(teacher) for teacher in run.config.teachers),
+    )
+    place, training = run.work / "training", run.config.recipe.training
+    model = fit(training, material, work=place, notify=run.notify, registry=run.registry)
+    for name in TRAINING_FILES:
+        run.keep(place / name)
+    return keras_weights(model)
+
+
+def list_unlabelled(folder: str | None) -> tuple[Labelled, ...]:
+    """The images below a folder; their label says nothing."""
+    paths = sorted(Path(folder).rglob("*")) if folder else []
+    return tuple(
+        Labelled(path, fake=False, group_id=str(path))
+        for path in paths
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    )
+
+
+def made_before(run: Run) -> Bundle | None:
+    """The finished candidate of a run that was stopped later; None if its version was taken."""
+    folder = run.work / "candidate"
+    if not (folder / DESCRIPTION_FILE).is_file():
+        return None
+    made = read_bundle(folder)
+    taken = run.registry / run.config.name / str(made.description.version) / DESCRIPTION_FILE
+    free = not taken.exists() or read_bundle(taken.parent).digest == made.digest
+    return made if free else None
+
+
+def calibrate_candidate(run: Run, data: Path, weights: Weights) -> Bundle:
+    """Make the complete bundle in the run's own folder; its presence there means done."""
+    made = made_before(run)
+    if made is not None:
+        return made
+    config, training = run.config, run.config.recipe.training
+    sources = {one.source for one in split_labelled(data).train if one.fake and one.source}
     material = Material(
-        weights=keras_weights(model),
+        weights=weights,
         architecture=training.architecture,
         preprocessing=Preprocessing(size=training.size, mean=training.mean, scale=training.scale),
         data=data,
-        training=training.model_dump(mode="json"),
-        trained_on=recipe.trained_on,
-        limits=recipe.limits,
-        one_class=recipe.one_class,
+        training={
+            **training.model_dump(mode="json"),
+            "teachers": [Path(teacher).name for teacher in config.teachers],
+            **({"sources": sorted(sources)} if sources else {}),
+        },
+        trained_on=config.recipe.trained_on,
+        limits=config.recipe.limits,
+        one_class=config.recipe.one_class,
     )
-    versions = list_models(registry).get(name, [])
-    version = max(versions, default=0) + 1
-    beside = registry / name / f".{version}.writing"
-    make_candidate(material, beside, name=name, version=version, say=say)
-    folder = registry / name / str(version)
-    beside.rename(folder)
-    if not versions:
-        current = registry / name / CURRENT_FILE
-        current.write_text(json.dumps({"version": version}) + "\n")
-    return read_bundle(folder)
+    beside, final = run.fresh("candidate.writing"), run.fresh("candidate")
+    version = next_version(config.name, run.registry)
+    make_candidate(material, beside, name=config.name, version=version, say=run.say)
+    beside.rename(final)
+    return read_bundle(final)
+
+
+def evaluate_candidate(run: Run, data: Path, made: Bundle) -> Path:
+    """Measure the candidate and write the evaluation report."""
+    chosen = EvaluateConfig(one_class=run.config.recipe.one_class)
+    evaluation = evaluate(made, data, config=chosen, say=run.say)
+    return render_evaluation(evaluation, made, run.report / "evaluation")["report"]
+
+
+def gate_candidate(run: Run, data: Path, bundle: Bundle, *, shortcut_passed: bool) -> Json:
+    """Compare the candidate with the current version on the reported half, and log it."""
+    current = find_current(run.config.name, run.registry)
+    known = gate_record(bundle.folder.parent, bundle.digest)
+    if known is None or current is None or current.digest != bundle.digest:
+        known = examine(
+            bundle,
+            split_labelled(data).report,
+            config=run.config.recipe.gate,
+            shortcut_passed=shortcut_passed,
+            registry=run.registry,
+        ).as_json()
+    run.write(GATE_FILE, known)
+    return known
+
+
+def promote_candidate(run: Run, bundle: Bundle, gate: Json) -> bool:
+    """Make the version current if it passed and this is wanted; whether it was done."""
+    if not (gate["passed"] and run.config.promote):
+        return False
+    why = run.config.why or f"retraining {run.run_id} passed the gate"
+    name, version = bundle.description.name, bundle.description.version
+    promote(name, version, why=why, registry=run.registry)
+    return True

@@ -9,9 +9,12 @@ from deepfake_core.calibration import choose_thresholds, fit_calibration
 from deepfake_core.decision import Calibration, Thresholds, calibrate, decide
 from deepfake_core.metrics import (
     auc,
+    average_precision,
     balanced_accuracy,
+    brier,
     expected_calibration_error,
     figures,
+    resample_counts,
     resamples,
     tpr_at_fpr,
 )
@@ -119,3 +122,63 @@ def test_the_same_logits_qualify_and_shifted_ones_do_not() -> None:
     worse = compare(reference, noisy, noisy[:50], CURVE, BAND)
     assert not worse["qualified"]
     assert worse["flips"] > 0
+
+
+def test_figures_equal_the_plain_definitions_in_every_resample() -> None:
+    logits, fake = two_classes(count=90, gap=0.6)
+    # Ties, and groups of two to four.
+    scores = np.round(calibrate(logits, CURVE), 1).astype(np.float32)
+    groups = [str(row // 4 if row % 3 else row // 2) for row in range(len(fake))]
+    labels = decide(scores, BAND)
+    found = figures(scores, labels, fake, groups)
+    counts = resample_counts(groups, count=20)
+    for rows, drawn in zip(resamples(groups, count=20), counts, strict=True):
+        np.testing.assert_array_equal(np.bincount(rows, minlength=len(fake)), drawn)
+    called = np.array([str(label) for label in labels])
+    expected = {
+        "auc": auc(scores, fake),
+        "tpr_at_1_percent_fpr": tpr_at_fpr(scores, fake, 0.01),
+        "tpr_at_5_percent_fpr": tpr_at_fpr(scores, fake, 0.05),
+        "balanced_accuracy": balanced_accuracy(scores >= 0.5, fake),
+        "ece": expected_calibration_error(scores, fake),
+        "brier": brier(scores, fake),
+        "fpr_at_fake": (called[~fake] == "fake").mean(),
+    }
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, abs=1e-4), name
+    low, high = np.percentile(
+        [auc(scores[rows], fake[rows]) for rows in resamples(groups)], [2.5, 97.5]
+    )
+    assert found["intervals"]["auc"] == pytest.approx([low, high], abs=1e-4)
+
+
+def test_average_precision_sums_precision_over_recall() -> None:
+    logits, fake = two_classes(count=300, gap=0.5)
+    fake[:80] = True
+    scores = np.round(logits, 1)
+    expected, before = 0.0, 0.0
+    for cut in sorted(set(scores.tolist()), reverse=True):
+        recall, fpr = ((scores[rows] >= np.float32(cut)).mean() for rows in (fake, ~fake))
+        expected += (recall - before) * recall / (recall + fpr) if recall + fpr else 0
+        before = recall
+    assert average_precision(scores, fake) == pytest.approx(expected)
+
+
+def test_one_class_has_shares_and_no_auc() -> None:
+    scores = np.linspace(0, 1, 50).astype(np.float32)
+    for kind in (True, False):
+        fake = np.full(50, kind)
+        found = figures(scores, decide(scores, BAND), fake, [str(row) for row in range(50)])
+        assert "auc" not in found
+        assert sum(found["labels"].values()) == found["fake" if kind else "real"] == 50
+        share = found["tpr_at_fake" if kind else "fpr_at_fake"]
+        assert share == pytest.approx(found["labels"]["fake"] / 50)
+        low, high = found["intervals"]["decided_share"]
+        assert low < found["decided_share"] < high
+
+
+def test_a_lone_group_has_no_interval() -> None:
+    logits, fake = two_classes(count=20)
+    scores = calibrate(logits, CURVE)
+    found = figures(scores, decide(scores, BAND), fake, ["one"] * 20)
+    assert set(found["intervals"].values()) == {None}

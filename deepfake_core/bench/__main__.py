@@ -14,6 +14,7 @@ from pathlib import Path
 from deepfake_core.bench.large import large_images
 from deepfake_core.bench.planning import planning
 from deepfake_core.bench.processes import first_verdict, peak_memory
+from deepfake_core.bench.service import service
 from deepfake_core.bench.setting import (
     FAILURES,
     PROMISED,
@@ -24,12 +25,21 @@ from deepfake_core.bench.setting import (
     measured_precisions,
 )
 from deepfake_core.bench.stages import speed
+from deepfake_core.bench.training import training
 from deepfake_core.errors import UsageError
 from deepfake_core.registry import DEFAULT_REGISTRY, find_model
 
 Figures = dict[str, float | str]
 Part = Callable[[Setting], Iterator[dict[str, float]]]
-PARTS: tuple[Part, ...] = (speed, large_images, first_verdict, planning, peak_memory)
+PARTS: tuple[Part, ...] = (
+    speed,
+    large_images,
+    first_verdict,
+    planning,
+    service,
+    peak_memory,
+    training,
+)
 DONE, PARTLY, WRONG_USAGE = 0, 1, 2
 
 
@@ -103,6 +113,8 @@ def _unit(name: str) -> str:
         return "MB"
     if "over_" in name:
         return "times"
+    if name.endswith("_ms"):
+        return "ms"
     return "s" if name.endswith("_s") else ""
 
 

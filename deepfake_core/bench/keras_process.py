@@ -40,7 +40,7 @@ def _build(folder: Path) -> tuple[keras.Model, int]:
     preprocessing = bundle.description.preprocessing
     size = preprocessing.size
     model = build_keras(
-        bundle.description.architecture,
+        bundle.architecture,
         size=size,
         mean=preprocessing.mean,
         scale=preprocessing.scale,

@@ -1,41 +1,129 @@
-"""``deepfake models``: what is in the registry."""
+"""``deepfake models``: what is in the registry, and what is current."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.terminal import DONE, add_json, tell
+from deepfake_core.commands.importing import add_import
+from deepfake_core.commands.terminal import DONE, add_json, say, tell
 from deepfake_core.errors import UsageError
+from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
 
 
 def add(commands: Commands) -> None:
-    """Add ``models``."""
-    parser = commands.add_parser("models", help="list the models, or show one")
-    parser.add_argument("action", nargs="?", choices=("list", "show"), default="list")
-    parser.add_argument("name", nargs="?", metavar="NAME", help="NAME or NAME@VERSION to show")
+    """Add ``models`` and what can be done with them; alone it lists them."""
+    parser = commands.add_parser("models", help="list, show, promote, roll back or import models")
     add_json(parser)
-    parser.set_defaults(command=_models)
+    parser.set_defaults(command=_list)
+    actions = parser.add_subparsers(metavar="ACTION")
+    listed = actions.add_parser("list", help="list the models and their versions")
+    listed.set_defaults(command=_list)
+    shown = actions.add_parser("show", help="show the card of a model")
+    shown.add_argument("name", nargs="?", metavar="NAME", help="NAME or NAME@VERSION")
+    shown.set_defaults(command=_show)
+    _add_promote(actions)
+    back = actions.add_parser("rollback", help="make the version before the current one current")
+    back.add_argument("name", nargs="?", default="resnet50", metavar="NAME", help="(resnet50)")
+    back.add_argument("--why", default="", help="reason, for the log")
+    back.set_defaults(command=_rollback)
+    for action in (listed, shown, back):
+        _add_json_again(action)
+    add_import(actions)
 
 
-def _models(parsed: argparse.Namespace) -> int:
-    from deepfake_core.registry import current_version, find_model, list_models
+def _add_promote(actions: Commands) -> None:
+    parser = actions.add_parser(
+        "promote", help="make a version current that has passed the gate against what is current"
+    )
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="NAME@VERSION; NAME alone is its newest version"
+    )
+    parser.add_argument("--why", default="", help="reason, for the log")
+    parser.add_argument("--data", type=Path, help="labelled folder: go through the gate on it now")
+    parser.add_argument(
+        "--force", action="store_true", help="also without having passed; needs --why"
+    )
+    _add_json_again(parser)
+    parser.set_defaults(command=_promote)
 
-    if parsed.action == "show":
-        if not parsed.name:
-            raise UsageError("deepfake models show needs a NAME or NAME@VERSION")
-        bundle = find_model(parsed.name)
-        content = {"model_id": bundle.model_id, **bundle.description.model_dump(mode="json")}
-        card = bundle.folder / "card.md"
-        tell(content if parsed.json else None, card.read_text() if card.is_file() else "no card")
-        return DONE
-    models = {
-        name: {"versions": versions, "current": current_version(name)}
-        for name, versions in list_models().items()
-    }
-    lines = [f"{n}: versions {m['versions']}, current {m['current']}" for n, m in models.items()]
+
+def _add_json_again(parser: argparse.ArgumentParser) -> None:
+    """Allow ``--json`` after the action too, where its absence must not undo it before."""
+    parser.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object"
+    )
+
+
+def _list(parsed: argparse.Namespace) -> int:
+    from deepfake_core import registry
+
+    models = {}
+    for name, versions in registry.list_models(registry.DEFAULT_REGISTRY).items():
+        current = registry.find_current(name, registry.DEFAULT_REGISTRY)
+        number = current.description.version if current else None
+        models[name] = {"versions": versions, "current": number}
+    lines = [
+        f"{name}: versions {model['versions']}, current {model['current'] or 'none'}"
+        for name, model in models.items()
+    ]
     tell(models if parsed.json else None, "\n".join(lines) or "no models")
+    return DONE
+
+
+def _show(parsed: argparse.Namespace) -> int:
+    from deepfake_core import registry
+    from deepfake_core.ledger import gate_record, read_log
+
+    if parsed.name is None:
+        raise UsageError("deepfake models show needs a NAME or NAME@VERSION")
+    bundle = registry.find_model(parsed.name, registry.DEFAULT_REGISTRY)
+    home = bundle.folder.parent
+    content = {
+        "model_id": bundle.model_id,
+        **bundle.description.model_dump(mode="json"),
+        "gate": gate_record(home, bundle.digest),
+        "log": read_log(home),
+    }
+    card = bundle.folder / "card.md"
+    tell(content if parsed.json else None, card.read_text() if card.is_file() else "no card")
+    return DONE
+
+
+def _promote(parsed: argparse.Namespace) -> int:
+    from deepfake_core import registry
+
+    if parsed.name is None:
+        raise UsageError("deepfake models promote needs a NAME@VERSION, or a NAME for its newest")
+    folder, reference = registry.DEFAULT_REGISTRY, parsed.name
+    versions = registry.list_models(folder).get(reference)
+    bundle = registry.find_model(f"{reference}@{versions[-1]}" if versions else reference, folder)
+    if parsed.data is not None:
+        from deepfake_core.gate import examine_on
+
+        say(f"comparing {bundle.model_id} with the current version on {parsed.data}")
+        result = examine_on(bundle, parsed.data, registry=folder)
+        for words in (*result.reasons, *result.notes):
+            say(words)
+    name, version = bundle.description.name, bundle.description.version
+    line = registry.promote(name, version, why=parsed.why, force=parsed.force, registry=folder)
+    return _told(line, name, as_json=parsed.json)
+
+
+def _rollback(parsed: argparse.Namespace) -> int:
+    from deepfake_core import registry
+
+    line = registry.rollback(parsed.name, why=parsed.why, registry=registry.DEFAULT_REGISTRY)
+    return _told(line, parsed.name, as_json=parsed.json)
+
+
+def _told(line: Json, name: str, *, as_json: bool) -> int:
+    words = f"{name}@{line['to']} is current, {name}@{line['from']} was"
+    if line["from"] is None:
+        words = f"{name}@{line['to']} is current, none was before"
+    tell(line if as_json else None, words)
     return DONE

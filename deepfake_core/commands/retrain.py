@@ -3,42 +3,125 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.terminal import DONE, add_json, say, tell
+from deepfake_core.commands.terminal import DONE, FAILED, add_json, complain, say, tell
+from deepfake_core.records import Json
+from deepfake_core.retrain_config import RetrainConfig, read_recipe
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
 
+FIELDS = RetrainConfig.model_fields
+SECONDS_BETWEEN_LINES = 20.0
+SHOWN = ("auc", "tpr_at_1_percent_fpr", "fpr_at_fake", "decided_share", "ece")
+
 
 def add(commands: Commands) -> None:
-    """Add ``retrain``."""
-    parser = commands.add_parser("retrain", help="train a new version on labelled folders")
-    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and valid/")
-    parser.add_argument("--config", type=Path, help="recipe as JSON, see models/recipe.json")
-    parser.add_argument("--work", type=Path, required=True, help="folder of the training's state")
-    parser.add_argument("--name", default="resnet50", help="name of the model")
-    parser.add_argument("--backbone", type=Path, help="Keras weights of ResNet50 to start from")
+    """Add ``retrain``; most options are fields of `RetrainConfig`."""
+    parser = commands.add_parser(
+        "retrain",
+        help="train a new version on labelled folders; it becomes current if it is no worse",
+        description="Check the data, train, calibrate, evaluate, and promote a new version if it "
+        "passes the gate. Exit status 0: it passed; 1: it was refused.",
+    )
+    parser.add_argument("--data", required=True, metavar="DIR", help=FIELDS["data"].description)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="recipe as JSON")
+    parser.add_argument("--start", help="in place of the recipe's start: none, imagenet, a file "
+                        "of weights, or NAME[@VERSION]")  # fmt: skip
+    for name in ("name", "unlabelled", "output", "work", "run_id", "why"):
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            default=FIELDS[name].default,
+            help=FIELDS[name].description,
+        )
     parser.add_argument(
-        "--teacher", type=Path, action="append", default=[], help="ONNX classifier to distil"
+        "--teacher", action="append", default=[], metavar="ONNX",
+        help="classifier to distil; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-shortcut-auc", type=float, default=0.75, help=FIELDS["max_shortcut_auc"].description
+    )
+    parser.add_argument(
+        "--allow-shortcuts", action="store_true", help=FIELDS["allow_shortcuts"].description
+    )
+    parser.add_argument(
+        "--no-promote", action="store_true", help="only register a version that passes the gate"
     )
     add_json(parser)
     parser.set_defaults(command=_retrain)
 
 
 def _retrain(parsed: argparse.Namespace) -> int:
-    from deepfake_core.retrain import read_recipe, retrain
+    from deepfake_core import registry
+    from deepfake_core.retrain import retrain
 
-    bundle = retrain(
-        read_recipe(parsed.config),
-        parsed.data,
-        work=parsed.work,
-        name=parsed.name,
-        backbone=parsed.backbone,
+    result = retrain(_config(parsed), registry=registry.DEFAULT_REGISTRY, notify=Told())
+    tell(result if parsed.json else None, _words(result))
+    if result["passed"]:
+        return DONE
+    return complain(f"{result['model_id']} did not pass the gate, and is not current", FAILED)
+
+
+def _config(parsed: argparse.Namespace) -> RetrainConfig:
+    recipe = read_recipe(parsed.config)
+    if parsed.start:
+        training = recipe.training.model_copy(update={"start": parsed.start})
+        recipe = recipe.model_copy(update={"training": training})
+    same = set(FIELDS) & set(vars(parsed))
+    given = {name: getattr(parsed, name) for name in same}
+    return RetrainConfig(
+        **given,
+        recipe=recipe,
         teachers=tuple(parsed.teacher),
-        say=say,
+        promote=not parsed.no_promote,
     )
-    content = {"model_id": bundle.model_id, "figures": bundle.description.figures}
-    tell(content if parsed.json else None, f"{bundle.model_id} is in {bundle.folder}")
-    return DONE
+
+
+class Told:
+    """Tells of a run on standard error: steps at once, training steps now and then."""
+
+    def __init__(self) -> None:
+        """Nothing was told yet."""
+        self._last = 0.0
+
+    def __call__(self, event: str, facts: Json) -> None:
+        """Take one event."""
+        if event == "retraining":
+            say(f"run {facts['run_id']}; to go on after a stop: --work {facts['work']}")
+        elif event == "step":
+            say(f"{facts['name']} …")
+        elif event == "said":
+            say(facts["line"])
+        elif event == "validated":
+            figures = ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
+            say(f"validated: {figures}")
+        elif event == "trained":
+            self._trained(facts)
+
+    def _trained(self, facts: Json) -> None:
+        line = f"step {facts['step']} of {facts['steps']}, loss {facts['loss']:.4f}"
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\033[K{line}" + ("\n" if facts["step"] == facts["steps"] else ""))
+            sys.stderr.flush()
+        elif time.monotonic() - self._last > SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            say(line)
+
+
+def _words(result: Json) -> str:
+    figures = result["figures"]["report"]
+    shown = ", ".join(f"{name} {figures[name]:.4f}" for name in SHOWN if name in figures)
+    outcome = "it is current now" if result["promoted"] else "it is not current"
+    return "\n".join(
+        [
+            f"{result['model_id']}: {outcome}",
+            f"on {figures['images']} images that chose nothing: {shown}",
+            *(f"refused: {reason}" for reason in result["reasons"]),
+            *(f"note: {note}" for note in result["notes"]),
+            f"report: {result['report']}",
+        ]
+    )

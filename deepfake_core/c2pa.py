@@ -1,0 +1,215 @@
+"""Content credentials (C2PA): what the manifests inside an image say of how it was made.
+
+Only what is written is read. Signatures and hashes are not checked, so that anyone may have
+written it; a full check needs the list of certificates that are trusted, which changes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MAX_DEPTH = 16
+MAX_BOXES = 2_000
+MAX_ITEMS = 20_000
+CLAIMS = ("c2pa.claim", "c2pa.claim.v2")
+ACTIONS = ("c2pa.actions", "c2pa.actions.v2")
+# CBOR's simple values by their number; other ones are rare and say nothing here.
+SIMPLE: Mapping[int, Any] = {20: False, 21: True, 22: None, 23: None}
+FLOATS = {25: ">e", 26: ">f", 27: ">d"}
+
+
+@dataclass(slots=True)
+class Manifest:
+    """One step in the making of an image.
+
+    Attributes:
+        label: the manifest's name.
+        active: whether it is the last one, which describes this very file.
+        tool: the program that wrote the claim; empty where it does not say.
+        agents: programs that did something to the image.
+        source_types: the last part of each IPTC digital source type, such as
+            ``trainedAlgorithmicMedia`` or ``digitalCapture``.
+    """
+
+    label: str
+    active: bool = False
+    tool: str = ""
+    agents: list[str] = field(default_factory=list)
+    source_types: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """A CBOR box, with the labels of the boxes around it, outermost first."""
+
+    labels: tuple[str, ...]
+    data: bytes
+
+
+def read_manifests(store: bytes) -> list[Manifest]:
+    """The manifests of a JUMBF store, oldest first; what is damaged is left out, nothing raises."""
+    manifests: dict[str, Manifest] = {}
+    for content in _contents(store):
+        if len(content.labels) < 3:
+            continue
+        manifest = manifests.setdefault(content.labels[1], Manifest(content.labels[1]))
+        name = content.labels[-1].partition("__")[0]
+        if name not in CLAIMS + ACTIONS:
+            continue
+        value = decode_cbor(content.data)
+        if not isinstance(value, dict):
+            continue
+        if name in CLAIMS:
+            manifest.tool = _tool(value)
+        else:
+            _add_actions(manifest, value)
+    found = list(manifests.values())
+    if found:
+        found[-1].active = True
+    return found
+
+
+def _tool(claim: Mapping[Any, Any]) -> str:
+    info = claim.get("claim_generator_info")
+    first = info[0] if isinstance(info, list) and info else info
+    if isinstance(first, dict) and isinstance(first.get("name"), str):
+        return str(first["name"])
+    text = claim.get("claim_generator")
+    # Such as "Adobe_Firefly adobe_c2pa/0.12.4": a product, then the libraries that it uses.
+    return text.split(" ")[0].replace("_", " ") if isinstance(text, str) else ""
+
+
+def _add_actions(manifest: Manifest, assertion: Mapping[Any, Any]) -> None:
+    actions = assertion.get("actions")
+    for action in actions if isinstance(actions, list) else ():
+        if not isinstance(action, dict):
+            continue
+        agent, kind = action.get("softwareAgent"), action.get("digitalSourceType")
+        name = agent.get("name") if isinstance(agent, dict) else agent
+        if isinstance(name, str) and name not in manifest.agents:
+            manifest.agents.append(name)
+        if isinstance(kind, str):
+            manifest.source_types.append(kind.rstrip("/").rpartition("/")[2])
+
+
+def _contents(store: bytes) -> Iterator[_Content]:
+    """The CBOR boxes of a store; a stack instead of recursion, with an end to the work."""
+    stack: list[tuple[int, int, tuple[str, ...]]] = [(0, len(store), ())]
+    for _ in range(MAX_BOXES):
+        if not stack:
+            return
+        start, end, labels = stack.pop()
+        kind, body, next_box = _box(store, start, end)
+        if next_box < end:
+            stack.append((next_box, end, labels))
+        if kind == b"jumb" and len(labels) < MAX_DEPTH:
+            inner, label_start, content_start = _box(store, body, next_box)
+            if inner == b"jumd":
+                label = _label(store[label_start:content_start])
+                stack.append((content_start, next_box, (*labels, label)))
+        elif kind == b"cbor":
+            yield _Content(labels, store[body:next_box])
+
+
+def _box(store: bytes, start: int, end: int) -> tuple[bytes, int, int]:
+    """A box's kind, where its body starts and where it ends; damaged ones reach to `end`."""
+    size, body = int.from_bytes(store[start : start + 4], "big"), start + 8
+    if size == 1:
+        size, body = int.from_bytes(store[start + 8 : start + 16], "big"), start + 16
+    whole = body <= start + size <= end
+    return store[start + 4 : start + 8], body, start + size if whole else end
+
+
+def _label(description: bytes) -> str:
+    """The label in a description box: sixteen bytes of kind, one of flags, then a text."""
+    return description[17:].partition(b"\0")[0].decode("utf-8", "replace")
+
+
+def decode_cbor(data: bytes) -> Any:  # noqa: ANN401 - CBOR holds anything
+    """The value that CBOR bytes begin with; None where they are damaged or too deep."""
+    try:
+        return _Cbor(data).value(0)
+    except (ValueError, IndexError, struct.error, TypeError):
+        return None
+
+
+class _Cbor:
+    """A reader of RFC 8949 for texts, numbers, lists and maps, with bounds on all of them."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at, self._items = data, 0, 0
+
+    def value(self, depth: int) -> Any:  # noqa: ANN401
+        self._items += 1
+        if depth > MAX_DEPTH or self._items > MAX_ITEMS:
+            raise ValueError("too deep or too long")
+        major, short = self._data[self._at] >> 5, self._data[self._at] & 0x1F
+        self._at += 1
+        if major == 7:
+            return self._simple(short)
+        count = self._count(short)
+        if major in (2, 3):
+            return self._string(count, text=major == 3)
+        if major in (4, 5):
+            return self._collection(count, depth, mapping=major == 5)
+        if major == 6:
+            return self.value(depth + 1)
+        number = count or 0
+        return number if major == 0 else -1 - number
+
+    def _take(self, count: int) -> bytes:
+        taken = self._data[self._at : self._at + count]
+        if len(taken) < count:
+            raise ValueError("cut off")
+        self._at += count
+        return taken
+
+    def _count(self, short: int) -> int | None:
+        """A length or number; None where an end mark says it."""
+        if short < 24:
+            return short
+        if short == 31:
+            return None
+        if short > 27:
+            raise ValueError("a reserved length")
+        return int.from_bytes(self._take(1 << (short - 24)), "big")
+
+    def _simple(self, short: int) -> Any:  # noqa: ANN401
+        if short in FLOATS:
+            return struct.unpack(FLOATS[short], self._take(struct.calcsize(FLOATS[short])))[0]
+        if short == 24:
+            self._take(1)
+        return SIMPLE.get(short)
+
+    def _string(self, count: int | None, *, text: bool) -> str | bytes:
+        if count is None:
+            pieces = []
+            while not self._ended():
+                self._items += 1
+                piece_count = self._count(self._take(1)[0] & 0x1F)
+                pieces.append(self._take(piece_count or 0))
+            whole = b"".join(pieces)
+        else:
+            whole = self._take(count)
+        return whole.decode("utf-8", "replace") if text else whole
+
+    def _collection(self, count: int | None, depth: int, *, mapping: bool) -> Any:  # noqa: ANN401
+        pairs: dict[Any, Any] = {}
+        values: list[Any] = []
+        while len(pairs) + len(values) != count:
+            if count is None and self._ended():
+                break
+            entry = self.value(depth + 1)
+            if mapping:
+                pairs[entry if isinstance(entry, str | int) else str(entry)] = self.value(depth + 1)
+            else:
+                values.append(entry)
+        return pairs if mapping else values
+
+    def _ended(self) -> bool:
+        ended = self._data[self._at] == 0xFF
+        self._at += ended
+        return ended

@@ -1,0 +1,95 @@
+"""``deepfake evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepfake_core.commands.terminal import DONE, add_json, say, tell
+from deepfake_core.errors import SourceError
+from deepfake_core.records import Json
+
+if TYPE_CHECKING:
+    from deepfake_core.commands.terminal import Commands
+
+SHOWN_WARNINGS = 10
+
+
+def add(commands: Commands) -> None:
+    """Add ``evaluate``."""
+    parser = commands.add_parser("evaluate", help="measure a model on a labelled folder")
+    parser.add_argument("model", metavar="MODEL", help="NAME or NAME@VERSION")
+    parser.add_argument("--data", type=Path, required=True, help="labelled folder")
+    parser.add_argument(
+        "--set", action="append", default=[], dest="sets", metavar="NAME",
+        help="set to evaluate, such as valid; may be repeated; default: all but train",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, help="folder of the report; default: reports/evaluations/MODEL"
+    )
+    parser.add_argument(
+        "--leave-one-out", action="store_true",
+        help="estimate the accuracy on a new generator from three sources or more",
+    )  # fmt: skip
+    parser.add_argument(
+        "--trained-source", action="append", default=[], dest="trained_sources", metavar="NAME",
+        help="source of fakes that the model was trained on; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--one-class", action="append", default=[], metavar="NAME",
+        help="set whose classes differ in more than the label; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tiers", action=argparse.BooleanOptionalAction, default=True,
+        help="whether compressed, shrunk and blurred copies are measured too",
+    )  # fmt: skip
+    parser.add_argument("--precision", default="fp32", help="auto, fp32, bf16 or int8")
+    parser.add_argument("--registry", type=Path, help=argparse.SUPPRESS)
+    add_json(parser)
+    parser.set_defaults(command=_evaluate)
+
+
+def _evaluate(parsed: argparse.Namespace) -> int:
+    from deepfake_core.evaluation import EvaluateConfig, evaluate, render
+    from deepfake_core.registry import DEFAULT_REGISTRY, find_model
+
+    bundle = find_model(parsed.model, parsed.registry or DEFAULT_REGISTRY)
+    if not parsed.data.is_dir():
+        raise SourceError(f"there is no folder {parsed.data}; name a labelled folder with --data")
+    chosen = {name: getattr(parsed, name) for name in EvaluateConfig.model_fields}
+    evaluation = evaluate(bundle, parsed.data, config=EvaluateConfig(**chosen), say=say)
+    folder = f"{evaluation['name']}@{evaluation['version']}"
+    output = parsed.output or Path("reports") / "evaluations" / folder
+    paths = {name: str(path) for name, path in render(evaluation, bundle, output).items()}
+    tell({**evaluation, **paths} if parsed.json else None, in_words(evaluation, paths["report"]))
+    return DONE
+
+
+def in_words(evaluation: Json, report: str) -> str:
+    """A few lines for a person: what is wrong first."""
+    from deepfake_core.evaluation.page import headline
+
+    lines = [headline(evaluation)]
+    for name, one in evaluation["sets"].items():
+        found = one["figures"]
+        if "auc" in found:
+            lines.append(
+                f"{name}: AUC {found['auc']:.4f}, balanced accuracy "
+                f"{found['balanced_accuracy']:.4f}, fakes found at 1 % false alarms "
+                f"{found['tpr_at_1_percent_fpr']:.4f}, ECE {found['ece']:.4f}, "
+                f"decided {found['decided_share']:.4f}"
+            )
+        else:
+            labels = ", ".join(f"{count} {label}" for label, count in found["labels"].items())
+            lines.append(f"{name}: {found['images']} images of one class: {labels}")
+    if evaluation["leave_one_out"]:
+        expected = evaluation["leave_one_out"]["expected"]["balanced_accuracy"]
+        lines.append(
+            f"a new generator: balanced accuracy {expected['mean']:.4f} expected, "
+            f"{expected['worst']:.4f} at worst"
+        )
+    lines += [f"note: {warning}" for warning in evaluation["warnings"][:SHOWN_WARNINGS]]
+    if evaluation["failures"]:
+        lines.append(f"{len(evaluation['failures'])} images could not be judged, see the report")
+    return "\n".join([*lines, f"report: {report}"])

@@ -1,0 +1,151 @@
+"""Whether a model errs more often on some groups of people than on others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from deepfake_core.dataset import Labelled
+from deepfake_core.evaluation.judged import Judged
+from deepfake_core.metrics import BoolArray, figures, resample_counts
+from deepfake_core.records import Float32Array, Json, Label
+
+# Fewer images of a class say too little of a group: its rate is shown, but not compared.
+LEAST_IMAGES = 20
+PERMUTATIONS = 2000
+SIGNIFICANCE = 0.05
+# No image counts for more than this many ordinary ones, or a group of one rules the training.
+MAX_WEIGHT = 10.0
+RATES = {"fpr_at_fake": False, "tpr_at_fake": True}
+
+
+def group_weights(images: Sequence[Labelled]) -> Float32Array:
+    """Weights under which the groups of people count alike within each class.
+
+    Args:
+        images: N labelled images; a group is a combination of all their ``people_`` columns.
+
+    Returns:
+        float32[N] with mean 1 in each class, so that the balance of the classes stays what it
+        is; none is above `MAX_WEIGHT` times its class's least. Ones where no image has groups.
+    """
+    weights = np.ones(len(images), np.float32)
+    fake = np.array([image.fake for image in images], dtype=bool)
+    cells = np.array([repr(sorted(image.people.items())) for image in images])
+    for kind in (False, True):
+        rows = np.flatnonzero(fake == kind)
+        if not len(rows):
+            continue
+        _, inverse, counts = np.unique(cells[rows], return_inverse=True, return_counts=True)
+        raw = 1.0 / counts[inverse]
+        raw = np.minimum(raw, MAX_WEIGHT * raw.min())
+        weights[rows] = raw / raw.mean()
+    return weights
+
+
+def fairness(judged: Judged) -> Json:
+    """Rates by group of people, and the largest gaps between them.
+
+    Args:
+        judged: images with labels; `Labelled.people` names their groups.
+
+    Returns:
+        By column, the groups with their rates and intervals, and ``gaps`` with the largest
+        difference of each rate, its bootstrap interval over groups of images, the p value of a
+        permutation test, and whether it is ``found``. Empty without columns.
+    """
+    columns = sorted({name for image in judged.images for name in image.people})
+    limit = SIGNIFICANCE / max(1, len(columns) * len(RATES))
+    return {column: _column(judged, column, limit) for column in columns}
+
+
+def _column(judged: Judged, column: str, limit: float) -> Json:
+    names = np.array([image.people.get(column, "") for image in judged.images])
+    flagged = np.array([label == Label.FAKE for label in judged.labels], dtype=bool)
+    return {
+        "groups": {
+            str(name): _rates(judged.where(names == name)) for name in sorted(set(names) - {""})
+        },
+        "without_group": int((names == "").sum()),
+        "gaps": {
+            rate: _gap(flagged[rows], names[rows], np.array(judged.groups)[rows], limit)
+            for rate, kind in RATES.items()
+            for rows in [(judged.fake == kind) & (names != "")]
+        },
+    }
+
+
+def _rates(members: Judged) -> Json:
+    """The shares of each class of one group of people, with the number of images."""
+    found: Json = {"images": len(members.images), "intervals": {}}
+    for kind, rate in ((False, "fpr_at_fake"), (True, "tpr_at_fake")):
+        rows = members.fake == kind
+        if not rows.any():
+            continue
+        one = members.where(rows)
+        measured = figures(one.clean, one.labels, one.fake, one.groups)
+        found["fake" if kind else "real"] = len(one.images)
+        found[rate], found["intervals"][rate] = measured[rate], measured["intervals"][rate]
+    return found
+
+
+def _gap(flagged: BoolArray, names: np.ndarray, groups: np.ndarray, limit: float) -> Json | None:
+    """The largest gap of a rate between groups; None where fewer than two can be compared."""
+    known, counts = np.unique(names, return_counts=True)
+    known = known[counts >= LEAST_IMAGES]
+    rows = np.isin(names, known)
+    if len(known) < 2:
+        return None
+    flagged, members = flagged[rows].astype(np.float64), names[rows][:, None] == known
+    rates = _rates_of(flagged, members)
+    low, high = int(rates.argmin()), int(rates.argmax())
+    draws = resample_counts(groups[rows].tolist()).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        drawn = (draws @ (flagged[:, None] * members)) / (draws @ members.astype(np.float64))
+    differences = drawn[:, high] - drawn[:, low]
+    bounds = np.nanpercentile(differences, [2.5, 97.5])
+    chance = _chance(flagged, members, groups[rows])
+    return {
+        "highest": str(known[high]),
+        "lowest": str(known[low]),
+        "gap": round(float(rates[high] - rates[low]), 4),
+        "interval": [round(float(bound), 4) for bound in bounds],
+        "p_value": round(chance, 4),
+        "limit": round(limit, 4),
+        "found": bool(chance < limit and bounds[0] > 0),
+    }
+
+
+def _rates_of(flagged: Float32Array, members: BoolArray) -> np.ndarray:
+    return np.asarray((flagged @ members) / members.sum(axis=0))
+
+
+def _chance(flagged: np.ndarray, members: BoolArray, groups: np.ndarray) -> float:
+    """How often names dealt out at random give a gap as large: the largest gap is never zero.
+
+    Whole units change places, a unit being the images of one group of images under one name, so
+    that many pictures of one person are no more than one witness.
+    """
+    kinds = members.argmax(axis=1)
+    _, units = np.unique(np.stack([_codes(groups), kinds]), axis=1, return_inverse=True)
+    order = np.argsort(units, kind="stable")
+    sums = np.bincount(units, flagged)
+    sizes = np.bincount(units)
+    kind_of_unit = kinds[order][np.cumsum(sizes) - sizes]
+    seen = _spread(sums, sizes, kind_of_unit)
+    rng = np.random.default_rng(0)
+    as_large = sum(
+        _spread(sums, sizes, rng.permutation(kind_of_unit)) >= seen - 1e-12
+        for _ in range(PERMUTATIONS)
+    )
+    return float((as_large + 1) / (PERMUTATIONS + 1))
+
+
+def _codes(values: np.ndarray) -> np.ndarray:
+    return np.unique(values, return_inverse=True)[1]
+
+
+def _spread(sums: np.ndarray, sizes: np.ndarray, kinds: np.ndarray) -> float:
+    rates = np.bincount(kinds, sums) / np.maximum(1, np.bincount(kinds, sizes))
+    return float(rates.max() - rates.min())

@@ -1,0 +1,197 @@
+"""Measure a bundle on a labelled folder."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from deepfake_core.bundle import Bundle
+from deepfake_core.dataset import Labelled, list_labelled
+from deepfake_core.degradations import TIERS, Change
+from deepfake_core.engine import Engine, open_engine, processor_precisions, resolve_precision
+from deepfake_core.errors import SourceError, UsageError
+from deepfake_core.evaluation.curves import relative
+from deepfake_core.evaluation.judged import CLASS_NAMES, CLEAN, Judged, judge
+from deepfake_core.evaluation.parts import (
+    TRAIN,
+    choose_headline,
+    find_halved,
+    find_overlaps,
+    split_sets,
+)
+from deepfake_core.evaluation.scoring import score_readable
+from deepfake_core.evaluation.sets import Known, measure_set
+from deepfake_core.evaluation.unseen import leave_one_out, read_features, usable_sources
+from deepfake_core.records import Json
+from deepfake_core.training_list import read_training_list
+
+Say = Callable[[str], None]
+
+
+class EvaluateConfig(BaseModel):
+    """What is evaluated, and how."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sets: tuple[str, ...] = Field((), description="Sets to evaluate; all but train without any.")
+    one_class: tuple[str, ...] = Field(
+        (), description="Sets whose classes differ in more than the label: each class alone."
+    )
+    trained_sources: tuple[str, ...] = Field(
+        (), description="Sources of fakes that the model was trained on, if the bundle is silent."
+    )
+    leave_one_out: bool = Field(False, description="Estimate the accuracy on a new generator.")
+    tiers: bool = Field(True, description="Whether the degraded tiers are measured too.")
+    precision: str = Field("fp32", description="auto, fp32, bf16 or int8.")
+
+
+DEFAULTS = EvaluateConfig()
+
+
+def evaluate(
+    bundle: Bundle,
+    data: Path,
+    *,
+    config: EvaluateConfig = DEFAULTS,
+    say: Say = lambda line: None,
+) -> Json:
+    """Measure a bundle on a labelled folder.
+
+    Args:
+        bundle: the model.
+        data: a labelled folder, see `deepfake_core.dataset.read_labelled`.
+        config: which sets, and how.
+        say: told of the steps, in words.
+
+    Returns:
+        Plain numbers: the model, ``sets`` with their figures, curves and worst mistakes by name,
+        ``headline`` (the name of the set to quote), ``warnings``, ``failures`` (images that are
+        not in any figure), and ``leave_one_out``.
+
+    Raises:
+        UsageError: there is no such folder or set, or it holds nothing that can be judged.
+    """
+    listing = list_labelled(data)
+    members = _chosen_sets(data, listing.images, config.sets)
+    if config.leave_one_out:
+        # Before hours of scoring, not after them.
+        usable_sources([image for images in members.values() for image in images])
+    known = _known_sources(bundle, listing.images, config)
+    evaluation = _heading(bundle, data, known)
+    evaluation["warnings"] = [f"left out: {problem}" for problem in listing.problems]
+    judged = _judge_sets(bundle, members, config, evaluation=evaluation, say=say)
+    if not judged:
+        raise SourceError(f"none of the images in {data} could be judged; are they images?")
+    learnt = read_training_list(bundle)
+    halved = find_halved(learnt, judged, calibrated="report" in bundle.description.figures)
+    parts, warnings = split_sets(judged, one_class=config.one_class, halved=halved)
+    for name, part in parts.items():
+        say(f"measuring {name}")
+        evaluation["sets"][name] = measure_set(part, data, known)
+    evaluation["headline"] = choose_headline(parts)
+    evaluation["warnings"] += [*warnings, *find_overlaps(learnt, listing.images, parts)]
+    if config.leave_one_out:
+        everyone = [image for one in judged.values() for image in one.images]
+        evaluation["leave_one_out"] = leave_one_out(read_features(bundle, everyone, say=say), known)
+    return evaluation
+
+
+def _heading(bundle: Bundle, data: Path, known: Known) -> Json:
+    description = bundle.description
+    return {
+        "model_id": bundle.model_id,
+        "name": description.name,
+        "version": description.version,
+        "data": str(data),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "precision": None,
+        "calibration": description.calibration.model_dump(),
+        "thresholds": description.thresholds.model_dump(),
+        "trained_sources": None if known.names is None else sorted(known.names),
+        "trained_sources_said_by": known.said_by,
+        "limits": list(description.limits),
+        "failures": [],
+        "sets": {},
+        "leave_one_out": None,
+    }
+
+
+def _chosen_sets(
+    data: Path, images: Sequence[Labelled], wanted: tuple[str, ...]
+) -> dict[str, list[Labelled]]:
+    """The images by set, of the sets that were asked for."""
+    members: dict[str, list[Labelled]] = {}
+    for image in images:
+        members.setdefault(image.set_name or data.resolve().name, []).append(image)
+    if not members:
+        raise SourceError(f"{data} holds no labelled images; add some to real/ and fake/")
+    missing = [name for name in wanted if name not in members]
+    if missing:
+        raise UsageError(f"{data} has no set {missing[0]}; there are: {', '.join(sorted(members))}")
+    names = wanted or [name for name in sorted(members) if name != TRAIN]
+    if not names:
+        raise UsageError(
+            f"{data} has only the set {TRAIN}, which models are trained on; name it with --set "
+            f"{TRAIN} to evaluate on it all the same"
+        )
+    return {name: members[name] for name in names}
+
+
+def _known_sources(bundle: Bundle, images: Sequence[Labelled], config: EvaluateConfig) -> Known:
+    """The sources of fakes that the model was trained on, and who says so."""
+    recorded = bundle.description.training.get("sources")
+    if config.trained_sources:
+        return Known(frozenset(config.trained_sources), "as they were named for this evaluation")
+    if isinstance(recorded, list):
+        return Known(frozenset(map(str, recorded)), "as the bundle records them")
+    training = {image.source for image in images if image.set_name == TRAIN and image.fake}
+    if training - {""}:
+        words = f"assumed: those of {TRAIN}/ in this folder, for the bundle does not record them"
+        return Known(frozenset(training - {""}), words)
+    return Known(None, "not known: the bundle does not record them")
+
+
+def _judge_sets(
+    bundle: Bundle,
+    members: Mapping[str, list[Labelled]],
+    config: EvaluateConfig,
+    *,
+    evaluation: Json,
+    say: Say,
+) -> dict[str, Judged]:
+    """Score all sets; images that cannot be judged are noted, and sets of such alone left out."""
+    precision = resolve_precision(bundle, config.precision, processor_precisions())
+    engine = open_engine(bundle, kind="openvino", precision=precision)
+    evaluation["precision"] = precision
+    tiers = TIERS if config.tiers else {CLEAN: TIERS[CLEAN]}
+    judged: dict[str, Judged] = {}
+    for name, images in members.items():
+        say(f"scoring {len(images)} images of {name} in {len(tiers)} tiers")
+        one = _judge_set(bundle, engine, images, tiers, evaluation)
+        judged |= {name: one} if one.images else {}
+    return judged
+
+
+def _judge_set(
+    bundle: Bundle,
+    engine: Engine,
+    images: list[Labelled],
+    tiers: Mapping[str, Change],
+    evaluation: Json,
+) -> Judged:
+    description = bundle.description
+    scored = score_readable(engine, images, preprocessing=description.preprocessing, tiers=tiers)
+    root = Path(evaluation["data"])
+    evaluation["failures"] += [
+        {
+            "image": relative(images[row].path, root),
+            "class": CLASS_NAMES[images[row].fake],
+            "code": str(failure.code),
+            "detail": failure.detail,
+        }
+        for row, failure in scored.failures.items()
+    ]
+    return judge(images, scored, description.calibration, description.thresholds)

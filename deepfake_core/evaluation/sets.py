@@ -1,0 +1,111 @@
+"""What is measured on one set of judged images, and on its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepfake_core.evaluation.curves import histogram, reliability, roc, worst_mistakes
+from deepfake_core.evaluation.fairness import fairness
+from deepfake_core.evaluation.judged import CLASS_NAMES, Judged
+from deepfake_core.metrics import BoolArray
+from deepfake_core.records import Json
+
+# Bounds of the shorter side in pixels; 128 is what the shipped network sees.
+SIZE_BOUNDS = (128, 256, 512, 1024)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The sources that a model was trained on.
+
+    Attributes:
+        names: the sources of its fakes; None where nothing is known of them.
+        said_by: where the names come from, in words.
+    """
+
+    names: frozenset[str] | None
+    said_by: str
+
+    def saw(self, source: str) -> bool | None:
+        """Whether a source was trained on; None where that is not known."""
+        return None if self.names is None or not source else source in self.names
+
+
+def measure_set(judged: Judged, root: Path, known: Known) -> Json:
+    """All figures of a set with one class or both, as plain numbers.
+
+    Args:
+        judged: at least one image.
+        root: what the paths of the mistakes are relative to.
+        known: the sources that the model was trained on.
+    """
+    found: Json = {
+        "figures": judged.figures(),
+        "tiers": {tier: judged.figures(tier) for tier in judged.scores},
+        **_by_source(judged, known),
+        "sizes": _by_size(judged),
+        "people": fairness(judged),
+        "histogram": histogram(judged.clean, judged.fake),
+        "mistakes": worst_mistakes(judged, root),
+    }
+    if has_both(judged.fake):
+        found["roc"] = roc(judged.clean, judged.fake)
+        found["reliability"] = reliability(judged.clean, judged.fake)
+    return found
+
+
+def has_both(fake: BoolArray) -> bool:
+    """Whether both classes are there."""
+    return bool(fake.any() and not fake.all())
+
+
+def _by_source(judged: Judged, known: Known) -> Json:
+    """Figures by source, each against all of the other class; seen and unseen fakes apart."""
+    sources = np.array([image.source for image in judged.images])
+    fake = judged.fake
+    rows = [
+        {
+            "class": CLASS_NAMES[kind],
+            "source": str(source),
+            "seen": known.saw(str(source)) if kind else None,
+            **judged.where((fake != kind) | (sources == source)).figures(),
+        }
+        for kind in (True, False)
+        for source in np.unique(sources[(fake == kind) & (sources != "")])
+    ]
+    return {"sources": rows, "novelty": _by_novelty(judged, sources, known)}
+
+
+def _by_novelty(judged: Judged, sources: np.ndarray, known: Known) -> Json:
+    """Fakes of sources that were trained on, and of others, each against all reals."""
+    seen = np.array([known.saw(str(source)) for source in sources], dtype=object)
+    parts = {"trained on": True, "never seen": False, "not known": None}
+    found: Json = {}
+    for name, wanted in parts.items():
+        fakes = judged.fake & np.array([one is wanted for one in seen], dtype=bool)
+        if fakes.any():
+            found[name] = judged.where(fakes | ~judged.fake).figures()
+    return found
+
+
+def _by_size(judged: Judged) -> list[Json]:
+    """Figures by the shorter side of the files, the smallest first."""
+    shorter = judged.sizes.min(axis=1)
+    bins = np.digitize(shorter, SIZE_BOUNDS)
+    return [
+        {"size": _size_words(int(one)), **judged.where(bins == one).figures()}
+        for one in np.unique(bins)
+    ]
+
+
+def _size_words(one: int) -> str:
+    bounds: Sequence[int] = SIZE_BOUNDS
+    if one == 0:
+        return f"below {bounds[0]} px"
+    if one == len(bounds):
+        return f"{bounds[-1]} px and more"
+    return f"{bounds[one - 1]} to {bounds[one] - 1} px"

@@ -1,0 +1,171 @@
+"""The tables of an evaluation's report: rows of headings with cells of value and interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from deepfake_core.records import Json
+from deepfake_core.summary import percent
+
+ALL: Mapping[str, str] = {
+    "real": "real images",
+    "fake": "fake images",
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "balanced_accuracy": "balanced accuracy at 0.5",
+    "tpr_at_1_percent_fpr": "fakes found at 1 % false alarms",
+    "tpr_at_5_percent_fpr": "fakes found at 5 % false alarms",
+    "fpr_at_fake": "reals labelled fake",
+    "tpr_at_fake": "fakes labelled fake",
+    "fakes_called_real": "fakes labelled real",
+    "decided_share": "decided",
+    "ece": "ECE",
+    "brier": "Brier",
+}
+SHORT = (
+    "real", "fake", "auc", "balanced_accuracy", "tpr_at_5_percent_fpr", "fpr_at_fake",
+    "tpr_at_fake", "fakes_called_real", "decided_share",
+)  # fmt: skip
+COUNTS = ("real", "fake")
+DECIMALS = ("auc", "average_precision", "ece", "brier")
+SEEN = {True: "trained on", False: "never seen", None: "not known"}
+
+Cell = tuple[str, str]
+
+
+def build_tables(evaluation: Json) -> Json:
+    """Tables by name; each has ``columns`` and ``rows`` of a heading and cells."""
+    sets: Json = evaluation["sets"]
+    return {
+        "sets": table([(name, one["figures"]) for name, one in sets.items()], tuple(ALL)),
+        "confusion": confusion(sets[evaluation["headline"]]["figures"]),
+        "tiers": {
+            name: table(list(one["tiers"].items()), tuple(ALL))
+            for name, one in sets.items()
+            if len(one["tiers"]) > 1
+        },
+        "novelty": table(
+            [
+                (f"{name}: fakes of sources {novelty}", found)
+                for name, one in sets.items()
+                for novelty, found in one["novelty"].items()
+            ]
+        ),
+        "sources": table(_sources(sets)),
+        "sizes": table(
+            [
+                (f"{name}: {one['size']}", one)
+                for name, part in sets.items()
+                for one in part["sizes"]
+            ]
+        ),
+        "unseen": _unseen(evaluation["leave_one_out"]),
+        "people": _people(sets),
+    }
+
+
+def table(rows: Sequence[tuple[str, Json]], columns: Sequence[str] = SHORT) -> Json:
+    """Figures as text; a column that no row has is left out."""
+    used = [name for name in columns if any(name in found for _, found in rows)]
+    return {
+        "columns": [ALL[name] for name in used],
+        "rows": [
+            {"heading": heading, "cells": [cell(name, found) for name in used]}
+            for heading, found in rows
+        ],
+    }
+
+
+def cell(name: str, found: Mapping[str, object]) -> Cell:
+    """One figure and its interval; each is empty where there is none."""
+    value, intervals = found.get(name), found.get("intervals")
+    bounds = intervals.get(name) if isinstance(intervals, Mapping) else None
+    return shown(name, value), interval(name, bounds)
+
+
+def shown(name: str, value: object) -> str:
+    """A figure for people."""
+    if not isinstance(value, int | float):
+        return ""
+    if name in COUNTS:
+        return f"{value:,}"
+    return f"{value:.3f}" if name in DECIMALS else percent(value)
+
+
+def interval(name: str, bounds: Iterable[float] | None) -> str:
+    """An interval for people; empty without one."""
+    if bounds is None:
+        return ""
+    low, high = (shown(name, bound) for bound in bounds)
+    return f"{low.removesuffix(' %')} to {high}"
+
+
+def confusion(found: Json) -> list[Json]:
+    """A row per true class with the shares of the three labels."""
+    rows = {
+        "real": ("reals_called_real", "reals_uncertain", "fpr_at_fake"),
+        "fake": ("fakes_called_real", "fakes_uncertain", "tpr_at_fake"),
+    }
+    return [
+        {"heading": f"{found[kind]:,} {kind}", "cells": [cell(name, found) for name in names]}
+        for kind, names in rows.items()
+        if names[0] in found
+    ]
+
+
+def _sources(sets: Json) -> list[tuple[str, Json]]:
+    return [
+        (f"{name}: {row['class']}, {row['source']}{_seen(row)}", row)
+        for name, one in sets.items()
+        for row in one["sources"]
+    ]
+
+
+def _seen(row: Json) -> str:
+    return f" ({SEEN[row['seen']]})" if row["class"] == "fake" else ""
+
+
+def _unseen(found: Json | None) -> Json | None:
+    """Heads without and with each source, side by side."""
+    if found is None:
+        return None
+    names = ("balanced_accuracy", "auc", "tpr_at_5_percent_fpr")
+    rows = [
+        {
+            "heading": f"{row['source']} (network: {SEEN[row['seen']]})",
+            "cells": [cell(name, row[way]) for name in names for way in ("without", "with")],
+        }
+        for row in found["sources"]
+    ]
+    columns = [f"{ALL[name]}, {way} it" for name in names for way in ("without", "with")]
+    return {"columns": columns, "rows": rows}
+
+
+def _people(sets: Json) -> list[Json]:
+    """A table per set and column of people, with its gaps in words."""
+    found: list[Json] = []
+    for name, one in sets.items():
+        for column, measured in one["people"].items():
+            rows = list(measured["groups"].items())
+            gaps = [gap_words(rate, gap) for rate, gap in measured["gaps"].items()]
+            content = table(rows, ("real", "fake", "fpr_at_fake", "tpr_at_fake"))
+            found.append({"set": name, "column": column, "table": content, "gaps": gaps})
+    return found
+
+
+def gap_words(rate: str, gap: Json | None) -> str:
+    """A gap between groups of people as a sentence."""
+    if gap is None:
+        return f"{ALL[rate]}: fewer than two groups have enough images to be compared."
+    points = f"{100 * gap['gap']:.1f} points"
+    low, high = (f"{100 * bound:.1f}" for bound in gap["interval"])
+    if not gap["found"]:
+        return (
+            f"{ALL[rate]}: no gap was found; the largest difference, {points} between "
+            f"{gap['highest']} and {gap['lowest']} (interval {low} to {high}), is what chance "
+            f"gives (p = {gap['p_value']:.3f})."
+        )
+    return (
+        f"{ALL[rate]}: {gap['highest']} has {points} more than {gap['lowest']} "
+        f"(interval {low} to {high}, p = {gap['p_value']:.4f})."
+    )

@@ -1,0 +1,1 @@
+"""The doors for single images: the HTTP service and the web page."""

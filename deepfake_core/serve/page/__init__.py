@@ -1,0 +1,1 @@
+"""The web page: pictures judged in a browser, on this machine."""

@@ -1,0 +1,80 @@
+"""The page's script; Streamlit runs it again at each click."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from deepfake_core.bundle import CARD_FILE
+from deepfake_core.serve.page import browse, check, guide, style
+from deepfake_core.serve.page.model import the_bundle
+from deepfake_core.serve.page.settings import Settings, read_settings
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Show the page that the address names.
+
+    Args:
+        arguments: of the script; the first holds the settings.
+    """
+    settings = read_settings(arguments)
+    st.set_page_config(page_title="Deepfake verification", layout="centered")
+    st.html(style.CSS)
+    st.navigation(
+        {
+            "Verify": [
+                _page("Check a picture", "check", lambda: check.show(settings), default=True),
+                _page("Browse a scan", "browse", lambda: browse.show(settings)),
+            ],
+            "Understand": [
+                _page("How it works", "how-it-works", lambda: _how_it_works(settings)),
+                _page("How to read a result", "how-to-read", lambda: _text(guide.HOW_TO_READ)),
+                _page("Look critically", "look", lambda: _text(guide.LOOK_CRITICALLY)),
+                _page("Report responsibly", "report", lambda: _text(guide.REPORT)),
+                _page("Privacy", "privacy", lambda: _privacy(settings)),
+                _page("Model card", "model-card", lambda: _model_card(settings)),
+            ],
+        }
+    ).run()
+
+
+def _page(title: str, path: str, show: Callable[[], None], *, default: bool = False) -> st.Page:
+    return st.Page(show, title=title, url_path=path, default=default)
+
+
+def _text(text: str) -> None:
+    st.markdown(text)
+
+
+def _how_it_works(settings: Settings) -> None:
+    description = the_bundle(settings).description
+    st.markdown(
+        guide.HOW_IT_WORKS.format(
+            size=description.preprocessing.size,
+            real_below=style.line_text(description.thresholds.real_below),
+            fake_from=style.line_text(description.thresholds.fake_from),
+        )
+    )
+
+
+def _privacy(settings: Settings) -> None:
+    st.markdown(guide.PRIVACY.format(reports=settings.reports))
+
+
+def _model_card(settings: Settings) -> None:
+    """The bundle's card, without the lines that are meant for programs."""
+    bundle = the_bundle(settings)
+    path = bundle.folder / CARD_FILE
+    if not path.is_file():
+        st.title("Model card", anchor=False)
+        st.info(f"The model {bundle.model_id} came without a card.")
+        return
+    st.caption(f"Model `{bundle.model_id}`")
+    text = path.read_text("utf-8")
+    st.markdown(text.partition("\n---\n")[2] if text.startswith("---\n") else text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,208 @@
+"""The page that judges pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from deepfake_core.decision import Thresholds
+from deepfake_core.explain import explain
+from deepfake_core.origin import Origin
+from deepfake_core.records import Failure, FailureCode, Label
+from deepfake_core.serve.page import answer, style, threshold
+from deepfake_core.serve.page.judged import Judged, judge_files
+from deepfake_core.serve.page.model import the_classifier
+from deepfake_core.serve.page.settings import MAX_PICTURES, MAX_UPLOAD_MEGABYTES, Settings
+from deepfake_core.serve.page.words import (
+    FAILURES,
+    MEANS_NOT,
+    NEXT_STEPS,
+    NOT_PROOF,
+    SENTENCES,
+    TITLES,
+)
+from deepfake_core.summary import one_line, percent, score_text
+
+if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+    from deepfake_core.classifier import Classifier
+    from deepfake_core.explain import Explanation
+
+
+def show(settings: Settings) -> None:
+    """Take pictures, and say of each what is known."""
+    st.title("Check a picture", anchor=False)
+    st.html(style.note(NOT_PROOF))
+    uploads = st.file_uploader(
+        f"Pictures of a face: up to {MAX_PICTURES} at once, {MAX_UPLOAD_MEGABYTES} MB each",
+        accept_multiple_files=True,
+        key="pictures",
+        help="JPEG, PNG, GIF, WebP, HEIC, AVIF, TIFF, BMP. They stay on this machine, in memory.",
+    )
+    if len(uploads) > MAX_PICTURES:
+        st.warning(
+            f"{len(uploads)} pictures were chosen; the first {MAX_PICTURES} are judged. "
+            "For more, scan a folder with `deepfake scan`."
+        )
+        uploads = uploads[:MAX_PICTURES]
+    classifier = the_classifier(settings)
+    judged = _judged(classifier, uploads)
+    for upload, one in zip(uploads, judged, strict=True):
+        with st.container(border=True):
+            _one(settings, classifier, upload, one)
+    if judged:
+        st.caption(
+            f"Judged by `{classifier.bundle.model_id}`, the same model and code as a scan. "
+            "Name it, the score and the fingerprint when you pass a verdict on."
+        )
+    threshold.show(classifier.bundle.description, judged)
+
+
+def _judged(classifier: Classifier, uploads: Sequence[UploadedFile]) -> list[Judged]:
+    """The verdicts, in order; only those of new uploads are computed."""
+    known: dict[str, Judged] = st.session_state.get("judged", {})
+    new = [upload for upload in uploads if upload.file_id not in known]
+    if new:
+        with st.spinner("The pictures are being judged …"):
+            fresh = judge_files(classifier, [(one_line(u.name), u.getvalue()) for u in new])
+        known = known | {u.file_id: one for u, one in zip(new, fresh, strict=True)}
+    # What was removed from the page is forgotten.
+    st.session_state["judged"] = {u.file_id: known[u.file_id] for u in uploads}
+    return list(st.session_state["judged"].values())
+
+
+def _one(settings: Settings, classifier: Classifier, upload: UploadedFile, judged: Judged) -> None:
+    """All that is known of one picture."""
+    if judged.label is None:
+        show_failure(judged.name, judged.failure, judged.verdict["detail"])
+        return
+    show_verdict(judged, classifier.bundle.description.thresholds)
+    with st.expander("What to do next"):
+        st.markdown(bullets(NEXT_STEPS[judged.label]))
+    explanation = st.expander(
+        "Which areas the score depends on",
+        key=f"explain-{upload.file_id}",
+        on_change="rerun",
+    )
+    with explanation:
+        if explanation.open:
+            show_explanation(_explained(classifier, upload), judged.name)
+    with st.expander("What the file itself says"):
+        show_origin(judged)
+    with st.expander("Say whether the verdict is right"):
+        answer.ask(settings, judged.verdict, image=upload.getvalue(), key=upload.file_id)
+
+
+def show_verdict(judged: Judged, thresholds: Thresholds) -> None:
+    """The picture, the verdict in words, the bar, and what it does not mean."""
+    # The words come first where the columns are stacked, on a telephone.
+    left, right = st.columns([2, 1], gap="medium")
+    if judged.picture is not None:
+        right.image(judged.picture, alt=f"The picture {judged.name}", width="stretch")
+    label, score = judged.label or Label.UNCERTAIN, judged.verdict["score"]
+    left.html(
+        f'<p class="df-name">{escape(judged.name)}</p>'
+        f'<p class="df-verdict df-{label}" role="heading" aria-level="2">{TITLES[label]}</p>'
+        f'<p class="df-line">Score {score_text(score)}. {SENTENCES[label]}</p>'
+        + style.score_bar(score, label, thresholds)
+    )
+    if judged.origin is not None and judged.origin.generator:
+        left.warning(
+            "Apart from the score: the file itself names a generator, "
+            f"**{judged.origin.generator}**. See *What the file itself says*."
+        )
+    st.markdown("**What this does not mean**\n\n" + bullets(MEANS_NOT[label]))
+
+
+def show_failure(name: str, code: FailureCode | None, detail: str | None) -> None:
+    """Why there is no verdict, and what to do about it."""
+    what, advice = FAILURES[code or FailureCode.READ_FAILED]
+    more = f'<p class="df-quiet">{escape(detail)}</p>' if detail else ""
+    st.html(
+        f'<p class="df-name">{escape(name)}</p>'
+        '<p class="df-verdict" role="heading" aria-level="2">Not judged</p>'
+        f'<p class="df-line"><b>{what}</b> {advice}</p>{more}'
+        f'<p class="df-quiet">Failure code <code>{code}</code></p>'
+    )
+
+
+def _explained(classifier: Classifier, upload: UploadedFile) -> Explanation | Failure:
+    """The explanation, computed once per picture and forgotten with it."""
+    known = st.session_state.get("explained", {})
+    if upload.file_id not in known:
+        with st.spinner("Parts of the picture are being hidden, one after another …"):
+            known = known | {upload.file_id: explain(classifier, upload.getvalue())}
+    present = st.session_state["judged"]
+    st.session_state["explained"] = {k: value for k, value in known.items() if k in present}
+    result: Explanation | Failure = known[upload.file_id]
+    return result
+
+
+def show_explanation(found: Explanation | Failure, name: str) -> None:
+    """The heat map with the measurement behind it, or why there is none."""
+    if isinstance(found, Failure):
+        st.info(f"There is no explanation of this picture: {FAILURES[found.code][0]}")
+        return
+    compared = tested(found)
+    if not found.faithful:
+        st.info(
+            f"No picture is shown, because it would mislead. {compared} That is no clear "
+            "difference: where this score comes from is not known."
+        )
+        return
+    marked = f"{name} in grey, with the areas marked that the score depends on"
+    st.image(found.overlay, alt=marked, width=384)
+    st.markdown(
+        f"Orange are the areas that speak for **{found.towards}** to the model; the white line "
+        f"surrounds those that were tested. {compared}\n\n"
+        "It does not show where a picture was edited, and a marked area need not look odd to you."
+    )
+
+
+def tested(found: Explanation) -> str:
+    """What hiding the area did, against hiding others of its size."""
+    others = found.random_drops
+    usual = sum(others) / max(1, len(others))
+    beaten = sum(found.drop > other for other in others)
+    return (
+        f"As a test, the area found most important ({percent(found.share)} of the picture) was "
+        f"hidden: the model's raw number moved {found.drop:.2f} away from {found.towards}. With "
+        f"areas of the same size elsewhere it was {usual:.2f} on average. The area counted for "
+        f"more than {beaten} of the {len(others)} others."
+    )
+
+
+def show_origin(judged: Judged) -> None:
+    """What the file says of itself, which may be forged or stripped."""
+    origin = judged.origin
+    if origin is None:
+        return
+    st.html(style.table(origin_rows(origin, judged.verdict["sha256"])))
+    st.caption(
+        "These notes are written by programs and can be changed by anybody. A note of a generator "
+        "is strong evidence; that there is none means nothing, since most platforms strip notes."
+    )
+
+
+def origin_rows(origin: Origin, sha256: str) -> list[tuple[str, str]]:
+    """The facts of a file by name, for people."""
+    nothing = "not named"
+    size = f"{origin.width:,} by {origin.height:,} pixels, " if origin.width else ""
+    return [
+        ("Format", origin.format or "unknown"),
+        ("Size", f"{size}{origin.bytes:,} bytes"),
+        ("Camera", origin.camera or nothing),
+        ("Software", origin.software or nothing),
+        ("Generator", origin.generator or nothing),
+        *(("Found", evidence) for evidence in origin.evidence),
+        ("Fingerprint (SHA-256)", sha256),
+    ]
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """A markdown list."""
+    return "\n".join(f"- {line}" for line in lines)
