@@ -43,7 +43,8 @@ def _fold(group: str) -> int:
 
 def _of_class(fake: np.ndarray) -> np.ndarray:
     """How many images of the same class there are, for each image."""
-    return np.where(fake, fake.sum(), (~fake).sum())
+    counts: np.ndarray = np.where(fake, fake.sum(), (~fake).sum())
+    return counts
 
 
 def _losses(logits: Float32Array, fake: np.ndarray, curve: Calibration) -> np.ndarray:

@@ -31,7 +31,7 @@ from deepfake_core.evaluation.scoring import score_tiers
 from deepfake_core.foreign import ForeignSpec
 from deepfake_core.graph import build_graph
 from deepfake_core.halves import Split, split_labelled, thin
-from deepfake_core.metrics import figures
+from deepfake_core.metrics import figures, threshold_curve
 from deepfake_core.precisions import Trial, qualify
 from deepfake_core.qualification import Reference
 from deepfake_core.records import Float32Array, Json
@@ -151,9 +151,7 @@ def make_candidate(
         thresholds=thresholds,
         precisions=outcome.precisions,
         tolerances=outcome.tolerances,
-        figures={
-            n: _figures(one, calibration, thresholds) for n, one in {**sets, **others}.items()
-        },
+        figures=_all_figures({**sets, **others}, calibration, thresholds),
         qualification=outcome.record,
         trained_on=material.trained_on,
         limits=material.limits,
@@ -237,6 +235,16 @@ def _trial(
         calibration=calibration,
         thresholds=thresholds,
     )
+
+
+def _all_figures(sets: dict[str, _Set], calibration: Calibration, thresholds: Thresholds) -> Json:
+    """The figures of each set; the report half also has a curve over thresholds."""
+    found = {name: _figures(one, calibration, thresholds) for name, one in sets.items()}
+    report = sets["report"]
+    scores, fake = calibrate(report.logits, calibration), is_fake(report.images)
+    if fake.any() and not fake.all():
+        found["report"]["curve"] = threshold_curve(scores, fake)
+    return found
 
 
 def _figures(one: _Set, calibration: Calibration, thresholds: Thresholds) -> Json:

@@ -56,7 +56,9 @@ def card(description: Description) -> str:
 def _front_matter(description: Description, both: Json) -> str:
     """What Hugging Face reads: tags, and the figures as a model index."""
     lines = [
-        "---", "license: other", "library_name: keras", "pipeline_tag: image-classification",
+        "---", "license: other",
+        f"library_name: {'openvino' if description.architecture is None else 'keras'}",
+        "pipeline_tag: image-classification",
         "tags: [deepfake-detection, faces]",
     ]  # fmt: skip
     if both:

@@ -1,5 +1,9 @@
 """Errors: promises the program cannot keep. Each message says what to do now."""
 
+from __future__ import annotations
+
+import errno
+
 
 class DeepfakeError(Exception):
     """Base of all errors that are meant for people; exit status 1."""
@@ -17,6 +21,10 @@ class OutputError(UsageError):
     """The output cannot be written."""
 
 
+class OutputLost(DeepfakeError):
+    """The output stopped taking files in the middle of a run; the run can be resumed."""
+
+
 class ModelError(UsageError):
     """A bundle is missing, incomplete or not what its hashes say."""
 
@@ -27,6 +35,18 @@ class PlanMismatch(UsageError):
 
 class SourceOutage(DeepfakeError):
     """The source stopped answering during a run; the run can be resumed."""
+
+
+class StoreError(DeepfakeError, OSError):
+    """A store cannot be used as a whole; an OSError as well, as a disk's would be."""
+
+
+class StoreGone(StoreError):
+    """The bucket is not there."""
+
+
+class CredentialsRefused(StoreError):
+    """There are no credentials, or the store does not accept them, such as expired ones."""
 
 
 class BrokenInvariant(DeepfakeError):
@@ -47,3 +67,26 @@ class TrainingError(DeepfakeError):
 
 class DataRefused(DeepfakeError):
     """The data checks found why nothing should be learnt from a labelled folder."""
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, without the path that OSError appends."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{type(error).__name__}: {error.strerror}"
+    return f"{type(error).__name__}: {error}"
+
+
+def output_error(address: str, error: OSError, *, started: bool) -> OutputError | OutputLost:
+    """The error of a file that cannot be written.
+
+    Args:
+        address: the file.
+        error: why.
+        started: whether files were written before, so that it is no matter of usage.
+    """
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    message = f"cannot write {address}: {reason(error)}; "
+    if full or started:
+        advice = "make room, then start" if full else "when it can be written again, start"
+        return OutputLost(f"{message}{advice} the run again with its --run-id")
+    return OutputError(f"{message}give a folder that can be written with --output")

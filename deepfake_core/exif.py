@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from PIL import ExifTags, Image
 
 from deepfake_core.embedded import MAX_BLOCK_BYTES, MAX_TEXT_BYTES
-from deepfake_core.images import _silence as silence
+from deepfake_core.images import silence
 from deepfake_core.summary import one_line
 
 MAX_CHARACTERS = 80
@@ -48,7 +48,8 @@ def read_exif(block: bytes, directory: Image.Exif | None = None) -> Exif:
             return Exif()
         exif = Image.Exif()
         try:
-            exif.load(block)
+            with silence:
+                exif.load(block)
         except DAMAGED:
             return Exif()
     make, model = clean(_tag(exif, ExifTags.Base.Make)), clean(_tag(exif, ExifTags.Base.Model))

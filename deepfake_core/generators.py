@@ -89,9 +89,8 @@ def in_settings(where: str, text: str) -> Finding | None:
     """The settings of a Stable Diffusion run; which of several programs wrote them is unknown."""
     if not _SETTINGS.search(text):
         return None
-    return Finding(
-        f"{where}: settings as Stable Diffusion’s web interfaces write", "Stable Diffusion"
-    )
+    line = f"{where}: settings as web interfaces of Stable Diffusion write them"
+    return Finding(line, "Stable Diffusion")
 
 
 def named(where: str, text: str) -> Iterator[Finding]:

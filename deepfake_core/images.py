@@ -78,7 +78,7 @@ class _Silence:
                 cast(list[Any], warnings.filters).remove(self._filter)
 
 
-_silence = _Silence()
+silence = _Silence()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def load(
     if not data:
         return Failure(FailureCode.DECODE_UNSUPPORTED, "the file is empty")
     try:
-        with _silence:
+        with silence:
             return _load(data, size, background)
     except Image.DecompressionBombError:
         return Failure(

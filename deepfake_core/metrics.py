@@ -77,6 +77,25 @@ def average_precision(scores: Float32Array, fake: BoolArray) -> float:
     return float(_ranked(scores, fake, counts)["average_precision"][0])
 
 
+def threshold_curve(scores: Float32Array, fake: BoolArray) -> Json:
+    """What each hundredth as a threshold of `fake` would do, for people who choose their own.
+
+    Args:
+        scores: float32[N] in [0, 1].
+        fake: bool[N], both classes.
+
+    Returns:
+        ``threshold`` (0.01 to 0.99), and the shares of photographs (``fpr``) and of fakes
+        (``tpr``) whose score reaches it, three lists of one length.
+    """
+    lines = np.arange(1, 100, dtype=np.float32) / 100
+    return {
+        "threshold": [round(float(line), 2) for line in lines],
+        "fpr": [round(float((scores[~fake] >= line).mean()), 4) for line in lines],
+        "tpr": [round(float((scores[fake] >= line).mean()), 4) for line in lines],
+    }
+
+
 def figures(
     scores: Float32Array, called: Sequence[Label], fake: BoolArray, groups: Sequence[str]
 ) -> Json:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import io
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from deepfake_core.errors import BrokenInvariant, OutputError
+from deepfake_core.errors import BrokenInvariant, OutputError, StoreError, reason
 from deepfake_core.records import Json
 from deepfake_core.schema import SCHEMA_VERSION, VERDICTS, VERSION_KEY, validate, with_metadata
-from deepfake_core.storage import LocalStorage, Storage
+from deepfake_core.storage import Storage
 
 LATEST = "latest.parquet"
 KEY_OF_CONFIG = b"deepfake.config_fingerprint"
@@ -50,14 +47,27 @@ def read_verdicts(storage: Storage, path: str, columns: list[str] | None = None)
     Raises:
         OutputError: it is of another version, or no verdict file.
     """
+    return _verdicts(_read(storage, path), storage.address(path), columns)
+
+
+def _read(storage: Storage, path: str) -> bytes:
     try:
-        table = pq.read_table(pa.BufferReader(storage.read(path)), columns=columns)
+        return storage.read(path)
+    except StoreError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{storage.address(path)} cannot be read: {reason(error)}") from error
+
+
+def _verdicts(data: bytes, address: str, columns: list[str] | None = None) -> pa.Table:
+    try:
+        table = pq.read_table(pa.BufferReader(data), columns=columns)
     except (pa.ArrowInvalid, OSError) as error:
-        raise OutputError(f"{storage.address(path)} cannot be read: {error}") from error
+        raise OutputError(f"{address} cannot be read: {error}") from error
     version = (table.schema.metadata or {}).get(VERSION_KEY, b"none").decode()
     if version != str(SCHEMA_VERSION):
         raise OutputError(
-            f"{storage.address(path)} has schema version {version}, expected {SCHEMA_VERSION}; "
+            f"{address} has schema version {version}, expected {SCHEMA_VERSION}; "
             "read it with the program that wrote it, or move it away"
         )
     return table
@@ -79,9 +89,11 @@ class Results:
     def get_json(self, run_id: str, name: str) -> Json | None:
         """Read one of a run's JSON files; None where it is missing."""
         try:
-            content: Json = json.loads(self.storage.read(run_file(run_id, name)))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+            content: Json = json.loads(_read(self.storage, run_file(run_id, name)))
+        except OutputError as error:
+            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+                return None
+            raise
         return content
 
     def committed(self, run_id: str) -> set[int]:
@@ -129,7 +141,8 @@ class Results:
         if seen != expected.num_rows:
             raise BrokenInvariant(f"run {run_id} has {seen} rows of {expected.num_rows}")
         path = published_name(run_date, run_id)
-        self.storage.put(path, buffer.getvalue())
+        # Another process that finishes the same run has published the same rows.
+        self.storage.create(path, buffer.getvalue())
         return path
 
     def published(self) -> list[str]:
@@ -161,39 +174,32 @@ class Results:
 
     def update_latest(self, path: str) -> None:
         """Bring a published file's rows into ``latest.parquet``; doing it twice is the same."""
-        with self._lock():
-            tables = [read_verdicts(self.storage, path)]
-            if self.storage.exists(LATEST):
-                tables.append(read_verdicts(self.storage, LATEST))
-            self._put_latest(newest(pa.concat_tables([_bare(table) for table in tables])))
+        rows = _bare(read_verdicts(self.storage, path))
+
+        def merge(before: bytes | None) -> bytes:
+            known = [] if before is None else [_bare(_verdicts(before, LATEST))]
+            return _latest_bytes(newest(pa.concat_tables([rows, *known])))
+
+        self.storage.update(LATEST, merge)
 
     def rebuild_latest(self) -> int:
         """Make ``latest.parquet`` again from ``verdicts/``; returns its rows."""
-        with self._lock():
+        rows = VERDICTS.empty_table()
+
+        def rebuild(_: bytes | None) -> bytes:
+            nonlocal rows
             rows = VERDICTS.empty_table()
             for path in self.published():
                 more = _bare(read_verdicts(self.storage, path))
                 rows = newest(pa.concat_tables([rows, more]))
-            self._put_latest(rows)
+            return _latest_bytes(rows)
+
+        self.storage.update(LATEST, rebuild)
         return int(rows.num_rows)
 
-    def _put_latest(self, rows: pa.Table) -> None:
-        self.storage.put(LATEST, parquet_bytes(with_metadata(rows, {})))
 
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Keep two local runs that end at once from losing each other's rows."""
-        if not isinstance(self.storage, LocalStorage):
-            yield
-            return
-        path = self.storage.root / f".{LATEST}.lock"
-        try:
-            lock = path.open("w")
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}; make room there") from error
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+def _latest_bytes(rows: pa.Table) -> bytes:
+    return parquet_bytes(with_metadata(rows, {}))
 
 
 def _bare(table: pa.Table) -> pa.Table:

@@ -13,7 +13,7 @@ from deepfake_core.audit import render as render_data
 from deepfake_core.bundle import DESCRIPTION_FILE, Bundle, Preprocessing, read_bundle
 from deepfake_core.candidate import Material, make_candidate
 from deepfake_core.dataset import IMAGE_SUFFIXES, Labelled
-from deepfake_core.errors import DataRefused
+from deepfake_core.errors import CandidateRefused, DataRefused, ModelError
 from deepfake_core.evaluation import EvaluateConfig, evaluate
 from deepfake_core.evaluation import render as render_evaluation
 from deepfake_core.gate import examine, refuse_seen
@@ -182,10 +182,14 @@ def calibrate_candidate(run: Run, data: Path, weights: Weights) -> Bundle:
         trained_on=config.recipe.trained_on,
         limits=config.recipe.limits,
         one_class=config.recipe.one_class,
+        seen=list_unlabelled(config.unlabelled),
     )
     beside, final = run.fresh("candidate.writing"), run.fresh("candidate")
     version = next_version(config.name, run.registry)
-    make_candidate(material, beside, name=config.name, version=version, say=run.say)
+    try:
+        make_candidate(material, beside, name=config.name, version=version, say=run.say)
+    except ModelError as error:
+        raise CandidateRefused(f"the training gave no usable model: {error}") from error
     beside.rename(final)
     return read_bundle(final)
 

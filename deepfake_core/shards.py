@@ -100,6 +100,8 @@ class ShardJudge:
         code = judgement.failure.code if judgement.failure else None
         if outage and code is FailureCode.READ_NOT_FOUND:
             what = "is not there any more"
+        elif outage and code is FailureCode.READ_DENIED:
+            what = f"stopped answering: {judgement.failure.detail}"
         elif self._failed_in_a_row >= OUTAGE_AFTER:
             what = f"stopped answering: {OUTAGE_AFTER} reads in a row failed"
         else:

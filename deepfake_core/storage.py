@@ -1,44 +1,38 @@
-"""Where images come from and where results go: a local folder, or any URL fsspec knows."""
+"""Where images come from and where results go: a local folder, a bucket, or another URL."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import errno
+import fcntl
 import os
 import stat
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from deepfake_core.errors import OutputError, SourceError
+from deepfake_core.errors import (
+    CredentialsRefused,
+    SourceError,
+    StoreError,
+    StoreGone,
+    output_error,
+    reason,
+)
+from deepfake_core.listing import Listing as Listing
 from deepfake_core.records import Failure, FailureCode
 
-RETRIES = 3
 FIRST_PAUSE_SECONDS = 0.1
 STAGING = ".staging"
+# What a killed process left in the staging folder; no write takes that long.
+ORPHANED_AFTER_SECONDS = 24 * 3600.0
+
+Change = Callable[[bytes | None], bytes]
 
 
-@dataclass(slots=True)
-class Listing:
-    """Columns of the regular files below a folder, in no order.
-
-    Attributes:
-        paths: relative to the folder, forward slashes; bytes that are no UTF-8 as surrogates.
-        sizes: bytes.
-        etags: the store's, or size and modification time in nanoseconds.
-        modified: seconds since 1970, or None where the store does not say.
-        unreadable: folders, and what is in them, that could not be listed.
-    """
-
-    paths: list[str] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    etags: list[str | None] = field(default_factory=list)
-    modified: list[float | None] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
+class Archived(OSError):
+    """The object is in an archive and has to be restored before it can be read."""
 
 
 class Storage(Protocol):
@@ -46,9 +40,11 @@ class Storage(Protocol):
 
     Attributes:
         name: the folder, normalised, without credentials; a local one is absolute.
+        attempts: how often `read` is worth trying; 1 where it tries again by itself.
     """
 
     name: str
+    attempts: int
 
     def list_files(self, *, leave_out: str = "") -> Listing:
         """List regular files; names that begin with a dot and `leave_out` are left out."""
@@ -63,7 +59,23 @@ class Storage(Protocol):
         ...
 
     def put(self, path: str, data: bytes) -> None:
-        """Write a file so that it appears whole or not at all; raises OutputError."""
+        """Write a file so that it appears whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written.
+            OutputLost: it cannot, after others could or since the disk is full.
+        """
+        ...
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Like `put`, but a file that is there stays; returns whether it was written."""
+        ...
+
+    def update(self, path: str, change: Change) -> None:
+        """Put what `change` makes of a file's content, or of None where it is missing.
+
+        Two that do so at once lose nothing; `change` may be called again with a newer content.
+        """
         ...
 
     def exists(self, path: str = "") -> bool:
@@ -77,7 +89,14 @@ class Storage(Protocol):
 
 def open_storage(location: str) -> Storage:
     """The storage of a local path or a URL such as ``s3://bucket/prefix``."""
-    if "://" in location and not location.startswith("file://"):
+    scheme = location.partition("://")[0]
+    if scheme in ("s3", "s3a"):
+        from deepfake_core.bucket import BucketStorage
+
+        return BucketStorage(location)
+    if "://" in location and scheme != "file":
+        from deepfake_core.remote import RemoteStorage
+
         return RemoteStorage(location)
     return LocalStorage(Path(location.removeprefix("file://")))
 
@@ -85,10 +104,13 @@ def open_storage(location: str) -> Storage:
 class LocalStorage:
     """A folder of this machine."""
 
+    attempts = 3
+
     def __init__(self, root: Path) -> None:
         """Name a folder; nothing is created."""
         self.root = Path(os.path.abspath(root.expanduser()))
         self.name = os.fsencode(self.root).decode("utf-8", "backslashreplace")
+        self._started = False
 
     def list_files(self, *, leave_out: str = "") -> Listing:
         """See `Storage.list_files`; linked folders are not followed, so that no loop is."""
@@ -153,6 +175,8 @@ class LocalStorage:
         beside = self.root / STAGING / f"{final.name}.{os.getpid()}.{threading.get_ident()}"
         try:
             beside.parent.mkdir(parents=True, exist_ok=True)
+            if not self._started:
+                _sweep(beside.parent)
             final.parent.mkdir(parents=True, exist_ok=True)
             with beside.open("wb") as stream:
                 stream.write(data)
@@ -162,7 +186,37 @@ class LocalStorage:
         except OSError as error:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
-            raise _output_error(self.address(path), error) from error
+            raise output_error(self.address(path), error, started=self._started) from error
+        self._started = True
+
+    def create(self, path: str, data: bytes) -> bool:
+        """See `Storage.create`."""
+        missing = not self.exists(path)
+        if missing:
+            self.put(path, data)
+        return missing
+
+    def update(self, path: str, change: Change) -> None:
+        """See `Storage.update`."""
+        with self._locked(path):
+            try:
+                before = self.read(path)
+            except FileNotFoundError:
+                before = None
+            self.put(path, change(before))
+
+    @contextlib.contextmanager
+    def _locked(self, path: str) -> Iterator[None]:
+        """Keep other processes of this program from changing a file."""
+        place = self.root / f".{path.rpartition('/')[2]}.lock"
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            stream = place.open("w")
+        except OSError as error:
+            raise output_error(str(place), error, started=self._started) from error
+        with stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
 
     def exists(self, path: str = "") -> bool:
         """See `Storage.exists`."""
@@ -173,83 +227,13 @@ class LocalStorage:
         return str(self.root / path)
 
 
-class RemoteStorage:
-    """A folder behind a URL, through fsspec; credentials come from the usual places."""
-
-    def __init__(self, url: str) -> None:
-        """Connect lazily; the URL must hold no credentials."""
-        import fsspec
-
-        scheme, _, rest = url.partition("://")
-        if "@" in rest.partition("/")[0]:
-            raise SourceError(
-                "the URL holds credentials; leave them out and set them in the environment"
-            )
-        self.name = f"{scheme}://{rest.strip('/')}"
-        try:
-            self._fs: Any
-            self._fs, root = fsspec.core.url_to_fs(self.name)
-        except (ImportError, ValueError) as error:
-            raise SourceError(f"cannot open {self.name}: {error}") from error
-        self._root = root.rstrip("/")
-
-    def list_files(self, *, leave_out: str = "") -> Listing:
-        """See `Storage.list_files`."""
-        listing = Listing()
-        skipped = leave_out.rstrip("/") + "/" if leave_out else None
-        try:
-            found = self._fs.find(self._root, detail=True)
-        except Exception as error:
-            raise SourceError(f"cannot list {self.name}: {_reason(error)}") from error
-        if not found and not self._fs.exists(self._root):
-            raise SourceError(f"cannot list {self.name}: there is no such folder")
-        for full, info in found.items():
-            path = full[len(self._root) :].lstrip("/")
-            hidden = any(part.startswith(".") for part in path.split("/"))
-            if not path or path.endswith("/") or hidden:
-                continue
-            if skipped and f"{self.name}/{path}".startswith(skipped):
-                continue
-            changed = info.get("LastModified") or info.get("mtime") or info.get("created")
-            if isinstance(changed, dt.datetime):
-                changed = changed.timestamp()
-            etag = info.get("ETag") or info.get("etag")
-            listing.paths.append(path)
-            listing.sizes.append(int(info.get("size") or 0))
-            listing.etags.append(etag.strip('"') if etag else f"{info.get('size')}-{changed}")
-            listing.modified.append(changed)
-        return listing
-
-    def names(self, folder: str) -> list[str]:
-        """See `Storage.names`."""
-        try:
-            self._fs.invalidate_cache()
-            return sorted(path.rpartition("/")[2] for path in self._fs.ls(self._at(folder), False))
-        except FileNotFoundError:
-            return []
-
-    def read(self, path: str) -> bytes:
-        """See `Storage.read`."""
-        data: bytes = self._fs.cat_file(self._at(path))
-        return data
-
-    def put(self, path: str, data: bytes) -> None:
-        """One put; the store makes it atomic."""
-        try:
-            self._fs.pipe_file(self._at(path), data)
-        except Exception as error:
-            raise _output_error(self.address(path), error) from error
-
-    def exists(self, path: str = "") -> bool:
-        """See `Storage.exists`."""
-        return bool(self._fs.exists(self._at(path)))
-
-    def address(self, path: str) -> str:
-        """See `Storage.address`."""
-        return f"{self.name}/{path}"
-
-    def _at(self, path: str) -> str:
-        return f"{self._root}/{path}".rstrip("/")
+def _sweep(staging: Path) -> None:
+    """Remove what was left half-written long ago."""
+    before = time.time() - ORPHANED_AFTER_SECONDS
+    for orphan in staging.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if orphan.stat().st_mtime < before:
+                orphan.unlink()
 
 
 def read_or_failure(
@@ -258,35 +242,34 @@ def read_or_failure(
     """Read one image; transient errors are retried with growing pauses.
 
     Returns:
-        The bytes, or the failure and whether it may have been an outage of the store.
+        The bytes, or the failure and whether it may have been an outage of the store. It is
+        one for certain where the code is ``read.not_found`` or ``read.denied``: then the
+        whole source is gone, or its credentials are not accepted any more.
     """
-    for attempt in range(RETRIES):
+    try:
+        return _read(storage, path, pause), False
+    except StoreGone as error:
+        return Failure(FailureCode.READ_NOT_FOUND, str(error)), True
+    except CredentialsRefused as error:
+        return Failure(FailureCode.READ_DENIED, str(error)), True
+    except FileNotFoundError:
+        # A whole source that vanished is an outage, not a thousand missing images.
+        gone = isinstance(storage, LocalStorage) and not storage.exists()
+        return Failure(FailureCode.READ_NOT_FOUND, "it vanished after it was listed"), gone
+    except PermissionError:
+        return Failure(FailureCode.READ_DENIED, "no permission to read it"), False
+    except Archived:
+        return Failure(FailureCode.READ_ARCHIVED, "archived; restore it first"), False
+    except OSError as error:
+        return Failure(FailureCode.READ_FAILED, reason(error)), True
+
+
+def _read(storage: Storage, path: str, pause: Callable[[float], None]) -> bytes:
+    for attempt in range(storage.attempts - 1):
         try:
-            return storage.read(path), False
-        except FileNotFoundError:
-            # A whole source that vanished is an outage, not a thousand missing images.
-            gone = isinstance(storage, LocalStorage) and not storage.exists()
-            return Failure(FailureCode.READ_NOT_FOUND, "it vanished after it was listed"), gone
-        except PermissionError:
-            return Failure(FailureCode.READ_DENIED, "no permission to read it"), False
-        except Exception as error:  # noqa: BLE001 - each store has its own exceptions
-            if "InvalidObjectState" in str(error):
-                return Failure(FailureCode.READ_ARCHIVED, "archived; restore it first"), False
-            failure = Failure(FailureCode.READ_FAILED, _reason(error))
-        if attempt + 1 < RETRIES:
+            return storage.read(path)
+        except (FileNotFoundError, PermissionError, Archived, StoreError):
+            raise
+        except OSError:
             pause(FIRST_PAUSE_SECONDS * 4**attempt)
-    return failure, True
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong, without the path that OSError appends."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{type(error).__name__}: {error.strerror}"
-    return f"{type(error).__name__}: {error}"
-
-
-def _output_error(address: str, error: BaseException) -> OutputError:
-    advice = "give a folder that can be written with --output"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        advice = "make room, then start the run again with its --run-id"
-    return OutputError(f"cannot write {address}: {_reason(error)}; {advice}")
+    return storage.read(path)

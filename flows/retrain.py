@@ -14,7 +14,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
 from deepfake_core import retrain as core
-from deepfake_core.errors import DeepfakeError
+from deepfake_core.errors import CandidateRefused, DeepfakeError
 from deepfake_core.records import Json
 from deepfake_core.registry import DEFAULT_REGISTRY
 from deepfake_core.retrain_config import RetrainConfig
@@ -57,7 +57,7 @@ def retrain(config: RetrainConfig) -> State[Json]:
     show_training(result)
     outcome = outcome_of(result)
     if not result["passed"]:
-        return Failed(message=outcome, data=result)
+        return Failed(message=outcome, data=CandidateRefused(outcome))
     return Completed(message=outcome, data=result)
 
 

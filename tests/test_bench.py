@@ -18,7 +18,14 @@ from deepfake_core.images import decode
 from deepfake_core.records import Decoded
 from deepfake_core.registry import find_model
 
-KERAS = {"over_keras_dataset", "over_keras_one_by_one"}
+KERAS = {
+    "over_keras_dataset",
+    "over_keras_one_by_one",
+    "train_input_per_s",
+    "train_step_per_s",
+    "train_per_s",
+    "train_wait_share",
+}
 SMALL = Sizes(
     rounds=1,
     distinct=8,

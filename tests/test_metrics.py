@@ -16,6 +16,7 @@ from deepfake_core.metrics import (
     figures,
     resample_counts,
     resamples,
+    threshold_curve,
     tpr_at_fpr,
 )
 from deepfake_core.qualification import Reference, compare
@@ -182,3 +183,14 @@ def test_a_lone_group_has_no_interval() -> None:
     scores = calibrate(logits, CURVE)
     found = figures(scores, decide(scores, BAND), fake, ["one"] * 20)
     assert set(found["intervals"].values()) == {None}
+
+
+def test_the_curve_over_thresholds_is_that_of_the_labels():
+    logits, fake = two_classes()
+    scores = calibrate(logits, CURVE)
+    curve = threshold_curve(scores, fake)
+    at = curve["threshold"].index(BAND.fake_from)
+    found = figures(scores, decide(scores, BAND), fake, [str(i) for i in range(len(fake))])
+    assert curve["fpr"][at] == pytest.approx(found["fpr_at_fake"], abs=1e-4)
+    assert curve["tpr"][at] == pytest.approx(found["tpr_at_fake"], abs=1e-4)
+    assert curve["fpr"] == sorted(curve["fpr"], reverse=True)

@@ -127,7 +127,8 @@ def test_a_worse_candidate_is_refused_and_a_full_disk_changes_nothing(
     capsys: pytest.CaptureFixture[str],
 ):
     registry = work / "models"
-    untrained = RECIPE.training.model_copy(update={"steps": 1, "rate": 1e-6})
+    hasty = {"steps": 6, "rate": 0.001, "warmup": 0, "seed": 3}
+    untrained = RECIPE.training.model_copy(update=hasty)
     recipe = work / "untrained.json"
     recipe.write_text(RECIPE.model_copy(update={"training": untrained}).model_dump_json())
     words = ["--data", str(data), "--config", str(recipe), "--name", "tiny"]

@@ -82,7 +82,8 @@ def test_the_flow_retrains_and_shows_it(flows: Any, tmp_path: Path):
     failed = flows.retrain(missing, return_state=True)
     assert failed.is_failed()
     assert "no folder" in failed.message
-    assert isinstance(failed.data, SourceError)
+    with pytest.raises(SourceError):
+        failed.result()
 
 
 def test_the_form_explains_itself(flows: Any):

@@ -118,6 +118,7 @@ def test_memory_stays_flat_while_half_of_the_images_are_bad(tiny_registry: Path,
         for pair in zip(good, bad, strict=True)
         for content in pair
     ]
+    count -= count % len(requests)
     with started(tiny_registry, {"port": 0, "model": "tiny"}) as (port, process):
         watched = psutil.Process(process.pid)
         put_load(port, requests, count=count // 2, clients=16)

@@ -30,6 +30,10 @@ PROMISED = (
     "peak_mb_20k",
     "first_verdict_s",
     "plan_100k_over_listing",
+    "train_input_per_s",
+    "train_step_per_s",
+    "train_per_s",
+    "train_wait_share",
 )
 
 

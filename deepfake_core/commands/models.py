@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
     """Add ``models`` and what can be done with them; alone it lists them."""
     parser = commands.add_parser("models", help="list, show, promote, roll back or import models")
     add_json(parser)
-    parser.set_defaults(command=_list)
+    parser.set_defaults(command=_list, registry=None)
     actions = parser.add_subparsers(metavar="ACTION")
     listed = actions.add_parser("list", help="list the models and their versions")
     listed.set_defaults(command=_list)
@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
     back.add_argument("--why", default="", help="reason, for the log")
     back.set_defaults(command=_rollback)
     for action in (listed, shown, back):
-        _add_json_again(action)
+        _add_common(action)
     add_import(actions)
 
 
@@ -48,23 +48,39 @@ def _add_promote(actions: Commands) -> None:
     parser.add_argument(
         "--force", action="store_true", help="also without having passed; needs --why"
     )
-    _add_json_again(parser)
+    _add_common(parser)
     parser.set_defaults(command=_promote)
 
 
-def _add_json_again(parser: argparse.ArgumentParser) -> None:
-    """Allow ``--json`` after the action too, where its absence must not undo it before."""
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    """Allow these after the action too, where their absence must not undo them before."""
     parser.add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object"
     )
+    parser.add_argument(
+        "--registry",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="DIR",
+        help="folder of models (that of the project)",
+    )
+
+
+def _folder(parsed: argparse.Namespace) -> Path:
+    from deepfake_core import registry
+
+    folder: Path = parsed.registry or registry.DEFAULT_REGISTRY
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder} for models; name another with --registry")
+    return folder
 
 
 def _list(parsed: argparse.Namespace) -> int:
     from deepfake_core import registry
 
-    models = {}
-    for name, versions in registry.list_models(registry.DEFAULT_REGISTRY).items():
-        current = registry.find_current(name, registry.DEFAULT_REGISTRY)
+    models, folder = {}, _folder(parsed)
+    for name, versions in registry.list_models(folder).items():
+        current = registry.find_current(name, folder)
         number = current.description.version if current else None
         models[name] = {"versions": versions, "current": number}
     lines = [
@@ -81,7 +97,7 @@ def _show(parsed: argparse.Namespace) -> int:
 
     if parsed.name is None:
         raise UsageError("deepfake models show needs a NAME or NAME@VERSION")
-    bundle = registry.find_model(parsed.name, registry.DEFAULT_REGISTRY)
+    bundle = registry.find_model(parsed.name, _folder(parsed))
     home = bundle.folder.parent
     content = {
         "model_id": bundle.model_id,
@@ -99,7 +115,7 @@ def _promote(parsed: argparse.Namespace) -> int:
 
     if parsed.name is None:
         raise UsageError("deepfake models promote needs a NAME@VERSION, or a NAME for its newest")
-    folder, reference = registry.DEFAULT_REGISTRY, parsed.name
+    folder, reference = _folder(parsed), parsed.name
     versions = registry.list_models(folder).get(reference)
     bundle = registry.find_model(f"{reference}@{versions[-1]}" if versions else reference, folder)
     if parsed.data is not None:
@@ -117,7 +133,7 @@ def _promote(parsed: argparse.Namespace) -> int:
 def _rollback(parsed: argparse.Namespace) -> int:
     from deepfake_core import registry
 
-    line = registry.rollback(parsed.name, why=parsed.why, registry=registry.DEFAULT_REGISTRY)
+    line = registry.rollback(parsed.name, why=parsed.why, registry=_folder(parsed))
     return _told(line, parsed.name, as_json=parsed.json)
 
 

@@ -51,6 +51,9 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--no-promote", action="store_true", help="only register a version that passes the gate"
     )
+    parser.add_argument(
+        "--registry", type=Path, metavar="DIR", help="folder of models (that of the project)"
+    )
     add_json(parser)
     parser.set_defaults(command=_retrain)
 
@@ -59,7 +62,8 @@ def _retrain(parsed: argparse.Namespace) -> int:
     from deepfake_core import registry
     from deepfake_core.retrain import retrain
 
-    result = retrain(_config(parsed), registry=registry.DEFAULT_REGISTRY, notify=Told())
+    folder = parsed.registry or registry.DEFAULT_REGISTRY
+    result = retrain(_config(parsed), registry=folder, notify=Told())
     tell(result if parsed.json else None, _words(result))
     if result["passed"]:
         return DONE

@@ -1,0 +1,205 @@
+"""A folder of an S3 bucket, through the client of s3fs.
+
+The calls of S3 are made one by one, not through the file system that s3fs draws over them: its
+reads ask for an object's size first, and its listings keep everything they have seen.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+from deepfake_core.errors import (
+    CredentialsRefused,
+    OutputError,
+    OutputLost,
+    SourceError,
+    SourceOutage,
+    StoreError,
+    output_error,
+    reason,
+)
+from deepfake_core.listing import Listing, is_hidden
+from deepfake_core.remote import without_credentials
+from deepfake_core.s3_errors import Changed, Transient, Unconditional, complaints, translate
+from deepfake_core.storage import Archived, Change
+
+# With their pauses of 0.1 s to 6.4 s the attempts bridge about 9 s.
+ATTEMPTS = 5
+FIRST_PAUSE_SECONDS = 0.1
+UPDATES = 50
+CONNECTIONS = 64
+CONNECT_SECONDS, ANSWER_SECONDS = 5, 20
+ARCHIVES = {"GLACIER", "DEEP_ARCHIVE"}
+
+Answer = dict[str, Any]
+Condition = dict[str, str]
+
+
+class BucketStorage:
+    """A folder of a bucket; credentials and endpoint come from the usual places of AWS."""
+
+    attempts = 1
+
+    def __init__(self, url: str) -> None:
+        """Connect lazily; the URL must hold no credentials."""
+        self.name = without_credentials(url).replace("s3a://", "s3://", 1)
+        self._bucket, _, folder = self.name.removeprefix("s3://").partition("/")
+        self._prefix = f"{folder}/" if folder else ""
+        self._archived: set[str] = set()
+        self._conditional = True
+        self._started = False
+        try:
+            self._fs = _client()
+        except complaints() as error:
+            raise SourceError(f"cannot open {self.name}: {type(error).__name__}") from error
+
+    def list_files(self, *, leave_out: str = "") -> Listing:
+        """See `Storage.list_files`; page by page, of each only what is needed is kept."""
+        listing = Listing()
+        empty = True
+        try:
+            for page in self._pages(self._prefix, OptionalObjectAttributes=["RestoreStatus"]):
+                empty = empty and not page.get("Contents")
+                self._add(page, listing, f"{leave_out.rstrip('/')}/" if leave_out else "")
+        except Transient as error:
+            raise SourceOutage(f"cannot list {self.name}: {error}; try again later") from error
+        except OSError as error:
+            raise SourceError(f"cannot list {self.name}: {reason(error)}") from error
+        if empty and self._prefix:
+            raise SourceError(f"cannot list {self.name}: there is no such folder")
+        return listing
+
+    def _add(self, page: Answer, listing: Listing, left_out: str) -> None:
+        for entry in page.get("Contents", []):
+            path = entry["Key"][len(self._prefix) :]
+            if is_hidden(path) or (left_out and self.address(path).startswith(left_out)):
+                continue
+            restored = "RestoreExpiryDate" in entry.get("RestoreStatus", {})
+            if entry.get("StorageClass") in ARCHIVES and not restored:
+                self._archived.add(path)
+            listing.paths.append(path)
+            listing.sizes.append(int(entry["Size"]))
+            listing.etags.append(entry["ETag"].strip('"') if "ETag" in entry else None)
+            listing.modified.append(entry["LastModified"].timestamp())
+
+    def names(self, folder: str) -> list[str]:
+        """See `Storage.names`; of folders as well."""
+        prefix, found = f"{self._prefix}{folder}/", []
+        try:
+            for page in self._pages(prefix, Delimiter="/"):
+                keys = [entry["Key"] for entry in page.get("Contents", [])]
+                keys += [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
+                found += [key[len(prefix) :].rstrip("/") for key in keys]
+        except OSError as error:
+            raise self._unreadable(folder, error) from error
+        return sorted(name for name in found if name)
+
+    def read(self, path: str) -> bytes:
+        """See `Storage.read`; objects that were listed as archived are not asked for."""
+        if path in self._archived:
+            raise Archived("it was listed as archived")
+        return self._get(path)[0]
+
+    def put(self, path: str, data: bytes) -> None:
+        """One request; the store makes it atomic."""
+        try:
+            self._put(path, data, {})
+        except OSError as error:
+            raise self._unwritable(path, error) from error
+
+    def create(self, path: str, data: bytes) -> bool:
+        """See `Storage.create`; the store itself sees to it."""
+        try:
+            self._put(path, data, {"IfNoneMatch": "*"})
+        except Changed:
+            return False
+        except OSError as error:
+            raise self._unwritable(path, error) from error
+        return True
+
+    def update(self, path: str, change: Change) -> None:
+        """See `Storage.update`; put on condition that nobody else has since it was read."""
+        for _ in range(UPDATES):
+            try:
+                try:
+                    before, etag = self._get(path)
+                    condition = {"IfMatch": etag}
+                except FileNotFoundError:
+                    before, condition = None, {"IfNoneMatch": "*"}
+                self._put(path, change(before), condition)
+                return
+            except (Changed, FileNotFoundError):
+                _pause(1)
+            except OSError as error:
+                raise self._unwritable(path, error) from error
+        raise OutputLost(
+            f"cannot write {self.address(path)}: others changed it {UPDATES} times meanwhile; "
+            "start the run again with its --run-id"
+        )
+
+    def exists(self, path: str = "") -> bool:
+        """See `Storage.exists`."""
+        try:
+            if not path:
+                page = self._call("list_objects_v2", Prefix=self._prefix, MaxKeys=1)
+                return not self._prefix or bool(page.get("Contents"))
+            self._call("head_object", Key=self._prefix + path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._unreadable(path, error) from error
+        return True
+
+    def address(self, path: str) -> str:
+        """See `Storage.address`."""
+        return f"{self.name}/{path}"
+
+    def _pages(self, prefix: str, **arguments: object) -> Iterator[Answer]:
+        page = self._call("list_objects_v2", Prefix=prefix, **arguments)
+        yield page
+        while page.get("IsTruncated"):
+            arguments["ContinuationToken"] = page["NextContinuationToken"]
+            page = self._call("list_objects_v2", Prefix=prefix, **arguments)
+            yield page
+
+    def _get(self, path: str) -> tuple[bytes, str]:
+        async def get() -> tuple[bytes, str]:
+            answer = await self._fs._call_s3(  # noqa: SLF001
+                "get_object", Bucket=self._bucket, Key=self._prefix + path
+            )
+            async with answer["Body"] as body:
+                return await body.read(), str(answer["ETag"])
+
+        return self._tried(get)
+
+    def _put(self, path: str, data: bytes, condition: Condition) -> None:
+        condition = condition if self._conditional else {}
+        try:
+            self._call("put_object", Key=self._prefix + path, Body=data, **condition)
+        except Unconditional:
+            if not condition:
+                raise
+            self._conditional = False
+            self._put(path, data, {})
+        self._started = True
+
+    def _call(self, method: str, **arguments: object) -> Answer:
+        async def call() -> Answer:
+            answer: Answer = await self._fs._call_s3(method, Bucket=self._bucket, **arguments)
+            return answer
+
+        return self._tried(call)
+
+    def _tried[T](self, call: Callable[[], Awaitable[T]]) -> T: ...
+
+    def _unreadable(self, path: str, error: OSError) -> OutputError | StoreError:
+        if isinstance(error, StoreError):
+            return error
+        return OutputError(f"cannot read {self.address(path)}: {reason(error)}")
+
+    def _unwritable(self, path: str, error: OSError) -> OutputError | OutputLost:
+        passing = isinstance(error, Transient | CredentialsRefused)
+        return output_error(self.address(path), error, started=self._started or passing)
