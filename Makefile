@@ -9,7 +9,7 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup scan test lint types imports check bench clean
+.PHONY: help setup scan test lint types imports check bench server clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,10 @@ check: lint types imports test ## All that CI runs
 
 bench: setup ## Measure the speed of this machine into reports/bench.json
 	$(BIN)/python -m deepfake_core.bench
+
+PORT ?= 4200
+server: setup ## Start a Prefect server, a worker and the deployments on PORT; Ctrl-C stops all
+	@exec $(BIN)/python -m flows.server --port $(PORT)
 
 clean: ## Remove the environment, caches and build products; reports stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from deepfake_core.errors import (
     CredentialsRefused,
@@ -17,25 +17,30 @@ from deepfake_core.errors import (
     OutputLost,
     SourceError,
     SourceOutage,
-    StoreError,
     output_error,
     reason,
+    unreadable,
 )
 from deepfake_core.listing import Listing, is_hidden
 from deepfake_core.remote import without_credentials
 from deepfake_core.s3_errors import Changed, Transient, Unconditional, complaints, translate
+from deepfake_core.s3_reader import (
+    ANSWER_SECONDS,
+    CONNECT_SECONDS,
+    CONNECTIONS,
+    DirectReader,
+)
 from deepfake_core.storage import Archived, Change
 
 # With their pauses of 0.1 s to 6.4 s the attempts bridge about 9 s.
 ATTEMPTS = 5
 FIRST_PAUSE_SECONDS = 0.1
 UPDATES = 50
-CONNECTIONS = 64
-CONNECT_SECONDS, ANSWER_SECONDS = 5, 20
 ARCHIVES = {"GLACIER", "DEEP_ARCHIVE"}
 
 Answer = dict[str, Any]
 Condition = dict[str, str]
+T = TypeVar("T")
 
 
 class BucketStorage:
@@ -53,6 +58,7 @@ class BucketStorage:
         self._started = False
         try:
             self._fs = _client()
+            self._reader = DirectReader(self._fs, self._bucket)
         except complaints() as error:
             raise SourceError(f"cannot open {self.name}: {type(error).__name__}") from error
 
@@ -94,14 +100,21 @@ class BucketStorage:
                 keys += [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
                 found += [key[len(prefix) :].rstrip("/") for key in keys]
         except OSError as error:
-            raise self._unreadable(folder, error) from error
+            raise unreadable(self.address(folder), error) from error
         return sorted(name for name in found if name)
 
     def read(self, path: str) -> bytes:
         """See `Storage.read`; objects that were listed as archived are not asked for."""
         if path in self._archived:
             raise Archived("it was listed as archived")
-        return self._get(path)[0]
+        direct = self._reader.usable
+        data = self._reader.read(self._prefix + path) if direct else None
+        if data is not None:
+            return data
+        data, _ = self._get(path)
+        if direct:
+            self._reader.was_useless()
+        return data
 
     def put(self, path: str, data: bytes) -> None:
         """One request; the store makes it atomic."""
@@ -126,7 +139,7 @@ class BucketStorage:
             try:
                 try:
                     before, etag = self._get(path)
-                    condition = {"IfMatch": etag}
+                    condition = {"IfMatch": etag} if etag else {}
                 except FileNotFoundError:
                     before, condition = None, {"IfNoneMatch": "*"}
                 self._put(path, change(before), condition)
@@ -150,7 +163,7 @@ class BucketStorage:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise self._unreadable(path, error) from error
+            raise unreadable(self.address(path), error) from error
         return True
 
     def address(self, path: str) -> str:
@@ -167,11 +180,11 @@ class BucketStorage:
 
     def _get(self, path: str) -> tuple[bytes, str]:
         async def get() -> tuple[bytes, str]:
-            answer = await self._fs._call_s3(  # noqa: SLF001
+            answer = await self._fs._call_s3(
                 "get_object", Bucket=self._bucket, Key=self._prefix + path
             )
             async with answer["Body"] as body:
-                return await body.read(), str(answer["ETag"])
+                return await body.read(), str(answer.get("ETag", ""))
 
         return self._tried(get)
 
@@ -193,13 +206,47 @@ class BucketStorage:
 
         return self._tried(call)
 
-    def _tried[T](self, call: Callable[[], Awaitable[T]]) -> T: ...
+    def _tried(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Call, and call again with growing pauses where that may help."""
+        from fsspec.asyn import sync
 
-    def _unreadable(self, path: str, error: OSError) -> OutputError | StoreError:
-        if isinstance(error, StoreError):
-            return error
-        return OutputError(f"cannot read {self.address(path)}: {reason(error)}")
+        attempt = 0
+        while True:
+            try:
+                answer: T = sync(self._fs.loop, call)
+                return answer
+            except complaints() as error:
+                found = translate(error)
+            attempt += 1
+            if isinstance(found, CredentialsRefused):
+                # Whoever continues in this process shall read renewed ones.
+                self._fs.clear_instance_cache()
+            if attempt == ATTEMPTS or not isinstance(found, Transient):
+                # Not from the client's error, whose words are not for logs.
+                raise found
+            _pause(4 ** (attempt - 1))
 
     def _unwritable(self, path: str, error: OSError) -> OutputError | OutputLost:
-        passing = isinstance(error, Transient | CredentialsRefused)
-        return output_error(self.address(path), error, started=self._started or passing)
+        started = self._started or isinstance(error, Transient)
+        return output_error(self.address(path), error, started=started)
+
+
+def _pause(times: float) -> None:
+    """Wait, a little longer or shorter than others that fail at the same moment."""
+    time.sleep(FIRST_PAUSE_SECONDS * times * random.SystemRandom().uniform(0.75, 1.25))
+
+
+def _client() -> Any:  # noqa: ANN401 - s3fs has no types
+    """The client of s3fs, with no attempts of its own beside those made here."""
+    import fsspec
+
+    given = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
+    settings = {
+        "retries": {"total_max_attempts": 1},
+        "max_pool_connections": CONNECTIONS,
+        "connect_timeout": CONNECT_SECONDS,
+        "read_timeout": ANSWER_SECONDS,
+    }
+    client = fsspec.filesystem("s3", config_kwargs={**settings, **given})
+    client.retries = 1
+    return client

@@ -67,23 +67,40 @@ def fit_calibration(
         The curve of least cross-entropy (Platt 1999), found by Newton's method.
     """
     weights = np.where(fake, 0.5 / fake.sum(), 0.5 / (~fake).sum())
+    spread = max(float(np.std(logits)), 1e-6)
+    middle = float(np.mean(logits)) if with_offset else 0.0
     ones = np.ones(len(logits)) if with_offset else np.zeros(len(logits))
-    design = np.stack([logits.astype(np.float64), ones], axis=1)
-    slope_and_shift = np.array([1.0 / max(float(np.std(logits)), 1e-6), 0.0])
-    for _ in range(NEWTON_STEPS):
-        scores = 1.0 / (1.0 + np.exp(-np.clip(design @ slope_and_shift, -500, 500)))
-        gradient = design.T @ (weights * (scores - fake))
-        # The small ridge keeps separable data from a slope without end.
-        ridge = 1e-6 * np.eye(2)
-        hessian = (design * (weights * scores * (1 - scores))[:, None]).T @ design + ridge
-        step = np.linalg.solve(hessian, gradient + ridge @ slope_and_shift)
-        slope_and_shift -= step
-        if np.abs(step).max() < 1e-9:
-            break
-    slope, shift = slope_and_shift
+    design = np.stack([(logits.astype(np.float64) - middle) / spread, ones], axis=1)
+    slope, shift = _least_loss(design, fake, weights)
     if slope <= 0:
         raise ValueError("the logits do not rise with the share of fakes; are labels reversed?")
-    return Calibration(temperature=float(1 / slope), offset=float(0.0 - shift / slope))
+    offset = middle - shift * spread / slope
+    return Calibration(temperature=float(spread / slope), offset=float(offset))
+
+
+def _least_loss(design: np.ndarray, fake: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Newton's method; a step that makes the loss worse is halved until it does not."""
+    # The small ridge keeps separable data from a slope without end.
+    ridge = 1e-6 * np.eye(2)
+
+    def loss(point: np.ndarray) -> float:
+        raw = design @ point
+        return float(
+            (weights * (np.logaddexp(0, raw) - fake * raw)).sum() + point @ ridge @ point / 2
+        )
+
+    point = np.zeros(2)
+    for _ in range(NEWTON_STEPS):
+        scores = 0.5 * (1 + np.tanh(design @ point / 2))
+        gradient = design.T @ (weights * (scores - fake)) + ridge @ point
+        hessian = (design * (weights * scores * (1 - scores))[:, None]).T @ design + ridge
+        step = np.linalg.solve(hessian, gradient)
+        while np.abs(step).max() > 1e-9 and loss(point - step) > loss(point):
+            step /= 2
+        point = point - step
+        if np.abs(step).max() < 1e-9:
+            break
+    return point
 
 
 def decide_most(

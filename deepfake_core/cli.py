@@ -11,10 +11,13 @@ from pydantic import ValidationError
 from deepfake_core import __version__
 from deepfake_core.commands import (
     app,
+    changes,
     dataset,
     erase,
     evaluate,
+    maintain,
     models,
+    redecide,
     report,
     retrain,
     scan,
@@ -51,7 +54,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"deepfake {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (scan, app, report, dataset, retrain, evaluate, models, serve, erase):
+    for module in (scan, app, report, redecide, changes, dataset, retrain, evaluate, models):
+        module.add(commands)
+    for module in (serve, erase, maintain):
         module.add(commands)
     return parser
 

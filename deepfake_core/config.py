@@ -37,8 +37,12 @@ class ScanConfig(BaseModel):
     engine: Literal["openvino", "keras"] = Field(
         "openvino", description="What runs the network: openvino on processors, keras on GPUs."
     )
-    include: str | None = Field(None, description="Only images whose path matches this glob.")
-    exclude: str | None = Field(None, description="No images whose path matches this glob.")
+    include: str | None = Field(
+        None, min_length=1, description="Only images whose path matches this glob."
+    )
+    exclude: str | None = Field(
+        None, min_length=1, description="No images whose path matches this glob."
+    )
     since: dt.datetime | None = Field(
         None, description="Only images modified since this date, such as 2026-11-24 (UTC)."
     )
@@ -51,6 +55,16 @@ class ScanConfig(BaseModel):
         16, ge=1, le=1024, description="Images that go through the network together."
     )
     thumbnails: bool = Field(True, description="Whether the report shows small pictures.")
+
+    @field_validator("since", mode="before")
+    @classmethod
+    def _a_date(cls, since: object) -> object:
+        # A number would be taken as seconds since 1970, and 20261124 is a day in August of 1970.
+        if isinstance(since, int | float) or (
+            isinstance(since, str) and since.strip().lstrip("+-").replace(".", "").isdecimal()
+        ):
+            raise ValueError("a date such as 2026-11-24, or 2026-11-24T06:00+02:00, is expected")
+        return since
 
     @field_validator("run_id")
     @classmethod

@@ -148,7 +148,7 @@ class _Run:
             "judged": judged,
             "failed": rows.num_rows - judged,
         }
-        run["skipped_reasons"] = dict(skipped)
+        run |= {"skipped_reasons": dict(skipped), **manifest.turn_counts(listed)}
         # How many images were listed once and are not told of any more.
         run["erased"] = int(run.get("erased", 0)) + before - listed.num_rows
         thumbnails = bool(run["config"].get("thumbnails", True))
@@ -161,7 +161,8 @@ class _Run:
         When the run is continued, they are judged again.
         """
         wanted = pc.is_null(listed["skip"]).to_numpy(zero_copy_only=False)
-        affected = np.flatnonzero(gone[wanted])
+        order = manifest.turn_order(manifest.unskipped(listed))
+        affected = np.flatnonzero(gone[wanted][order])
         removed = 0
         if len(affected):
             first = int(affected[0]) // shard_size

@@ -40,6 +40,10 @@ class SourceOutage(DeepfakeError):
 class StoreError(DeepfakeError, OSError):
     """A store cannot be used as a whole; an OSError as well, as a disk's would be."""
 
+    def __str__(self) -> str:
+        """The message alone."""
+        return str(self.args[-1])
+
 
 class StoreGone(StoreError):
     """The bucket is not there."""
@@ -71,6 +75,8 @@ class DataRefused(DeepfakeError):
 
 def reason(error: BaseException) -> str:
     """What went wrong, without the path that OSError appends."""
+    if isinstance(error, StoreError):
+        return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{type(error).__name__}: {error.strerror}"
     return f"{type(error).__name__}: {error}"
@@ -90,3 +96,11 @@ def output_error(address: str, error: OSError, *, started: bool) -> OutputError 
         advice = "make room, then start" if full else "when it can be written again, start"
         return OutputLost(f"{message}{advice} the run again with its --run-id")
     return OutputError(f"{message}give a folder that can be written with --output")
+
+
+def unreadable(address: str, error: OSError) -> OutputError | OutputLost:
+    """The error of a result that cannot be read."""
+    message = f"cannot read {address}: {reason(error)}"
+    if isinstance(error, StoreError) and not isinstance(error, StoreGone):
+        return OutputLost(f"{message}; when it can be read again, do the same again")
+    return OutputError(message)

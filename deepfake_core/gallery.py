@@ -16,7 +16,10 @@ def read_thumbnails(summary: Json, source: Storage) -> dict[str, bytes]:
     """
     pictures: dict[str, bytes] = {}
     for row in [*summary["highest"], *summary["uncertain"]]:
-        content, _ = read_or_failure(source, row["image"], pause=lambda _: None)
+        content, outage = read_or_failure(source, row["image"], pause=lambda _: None)
+        if outage:
+            # A report without its pictures now is better than one after an hour of waiting.
+            break
         if isinstance(content, Failure) or hashlib.sha256(content).hexdigest() != row["sha256"]:
             continue
         picture = thumbnail(content)

@@ -18,8 +18,7 @@ from deepfake_core.c2pa import read_manifests
 from deepfake_core.embedded import Blocks, read_blocks
 from deepfake_core.exif import DAMAGED, Exif, clean, read_exif
 from deepfake_core.generators import Finding
-from deepfake_core.images import SIDEWAYS_ORIENTATIONS
-from deepfake_core.images import silence
+from deepfake_core.images import SIDEWAYS_ORIENTATIONS, silence
 from deepfake_core.signatures import AVIF_BRANDS, heif_size, is_heif, pillow_formats
 
 

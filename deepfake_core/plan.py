@@ -9,7 +9,7 @@ import os
 import platform
 import secrets
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,15 +18,18 @@ from deepfake_core import __version__, manifest
 from deepfake_core.bundle import Bundle
 from deepfake_core.config import ScanConfig
 from deepfake_core.engine import processor_precisions, resolve_precision
-from deepfake_core.errors import OutputError, PlanMismatch, SourceError
+from deepfake_core.errors import OutputError, PlanMismatch, SourceError, unreadable
+from deepfake_core.past import look_back
 from deepfake_core.records import Json
 from deepfake_core.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.results import Results, run_file
-from deepfake_core.schema import SCHEMA_VERSION
+from deepfake_core.schema import SCHEMA_VERSION, check_version
 from deepfake_core.storage import Listing, LocalStorage, Storage, open_storage
 
 RUN_FILE = "run.json"
 MANIFEST_FILE = "manifest.parquet"
+# The state of a redecision that was cut off; see `deepfake_core.redecide`.
+REDECIDING = "redeciding"
 # Settings that a resumed run must share with its plan, by the name a person knows them by.
 CHECKED = ("source", "model_id", "precision", "engine", "shard_size")
 
@@ -41,6 +44,8 @@ class Plan:
     bundle: Bundle
     run: Json
     manifest: pa.Table
+    # The manifest for which the shards' rows were put in order, and those rows.
+    _in_turn: tuple[pa.Table, pa.Table] | None = field(default=None, repr=False)
 
     @property
     def run_id(self) -> str:
@@ -53,14 +58,22 @@ class Plan:
         return manifest.unskipped(self.manifest)
 
     @property
+    def in_turn(self) -> pa.Table:
+        """The same rows in the order in which they are judged: new images come first."""
+        if self._in_turn is None or self._in_turn[0] is not self.manifest:
+            rows = self.wanted
+            self._in_turn = self.manifest, rows.take(pa.array(manifest.turn_order(rows)))
+        return self._in_turn[1]
+
+    @property
     def shards(self) -> int:
         """How many shards the run has."""
-        return -(-len(self.wanted) // int(self.run["shard_size"]))
+        return -(-len(self.in_turn) // int(self.run["shard_size"]))
 
     def shard(self, index: int) -> pa.Table:
-        """The manifest rows of one shard."""
+        """The manifest rows of one shard, in the order in which they are judged."""
         size = int(self.run["shard_size"])
-        return self.wanted.slice(index * size, size)
+        return self.in_turn.slice(index * size, size)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -106,6 +119,8 @@ def make_plan(
     bundle = find_model(config.model, registry)
     source, results = open_storage(config.source), Results(open_storage(config.output))
     stored = results.get_json(config.run_id, RUN_FILE) if config.run_id else None
+    if stored is not None:
+        check_version(stored["schema_version"], f"{RUN_FILE} of run {stored['run_id']}")
     if stored is not None and stored["state"] == "done":
         return Plan(config, source, results, bundle, stored, manifest.MANIFEST.empty_table())
     precision = _precision(bundle, config)
@@ -123,9 +138,13 @@ def make_plan(
     _check_writable(results.storage)
     listing = _list(source, leave_out=_address(results.storage))
     config_fingerprint = _digest({name: asked[name] for name in CHECKED[1:4]})
-    listed = manifest.build_manifest(listing)
-    nothing = listed.slice(0, 0)
-    known = nothing if config.full else results.known(source.name, config_fingerprint)
+    past = look_back(
+        results,
+        source.name,
+        config_fingerprint,
+        listed=manifest.build_manifest(listing),
+        unreadable=listing.unreadable,
+    )
     run = {
         **asked,
         "run_id": config.run_id or new_run_id(now),
@@ -135,11 +154,32 @@ def make_plan(
         "schema_version": SCHEMA_VERSION,
         "config": config.model_dump(mode="json"),
         "config_fingerprint": config_fingerprint,
-        "manifest_fingerprint": manifest.fingerprint(listed),
+        "manifest_fingerprint": manifest.fingerprint(past.listed),
         "unlisted_folders": listing.unreadable,
+        "gone": past.gone,
+        "renamed": past.renamed,
         "versions": {"deepfake": __version__, "python": platform.python_version()},
     }
-    return Plan(config, source, results, bundle, run, manifest.skip_some(listed, config, known))
+    chosen = manifest.skip_some(past.listed, config, past.known)
+    return Plan(config, source, results, bundle, run, chosen)
+
+
+def read_manifest(results: Results, run_id: str) -> pa.Table:
+    """The stored manifest of a run.
+
+    Raises:
+        OutputError: it cannot be read, or retention has removed it.
+    """
+    path = run_file(run_id, MANIFEST_FILE)
+    try:
+        return manifest.from_bytes(results.storage.read(path))
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"{results.storage.address(path)} is gone, as retention removes the manifests of old "
+            "runs; this run's report and verdicts stay as they are"
+        ) from error
+    except OSError as error:
+        raise unreadable(results.storage.address(path), error) from error
 
 
 def new_run_id(now: dt.datetime) -> str:
@@ -158,6 +198,11 @@ def _precision(bundle: Bundle, config: ScanConfig) -> str:
 
 
 def _check(stored: Json, asked: Json) -> None:
+    if stored["state"] == REDECIDING:
+        raise PlanMismatch(
+            f"run {stored['run_id']} decides the labels of run {stored['redecided']['from']} again;"
+            " finish it with deepfake redecide, or choose another run id"
+        )
     for name in CHECKED:
         if stored[name] != asked[name]:
             raise PlanMismatch(

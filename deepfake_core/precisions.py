@@ -75,13 +75,13 @@ def qualify(trial: Trial, graph: ov.Model, folder: Path, say: Callable[[str], No
     outcome = Outcome(("fp32",), {"fp32": LEAST_TOLERANCE["fp32"]}, {"int8": {}})
     found, engine = _try(trial, bf16, "fp32" if emulated else "bf16")
     outcome.record["bf16"] = {"emulated": emulated, **found}
-    say(f"bf16: {found}")
+    say(f"bf16: {_words(found)}")
     if found["qualified"]:
         _admit(outcome, "bf16", trial, engine)
     for way, options in WAYS.items():
         model = quantise(graph, trial.examples, **options)
         found, engine = _try(trial, model, "int8")
-        say(f"int8, {way}: {found}")
+        say(f"int8, {way}: {_words(found)}")
         outcome.record["int8"][way] = {**found, "shipped": False}
         if found["qualified"]:
             outcome.record["int8"][way]["shipped"] = True
@@ -96,6 +96,14 @@ def _try(trial: Trial, model: ov.Model, precision: Precision) -> tuple[Json, Ope
     logits, more = score_all(engine, trial.pixels), score_all(engine, trial.more_pixels)
     found = compare(trial.reference, logits, more, trial.calibration, trial.thresholds)
     return found, engine
+
+
+def _words(found: Json) -> str:
+    outcome = "qualified" if found["qualified"] else "not qualified"
+    return (
+        f"{outcome}; {found['flips']} of {found['images_for_flips']} images flip, balanced "
+        f"accuracy falls by {found['balanced_accuracy_loss']:.4f}"
+    )
 
 
 def _admit(outcome: Outcome, name: Precision, trial: Trial, engine: OpenVinoEngine) -> None:

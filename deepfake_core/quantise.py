@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,8 @@ def quantise(
     """
     import nncf
 
+    # Its log has a handler of its own, on standard output.
+    nncf.set_log_level(logging.ERROR)
     ignored = ends(model) if keep_ends else []
     advanced = nncf.AdvancedQuantizationParameters(
         # Without VNNI, pairs of full-range products overflow 16 bits; half-range weights do not,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import base64
-import functools
 import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from PIL import Image
 
 from deepfake_core import summary as words
+from deepfake_core.changes import in_words
 from deepfake_core.images import load
+from deepfake_core.pages import template
 from deepfake_core.records import Failure, Json, Label
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -59,13 +59,14 @@ def render(summary: Mapping[str, Any], *, thumbnails: Mapping[str, bytes]) -> st
         image: "data:image/jpeg;base64," + base64.b64encode(data).decode()
         for image, data in thumbnails.items()
     }
-    text = _template().render(
+    text = template("report.html.j2").render(
         summary=summary,
         pictures=pictures,
         headline=words.headline(summary),
         not_proof=words.NOT_PROOF,
         failure_words=words.FAILURE_WORDS,
         skip_words=words.SKIP_WORDS,
+        source_words=[words.one_line(sentence) for sentence in in_words(summary)],
         histogram=_histogram(summary),
         figures=_figures(summary["card"].get("figures") or {}),
         stages=_stages(summary["timings"]),
@@ -94,26 +95,6 @@ def thumbnail(data: bytes, *, side: int = 144) -> bytes | None:
     bare.paste(small)
     bare.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
     return buffer.getvalue()
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "count": "{:,}".format,
-        "expected": words.expected_text,
-        "line": words.one_line,
-        "percent": words.percent,
-        "score": words.score_text,
-        "seconds": _duration,
-    }
-    return environment.get_template("report.html.j2")
 
 
 def _histogram(summary: Mapping[str, Any]) -> Json:
@@ -220,12 +201,3 @@ def _stages(timings: Mapping[str, float]) -> list[Json]:
         for name, title in STAGES.items()
         if name in timings
     ]
-
-
-def _duration(seconds: float) -> str:
-    """Seconds for people."""
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

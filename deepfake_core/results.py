@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from deepfake_core.errors import BrokenInvariant, OutputError, StoreError, reason
+from deepfake_core.errors import BrokenInvariant, OutputError, unreadable
 from deepfake_core.records import Json
-from deepfake_core.schema import SCHEMA_VERSION, VERDICTS, VERSION_KEY, validate, with_metadata
-from deepfake_core.storage import Storage
+from deepfake_core.schema import VERDICTS, VERSION_KEY, check_version, validate, with_metadata
+from deepfake_core.storage import LocalStorage, Storage
 
 LATEST = "latest.parquet"
 KEY_OF_CONFIG = b"deepfake.config_fingerprint"
@@ -53,10 +54,8 @@ def read_verdicts(storage: Storage, path: str, columns: list[str] | None = None)
 def _read(storage: Storage, path: str) -> bytes:
     try:
         return storage.read(path)
-    except StoreError:
-        raise
     except OSError as error:
-        raise OutputError(f"{storage.address(path)} cannot be read: {reason(error)}") from error
+        raise unreadable(storage.address(path), error) from error
 
 
 def _verdicts(data: bytes, address: str, columns: list[str] | None = None) -> pa.Table:
@@ -64,13 +63,34 @@ def _verdicts(data: bytes, address: str, columns: list[str] | None = None) -> pa
         table = pq.read_table(pa.BufferReader(data), columns=columns)
     except (pa.ArrowInvalid, OSError) as error:
         raise OutputError(f"{address} cannot be read: {error}") from error
-    version = (table.schema.metadata or {}).get(VERSION_KEY, b"none").decode()
-    if version != str(SCHEMA_VERSION):
-        raise OutputError(
-            f"{address} has schema version {version}, expected {SCHEMA_VERSION}; "
-            "read it with the program that wrote it, or move it away"
-        )
+    check_version((table.schema.metadata or {}).get(VERSION_KEY, b"none").decode(), address)
     return table
+
+
+def verdict_chunks(
+    storage: Storage, path: str, columns: Sequence[str], *, rows: int
+) -> Iterator[pa.Table]:
+    """Read a verdict file little by little; of a local one only what is asked for.
+
+    Args:
+        storage: where it is.
+        path: the file.
+        columns: the columns that are read.
+        rows: a table has at most so many.
+
+    Raises:
+        OutputError: it cannot be read, is of another version, or no verdict file.
+    """
+    address = storage.address(path)
+    local = isinstance(storage, LocalStorage)
+    try:
+        with pq.ParquetFile(address if local else pa.BufferReader(_read(storage, path))) as file:
+            footer = file.schema_arrow.metadata or {}
+            check_version(footer.get(VERSION_KEY, b"none").decode(), address)
+            for batch in file.iter_batches(rows, columns=list(columns)):
+                yield pa.Table.from_batches([batch]).replace_schema_metadata(footer)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise OutputError(f"{address} cannot be read: {error}") from error
 
 
 class Results:
@@ -120,30 +140,40 @@ class Results:
         Args:
             run_id: the run.
             run_date: the UTC date on which it started.
-            expected: the manifest's unskipped rows; the parts must be exactly these, in order.
+            expected: the manifest's unskipped rows in the order in which they were judged; the
+                parts must be exactly these. They are published in the order of `image`.
             metadata: facts for the footer.
             parts: number of shards.
 
         Raises:
             BrokenInvariant: the rows are not those of the manifest.
         """
-        buffer, seen = io.BytesIO(), 0
+        buffer = io.BytesIO()
         schema = with_metadata(VERDICTS.empty_table(), metadata).schema
+        checked = self._checked(run_id, expected["image"], parts)
+        if not _is_sorted(expected["image"]):
+            checked = iter([pa.concat_tables(checked).sort_by("image")])
         with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
-            for index in range(parts):
-                rows = self.part(run_id, index).replace_schema_metadata(schema.metadata)
-                validate(rows)
-                images = expected["image"].slice(seen, rows.num_rows)
-                if not rows["image"].combine_chunks().equals(images.combine_chunks()):
-                    raise BrokenInvariant(f"part {index} of run {run_id} is not its manifest's")
-                writer.write_table(rows.cast(schema))
-                seen += rows.num_rows
-        if seen != expected.num_rows:
-            raise BrokenInvariant(f"run {run_id} has {seen} rows of {expected.num_rows}")
+            for rows in checked:
+                writer.write_table(rows.replace_schema_metadata(schema.metadata))
         path = published_name(run_date, run_id)
         # Another process that finishes the same run has published the same rows.
         self.storage.create(path, buffer.getvalue())
         return path
+
+    def _checked(self, run_id: str, expected: pa.ChunkedArray, parts: int) -> Iterator[pa.Table]:
+        """The rows of each part, which must be those of the expected images, in order."""
+        seen = 0
+        for index in range(parts):
+            rows = _bare(self.part(run_id, index))
+            validate(rows)
+            images = expected.slice(seen, rows.num_rows)
+            if not rows["image"].combine_chunks().equals(images.combine_chunks()):
+                raise BrokenInvariant(f"part {index} of run {run_id} is not its manifest's")
+            yield rows
+            seen += rows.num_rows
+        if seen != len(expected):
+            raise BrokenInvariant(f"run {run_id} has {seen} rows of {len(expected)}")
 
     def published(self) -> list[str]:
         """The paths of all published files, oldest date first."""
@@ -154,23 +184,6 @@ class Results:
             for name in self.storage.names(f"verdicts/{day}")
             if name.endswith(".parquet") and not name.startswith(".")
         ]
-
-    def known(self, source: str, config_fingerprint: str) -> pa.Table:
-        """Columns image and etag of what was judged before under the same configuration.
-
-        Failed reads are not among them: they are tried again.
-        """
-        columns = ["image", "etag", "source", "failure"]
-        tables = [VERDICTS.empty_table().select(["image", "etag"])]
-        for path in self.published():
-            table = read_verdicts(self.storage, path, columns)
-            if table.schema.metadata.get(KEY_OF_CONFIG, b"").decode() != config_fingerprint:
-                continue
-            again = pc.fill_null(pc.starts_with(table["failure"], "read."), False)
-            wanted = pc.and_(pc.equal(table["source"], source), pc.invert(again))
-            tables.append(table.filter(wanted).select(["image", "etag"]))
-        rows = pa.concat_tables([table.replace_schema_metadata() for table in tables])
-        return rows.group_by(["image", "etag"]).aggregate([])
 
     def update_latest(self, path: str) -> None:
         """Bring a published file's rows into ``latest.parquet``; doing it twice is the same."""
@@ -189,9 +202,13 @@ class Results:
         def rebuild(_: bytes | None) -> bytes:
             nonlocal rows
             rows = VERDICTS.empty_table()
+            waiting: list[pa.Table] = []
             for path in self.published():
-                more = _bare(read_verdicts(self.storage, path))
-                rows = newest(pa.concat_tables([rows, more]))
+                waiting.append(_bare(read_verdicts(self.storage, path)))
+                # Sorting all that is known for each of many small files would take hours.
+                if sum(len(more) for more in waiting) >= rows.num_rows:
+                    rows, waiting = newest(pa.concat_tables([rows, *waiting])), []
+            rows = newest(pa.concat_tables([rows, *waiting]))
             return _latest_bytes(rows)
 
         self.storage.update(LATEST, rebuild)
@@ -200,6 +217,13 @@ class Results:
 
 def _latest_bytes(rows: pa.Table) -> bytes:
     return parquet_bytes(with_metadata(rows, {}))
+
+
+def _is_sorted(images: pa.ChunkedArray) -> bool:
+    if len(images) < 2:
+        return True
+    together = images.combine_chunks()
+    return bool(pc.all(pc.less_equal(together[:-1], together[1:])).as_py())
 
 
 def _bare(table: pa.Table) -> pa.Table:

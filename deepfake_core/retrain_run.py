@@ -13,8 +13,9 @@ from pathlib import Path
 from deepfake_core.errors import ModelError, OutputError, PlanMismatch, SourceError, UsageError
 from deepfake_core.plan import new_run_id
 from deepfake_core.records import Json
+from deepfake_core.registry import find_model
 from deepfake_core.retrain_config import RetrainConfig
-from deepfake_core.start import SUFFIXES
+from deepfake_core.start import NO_IMAGENET, SUFFIXES
 
 Notify = Callable[[str, Json], None]
 RUN_FILE, RESULT_FILE = "run.json", "result.json"
@@ -87,11 +88,11 @@ def begin(config: RetrainConfig, *, registry: Path, notify: Notify) -> Iterator[
     """Start a run, or take up the one whose state is in its work folder.
 
     Raises:
-        UsageError: a path is missing, or the output is no local folder.
+        UsageError: a path or a model is missing, or the output is no local folder.
         PlanMismatch: the state is that of a run with other settings.
         OutputError: something cannot be written; raised for the steps within, too.
     """
-    _check_paths(config)
+    _check_paths(config, registry)
     run_id = config.run_id or new_run_id(dt.datetime.now(dt.UTC))
     home = Path(config.output) / "retrain"
     work = Path(config.work) if config.work else home / run_id / "work"
@@ -118,7 +119,7 @@ def begin(config: RetrainConfig, *, registry: Path, notify: Notify) -> Iterator[
         ) from error
 
 
-def _check_paths(config: RetrainConfig) -> None:
+def _check_paths(config: RetrainConfig, registry: Path) -> None:
     if "://" in config.output:
         raise UsageError(f"retraining needs a local folder as output, found {config.output}")
     if not Path(config.data).is_dir():
@@ -129,6 +130,10 @@ def _check_paths(config: RetrainConfig) -> None:
     for path in (*config.teachers, *([start] if start.endswith(SUFFIXES) else [])):
         if not Path(path).is_file():
             raise ModelError(f"there is no weights file {path}; name an existing one")
+    if start not in ("none", "imagenet") and not start.endswith(SUFFIXES):
+        find_model(start, registry)
+    if start == "imagenet" and config.recipe.training.architecture.kind != "resnet50":
+        raise ModelError(NO_IMAGENET)
 
 
 def _refuse_other(stored: Json, asked: Json, work: Path) -> None:

@@ -40,22 +40,24 @@ class Unconditional(OSError):
 class Transient(StoreError):
     """It may go well when tried again."""
 
+    def __init__(self, message: str) -> None:
+        """Take the message; the number tells an orchestrator that it may pass."""
+        super().__init__(errno.EBUSY, message)
+
 
 def complaints() -> tuple[type[Exception], ...]:
     """All that the client raises."""
     import aiohttp
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import (  # type: ignore[import-untyped]
+        BotoCoreError,
+        ClientError,
+    )
 
     return (OSError, ClientError, BotoCoreError, aiohttp.ClientError)
 
 
-def translate(error: Exception, store: str) -> OSError:
-    """One of these complaints as an error of a storage.
-
-    Args:
-        error: as the client raised it.
-        store: the name of the storage.
-    """
+def translate(error: Exception) -> OSError:
+    """One of these complaints as an error of a storage."""
     from botocore.exceptions import ClientError
 
     # s3fs makes OSErrors of answers, and keeps their code only in the cause.
@@ -63,13 +65,13 @@ def translate(error: Exception, store: str) -> OSError:
     if isinstance(answer, ClientError):
         facts = answer.response
         status = int(facts.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        return _answered(str(facts.get("Error", {}).get("Code", status)), status, store)
-    return _unanswered(error, store)
+        return _answered(str(facts.get("Error", {}).get("Code", status)), status)
+    return _unanswered(error)
 
 
-def _answered(code: str, status: int, store: str) -> OSError:
+def _answered(code: str, status: int) -> OSError:
     if code == "NoSuchBucket":
-        return StoreGone(f"there is no bucket of {store}")
+        return StoreGone("there is no such bucket")
     if code == "InvalidObjectState":
         return Archived(errno.EACCES, "the object is archived")
     if code in CREDENTIALS:
@@ -83,12 +85,12 @@ def _answered(code: str, status: int, store: str) -> OSError:
     if code in UNKNOWN_CONDITION:
         return Unconditional(errno.ENOSYS, "not implemented")
     if code in TRANSIENT or status >= 500 or status in (408, 429):
-        return Transient(f"{store} answers {code}")
-    return StoreError(f"{store} refuses the request: {code}")
+        return Transient(f"the store answers {code}")
+    return StoreError(f"the store refuses the request: {code}")
 
 
-def _unanswered(error: Exception, store: str) -> OSError:
-    from botocore import exceptions
+def _unanswered(error: Exception) -> OSError:
+    from botocore import exceptions  # type: ignore[import-untyped]
 
     without_credentials = (
         exceptions.NoCredentialsError,
@@ -101,7 +103,7 @@ def _unanswered(error: Exception, store: str) -> OSError:
     name = type(error).__name__
     if isinstance(error, without_credentials):
         return CredentialsRefused(
-            f"no credentials for {store} ({name}); set them in the environment, a profile or a role"
+            f"there are no credentials ({name}); set them in the environment, a profile or a role"
         )
     configured = (
         exceptions.ParamValidationError,
@@ -110,5 +112,7 @@ def _unanswered(error: Exception, store: str) -> OSError:
         exceptions.ConfigParseError,
     )
     if isinstance(error, configured):
-        return StoreError(f"{store} cannot be asked for ({name}); check its name and region")
-    return Transient(f"{store} does not answer ({name})")
+        return StoreError(
+            f"the store cannot be asked ({name}); check the bucket's name and the region"
+        )
+    return Transient(f"the store does not answer ({name})")

@@ -18,7 +18,7 @@ from deepfake_core.classifier import Classifier
 from deepfake_core.config import ScanConfig
 from deepfake_core.engine import open_engine
 from deepfake_core.errors import BrokenInvariant, UsageError
-from deepfake_core.plan import RUN_FILE, Plan, make_plan
+from deepfake_core.plan import RUN_FILE, Plan, make_plan, read_manifest
 from deepfake_core.records import Json
 from deepfake_core.registry import DEFAULT_REGISTRY
 from deepfake_core.results import (
@@ -35,6 +35,8 @@ from deepfake_core.storage import open_storage
 
 SUMMARY_FILE, MARKDOWN_FILE, REPORT_FILE = "summary.json", "summary.md", "report.html"
 TIMINGS_KEY = "timings"
+# What a run's result says of its source beside its counts.
+OF_SOURCE = ("new", "backlog", "left", "gone", "renamed")
 
 # Told of each step by its name and of what there is to count.
 Notify = Callable[[str, Json], None]
@@ -146,7 +148,7 @@ def finish(plan: Plan, notify: Notify = silent, *, seconds: float | None = None)
     path, wanted = published_name(run_date, run_id), plan.wanted
     if wanted.num_rows:
         if not results.storage.exists(path):
-            results.publish(run_id, run_date, wanted, plan.metadata, plan.shards)
+            results.publish(run_id, run_date, plan.in_turn, plan.metadata, plan.shards)
         notify("published", {"verdicts": results.storage.address(path)})
         results.update_latest(path)
         notify("latest", {"latest": results.storage.address(LATEST)})
@@ -184,6 +186,7 @@ def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
     plan.run |= {
         "counts": counts,
         "skipped_reasons": dict(skipped),
+        **manifest.turn_counts(plan.manifest),
         # A run that was continued took at least the time of all its shards.
         "timings": {**timings, "seconds": max(seconds or 0.0, timings["seconds"])},
         "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -199,12 +202,17 @@ def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
 
 def write_report(run: Json, rows: pa.Table, output: str, *, thumbnails: bool) -> Json:
     """Write the summary and the report of a run; returns the summary."""
+    from deepfake_core.changes import changes_of_run
     from deepfake_core.gallery import read_thumbnails
     from deepfake_core.report import render
     from deepfake_core.summary import markdown, summarise
 
     results = open_storage(output)
-    summary = summarise(rows, run=run)
+    changes = None
+    if run.get("backlog"):
+        listed = read_manifest(Results(results), str(run["run_id"]))
+        changes = changes_of_run(rows, listed)
+    summary = summarise(rows, run=run, changes=changes)
     pictures = read_thumbnails(summary, open_storage(run["source"])) if thumbnails else {}
     contents = {
         SUMMARY_FILE: json.dumps(summary, indent=1, ensure_ascii=False) + "\n",
@@ -230,6 +238,8 @@ def result_of(plan: Plan) -> Json:
         "labels": summary.get("labels", {}),
         "failures": summary.get("failures", {}),
         "skipped_reasons": run["skipped_reasons"],
+        **{name: summary.get(name) for name in OF_SOURCE},
+        "flipped": (summary.get("changes") or {}).get("flipped"),
         "model_id": run["model_id"],
         "precision": run["precision"],
         "engine": run["engine"],

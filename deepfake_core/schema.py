@@ -5,10 +5,12 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepfake_core.errors import BrokenInvariant
+from deepfake_core.errors import BrokenInvariant, OutputError
 
 SCHEMA_VERSION = 1
 VERSION_KEY = b"deepfake.schema_version"
+# In the footer of labels that were decided again: the run whose scores they are from.
+REDECIDED_KEY = b"deepfake.redecided_from"
 
 # name, type, when it is null, meaning
 COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
@@ -41,6 +43,27 @@ def with_metadata(table: pa.Table, metadata: dict[str, str]) -> pa.Table:
     footer = {f"deepfake.{key}".encode(): value.encode() for key, value in metadata.items()}
     footer[VERSION_KEY] = str(SCHEMA_VERSION).encode()
     return table.replace_schema_metadata(footer)
+
+
+def check_version(version: object, place: str) -> None:
+    """Refuse what another version of the schema was written for.
+
+    Args:
+        version: what the file says; a number, or none.
+        place: the file, for the message.
+
+    Raises:
+        OutputError: it is another version, or the file does not say.
+    """
+    if str(version) == str(SCHEMA_VERSION):
+        return
+    newer = str(version).isdecimal() and int(str(version)) > SCHEMA_VERSION
+    advice = (
+        "it was written by a newer version of deepfake: update this one"
+        if newer
+        else "read it with the program that wrote it, or move it away"
+    )
+    raise OutputError(f"{place} has schema version {version}, expected {SCHEMA_VERSION}; {advice}")
 
 
 def validate(table: pa.Table) -> None:

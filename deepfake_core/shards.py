@@ -97,11 +97,11 @@ class ShardJudge:
     def _watch(self, judgement: Judgement, *, outage: bool, run: Json) -> None:
         """Tell an outage of the source from bad images, image by image in their order."""
         self._failed_in_a_row = self._failed_in_a_row + 1 if outage else 0
-        code = judgement.failure.code if judgement.failure else None
-        if outage and code is FailureCode.READ_NOT_FOUND:
+        failure = judgement.failure if outage else None
+        if failure and failure.code is FailureCode.READ_NOT_FOUND:
             what = "is not there any more"
-        elif outage and code is FailureCode.READ_DENIED:
-            what = f"stopped answering: {judgement.failure.detail}"
+        elif failure and failure.code is FailureCode.READ_DENIED:
+            what = f"cannot be read any more: {failure.detail}"
         elif self._failed_in_a_row >= OUTAGE_AFTER:
             what = f"stopped answering: {OUTAGE_AFTER} reads in a row failed"
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".npz", ".h5", ".keras")
 # Keras' ImageNet weights of ResNet50 expect blue, green, red minus these means.
 IMAGENET_MEANS = (103.939, 116.779, 123.68)
+NO_IMAGENET = "there are ImageNet weights for resnet50 only; start the plain CNN from none"
 IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 
@@ -90,11 +93,11 @@ def for_own_inputs(weights: Weights, config: TrainConfig) -> dict[str, np.ndarra
 
 def _imagenet(config: TrainConfig) -> dict[str, np.ndarray]:
     if config.architecture.kind != "resnet50":
-        raise ModelError(
-            "there are ImageNet weights for resnet50 only; start the plain CNN from none"
-        )
+        raise ModelError(NO_IMAGENET)
     try:
-        return keras_weights(_backbone(config, "imagenet"))
+        # Keras tells of its download on standard output, which belongs to the result.
+        with contextlib.redirect_stdout(sys.stderr):
+            return keras_weights(_backbone(config, "imagenet"))
     # Keras raises a bare Exception where there is no network.
     except Exception as error:
         raise ModelError(

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from deepfake_core.changes import in_words
 from deepfake_core.errors import BrokenInvariant
 from deepfake_core.records import FailureCode, Json, Label
 
@@ -17,7 +18,10 @@ ROWS_SHOWN, FAILED_SHOWN, BINS = 24, 200, 40
 SHARES_OF_FAKES = (0.001, 0.01, 0.1, 0.5)
 COUNTS = ("listed", "skipped", "judged", "failed")
 # Facts of run.json that the summary repeats, by their name there.
-FACTS = ("run_id", "run_date", "source", "finished", "model_id", "precision", "engine")
+FACTS = (
+    *("run_id", "run_date", "source", "finished", "model_id", "precision", "engine"),
+    *("new", "backlog", "left", "gone", "renamed", "redecided"),
+)
 COLUMNS_SHOWN = ("image", "score", "label", "width", "height", "format", "sha256")
 
 FAILURE_WORDS: Mapping[str, str] = {
@@ -48,12 +52,15 @@ _INVISIBLE = re.compile(
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$!#:@])")
 
 
-def summarise(verdicts: pa.Table, *, run: Mapping[str, Any]) -> Json:
+def summarise(
+    verdicts: pa.Table, *, run: Mapping[str, Any], changes: Mapping[str, Any] | None = None
+) -> Json:
     """Build the content of ``summary.json``.
 
     Args:
         verdicts: the run's rows, see `deepfake_core.schema`; may have none.
         run: the content of ``run.json``; what it lacks is left out or null.
+        changes: the labels that are not as they were, see `deepfake_core.changes`.
 
     Raises:
         BrokenInvariant: the rows and the run's counts do not add up.
@@ -87,6 +94,7 @@ def summarise(verdicts: pa.Table, *, run: Mapping[str, Any]) -> Json:
         "timings": _timings(run, verdicts.num_rows),
         "expectations": expectations(card.get("figures") or {}),
         "card": card,
+        "changes": changes,
     }
 
 
@@ -237,11 +245,20 @@ def markdown(summary: Mapping[str, Any]) -> str:
     ):
         reasons = ((words.get(name, name), name, count) for name, count in names.items())
         lines += _table((title, "code", "files"), reasons)
+    lines += [text for sentence in in_words(summary) for text in ("", as_markdown(sentence))]
     folders = ((folder,) for folder in summary["unlisted_folders"])
     lines += _table(("folders that could not be listed; what they hold is unknown",), folders)
     for title, name in (("highest scores", "highest"), ("nearly flagged", "uncertain")):
         images = ((row["image"], score_text(row["score"]), row["label"]) for row in summary[name])
         lines += _table((title, "score", "label"), images)
+    changes = summary["changes"] or {"by": [], "images": []}
+    changed = ((row["from"], row["to"], row["images"]) for row in changes["by"])
+    lines += _table(("label before", "label now", "images"), changed)
+    flipped = (
+        (row["image"], row["before"], row["after"], score_text(row["score"]))
+        for row in changes["images"][:ROWS_SHOWN]
+    )
+    lines += _table(("another label than before", "before", "now", "score"), flipped)
     failed = (
         (row["image"], row["failure"], row["detail"] or "") for row in summary["failed_images"]
     )

@@ -18,7 +18,7 @@ from deepfake_core.records import Json
 from deepfake_core.summary import headline, one_line
 
 SUMMARY_KEY, HIGHEST_KEY = "scan-summary", "scan-highest-scores"
-REPORT_KEY, PROGRESS_KEY = "scan-report", "scan-progress"
+REPORT_KEY, PROGRESS_KEY, WARNINGS_KEY = "scan-report", "scan-progress", "scan-warnings"
 
 
 def show_result(summary: Json, markdown: str, report: str) -> None:
@@ -40,6 +40,14 @@ def show_result(summary: Json, markdown: str, report: str) -> None:
         key=REPORT_KEY,
         description=f"The report lies at {one_line(report)}",
     )
+
+
+def show_warnings(warnings: list[Json]) -> None:
+    """Show in what the run is unlike the last ones; nothing where it is like them."""
+    if warnings:
+        lines = ["# Unlike the last runs", *(f"- {warning['words']}" for warning in warnings)]
+        text = "Look at the source and at the model before you use the labels."
+        create_markdown_artifact("\n".join(lines), key=WARNINGS_KEY, description=text)
 
 
 def highest_rows(summary: Json) -> list[Json]:

@@ -10,14 +10,16 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from prefect import State, flow, get_run_logger, task
+from prefect import Flow, State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
 from deepfake_core import scan as core
 from deepfake_core.config import ScanConfig
+from deepfake_core.drift import LIMITS, DriftLimits, compare, earlier_summaries
 from deepfake_core.errors import DeepfakeError, SourceOutage
 from deepfake_core.plan import Plan
 from deepfake_core.records import Json
@@ -26,7 +28,8 @@ from deepfake_core.results import Results, run_file
 from deepfake_core.shards import ShardJudge
 from deepfake_core.storage import open_storage
 from deepfake_core.summary import headline
-from flows.artifacts import ShownProgress, show_result
+from flows.artifacts import ShownProgress, show_result, show_warnings
+from flows.notices import FAILED, tell, tell_result
 
 REGISTRY = DEFAULT_REGISTRY
 RETRIES, FIRST_PAUSE_SECONDS = 3, 10
@@ -76,8 +79,14 @@ def commit_in_task(plan: Plan, judge: ShardJudge, index: int, notify: core.Notif
     )
 
 
-@flow(name="scan", persist_result=False)
-def scan(config: ScanConfig) -> State[Json]:
+def tell_failed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
+    """Tell people that a run failed or its process was lost."""
+    source = flow_run.parameters.get("config", {}).get("source")
+    tell(FAILED, {"source": source, "flow_run_name": flow_run.name, "problem": state.message})
+
+
+@flow(name="scan", persist_result=False, on_failure=[tell_failed], on_crashed=[tell_failed])
+def scan(config: ScanConfig, drift: DriftLimits = LIMITS) -> State[Json]:
     """Judge the images of a folder or bucket that are new; publish verdicts and a report."""
     progress = ShownProgress()
 
@@ -92,7 +101,7 @@ def scan(config: ScanConfig) -> State[Json]:
         message = " ".join(str(error).split())
         get_run_logger().error(message)
         return Failed(message=message, data=error)
-    return Completed(message=show(result, config.output), data=result)
+    return Completed(message=show(result, config.output, drift), data=result)
 
 
 def named(config: ScanConfig) -> ScanConfig:
@@ -106,12 +115,16 @@ def named(config: ScanConfig) -> ScanConfig:
     return config.model_copy(update={"run_id": run_id})
 
 
-def show(result: Json, output: str) -> str:
-    """Show a finished run on Prefect's pages; returns its result in one sentence."""
+def show(result: Json, output: str, drift: DriftLimits = LIMITS) -> str:
+    """Show a finished run on Prefect's pages and tell of it; returns its result in a sentence."""
     results, run_id = Results(open_storage(output)), result["run_id"]
     summary = results.get_json(run_id, core.SUMMARY_FILE) or {}
     markdown = results.storage.read(run_file(run_id, core.MARKDOWN_FILE)).decode()
     show_result(summary, markdown, result["report"])
+    earlier = earlier_summaries(results, summary, count=drift.runs)
+    warnings = compare(summary, earlier, drift)
+    show_warnings(warnings)
+    tell_result(summary, warnings, result["report"])
     in_time = "time" not in result["skipped_reasons"]
     nothing_new = in_time and not result["judged"] + result["failed"]
     return ("Nothing new. " if nothing_new else "") + headline(summary)

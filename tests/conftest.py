@@ -10,8 +10,11 @@ from PIL import Image
 
 from deepfake_core.architectures import Architecture
 from deepfake_core.bundle import Description, Preprocessing, store_weights, write_description
+from deepfake_core.dataset import Labelled
 from deepfake_core.decision import Calibration, Thresholds
 from deepfake_core.registry import CURRENT_FILE
+from deepfake_core.train import TrainingData
+from tests.training import labelled_faces
 
 TINY = Architecture(kind="plain_cnn", filters=4, dense=(8,), plain_filters=(4, 8))
 # With these weights and this curve the scores of `make_picture` spread over all three labels.
@@ -144,3 +147,15 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"there is no folder {folder.name} beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory: pytest.TempPathFactory) -> tuple[Labelled, ...]:
+    """Twelve faces of each class that a tiny network learns to tell apart."""
+    return labelled_faces(tmp_path_factory.mktemp("labelled"))
+
+
+@pytest.fixture(scope="module")
+def data(train: tuple[Labelled, ...]) -> TrainingData:
+    """The faces of `train`, which also decide when a training ends."""
+    return TrainingData(labelled=train, validation=train)

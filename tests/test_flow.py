@@ -20,33 +20,21 @@ from deepfake_core.errors import (
     UsageError,
 )
 from deepfake_core.scan import scan as plain_scan
+from tests.prefect_server import server_of
 
 IMAGES, SHARD_SIZE, SHARDS = 12, 5, 3
 # The run, its clock, and what is compared with a tolerance.
 OF_THE_RUN, CLOSE = ("run_id", "run_started"), ("logit", "score")
-ENVIRONMENT = {
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_TO_API_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-}
 
 
 @pytest.fixture(scope="module")
 def flows(tiny_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The module of the flow, with a server that forgets everything afterwards."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        # Imported here: Prefect reads the environment when it is imported, and takes seconds.
-        from prefect.testing.utilities import prefect_test_harness
-
+    with server_of(tmp_path_factory.mktemp("prefect")) as patch:
         import flows.scan as module
 
         patch.setattr(module, "REGISTRY", tiny_registry)
-        with prefect_test_harness(server_startup_timeout=120):
-            yield module
+        yield module
 
 
 @pytest.fixture(scope="module")
@@ -267,8 +255,10 @@ def test_form_describes_every_setting(flows):
     from prefect.utilities.callables import parameter_schema
 
     schema = parameter_schema(flows.scan).model_dump()
-    assert list(schema["properties"]) == ["config"]
+    assert list(schema["properties"]) == ["config", "drift"]
     form = schema["definitions"]["ScanConfig"]["properties"]
+    limits = schema["definitions"]["DriftLimits"]["properties"].values()
+    assert all(limit["description"] and "default" in limit for limit in limits)
     fields = ScanConfig.model_fields
     assert {name: form[name].get("description") for name in form} == {
         name: field.description for name, field in fields.items()

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from deepfake_core.engine import OpenVinoEngine, open_engine, processor_precisio
 from deepfake_core.errors import ForeignModelError, ModelError, UsageError
 from deepfake_core.foreign import ForeignSpec, foreign_graph, graph_size
 from deepfake_core.importing import Foreign, check_scores, import_model
+from deepfake_core.quantise import quantise
 from deepfake_core.records import Label
 from deepfake_core.registry import find_model
 from deepfake_core.scan import scan
@@ -329,3 +331,15 @@ def test_a_bundle_is_made_here_or_elsewhere(bright: Bundle) -> None:
     both = bright.description.model_dump() | {"foreign": None}
     with pytest.raises(ValueError, match="either an architecture or a foreign network"):
         Description.model_validate(both)
+
+
+def test_quantising_leaves_standard_output_to_the_result(tmp_path: Path, capfd):
+    graph = foreign_graph(write_onnx(tmp_path / "tiny.onnx"), ForeignSpec())
+    # Its remarks on layers that are kept as they are come through a handler made at its import.
+    import nncf
+
+    handlers = nncf.common.logging.logger.nncf_logger.handlers
+    assert quantise(graph, PIXELS[:2], keep_ends=True)
+    assert capfd.readouterr().out == ""
+    assert handlers
+    assert all(handler.level >= logging.ERROR for handler in handlers)

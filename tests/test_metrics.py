@@ -77,6 +77,18 @@ def test_calibration_finds_the_curve_that_made_the_labels() -> None:
     assert curve.temperature == pytest.approx(2.5, rel=0.05)
 
 
+@pytest.mark.parametrize(("spread", "middle"), [(1, 10), (50, 500), (1e-3, 0.5), (0.1, -20)])
+def test_calibration_does_not_depend_on_unit_and_origin_of_the_logits(
+    spread: float, middle: float
+) -> None:
+    fake = np.arange(400) % 2 == 0
+    plain = RNG.normal(np.where(fake, 0.75, -0.75), 1)
+    curve = fit_calibration(plain.astype(np.float32), fake)
+    moved = fit_calibration((plain * spread + middle).astype(np.float32), fake)
+    assert moved.temperature == pytest.approx(curve.temperature * spread, rel=0.01)
+    assert moved.offset == pytest.approx(curve.offset * spread + middle, abs=0.02 * spread)
+
+
 def test_reversed_labels_are_named() -> None:
     logits, fake = two_classes()
     with pytest.raises(ValueError, match="reversed"):

@@ -18,7 +18,7 @@ from deepfake_core.plan import Plan
 from deepfake_core.records import Failure, FailureCode, Json
 from deepfake_core.scan import Notify, commit_shard, scan
 from deepfake_core.shards import OUTAGE_AFTER, ShardJudge
-from deepfake_core.storage import LocalStorage, read_or_failure
+from deepfake_core.storage import Archived, LocalStorage, read_or_failure
 
 Refuse = Callable[[int, OSError], None]
 
@@ -162,7 +162,7 @@ def test_transient_errors_are_tried_again(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_an_archived_object_is_no_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def read(self: LocalStorage, path: str) -> bytes:
-        raise OSError(errno.EBUSY, "InvalidObjectState: the object is archived")
+        raise Archived("the object is archived")
 
     monkeypatch.setattr(LocalStorage, "read", read)
     failure, outage = read_or_failure(LocalStorage(tmp_path), "a.jpg")

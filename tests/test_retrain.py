@@ -181,11 +181,16 @@ def test_labels_that_contradict_stop_before_training(
 
 
 def test_paths_that_are_missing_are_named_at_once(data: Path, tmp_path: Path):
-    start = RECIPE.training.model_copy(update={"start": "none.weights.h5"})
+    starts = [
+        Recipe(training=RECIPE.training.model_copy(update={"start": start}))
+        for start in ("none.weights.h5", "nobody@3", "imagenet")
+    ]
     wrong: list[tuple[dict, type[Exception], str]] = [
         ({"data": str(tmp_path / "none")}, SourceError, "no folder"),
         ({"teachers": ("none.onnx",)}, ModelError, "no weights file none.onnx"),
-        ({"recipe": Recipe(training=start)}, ModelError, r"no weights file none\.weights"),
+        ({"recipe": starts[0]}, ModelError, r"no weights file none\.weights"),
+        ({"recipe": starts[1]}, ModelError, "nobody"),
+        ({"recipe": starts[2]}, ModelError, "for resnet50 only"),
         ({"unlabelled": str(tmp_path / "none")}, SourceError, "unlabelled"),
         ({"output": "s3://bucket/out"}, UsageError, "local folder"),
     ]

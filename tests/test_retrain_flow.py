@@ -11,32 +11,20 @@ from deepfake_core.errors import SourceError
 from deepfake_core.registry import current_version
 from deepfake_core.retrain_config import RetrainConfig
 from tests.labelled import RECIPE, save_pictures
+from tests.prefect_server import server_of
 
 STEPS = ["calibrate and export", "check the data", "evaluate", "fit", "gate", "promote",
          "register", "split by group"]  # fmt: skip
-ENVIRONMENT = {
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_TO_API_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-}
 
 
 @pytest.fixture(scope="module")
 def flows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The module of the flow, with a server that forgets everything afterwards."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        # Imported here: Prefect reads the environment when it is imported, and takes seconds.
-        from prefect.testing.utilities import prefect_test_harness
-
+    with server_of(tmp_path_factory.mktemp("prefect")) as patch:
         import flows.retrain as module
 
         patch.setattr(module, "REGISTRY", tmp_path_factory.mktemp("registry"))
-        with prefect_test_harness(server_startup_timeout=120):
-            yield module
+        yield module
 
 
 def shown_of(flow_run_id: object) -> tuple[dict[str, Any], list[str]]:

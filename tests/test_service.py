@@ -47,6 +47,8 @@ def files(*contents: bytes | tuple[str, bytes]) -> list[tuple[str, object]]:
 def test_the_state_of_the_service(client: httpx.Client):
     for path in ("/", "/healthz", "/readyz"):
         assert client.get(path).json() == {"status": "ok"}
+        head = client.head(path)
+        assert (head.status_code, head.content) == (200, b"")
     facts = client.get("/model").json()
     assert facts["model_id"].startswith("tiny@1+")
     assert facts["thresholds"] == {"real_below": 0.4, "fake_from": 0.6}

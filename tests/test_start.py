@@ -13,17 +13,7 @@ from deepfake_core.errors import (
 from deepfake_core.recipe import TrainConfig
 from deepfake_core.start import IMAGENET_MEANS, for_own_inputs, read_start
 from deepfake_core.train import TrainingData, fit
-from tests.training import TINY, changed, labelled_faces, same_weights
-
-
-@pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> tuple[Labelled, ...]:
-    return labelled_faces(tmp_path_factory.mktemp("labelled"))
-
-
-@pytest.fixture(scope="module")
-def data(train: tuple[Labelled, ...]) -> TrainingData:
-    return TrainingData(labelled=train, validation=train)
+from tests.training import TINY, changed, same_weights
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own

@@ -18,12 +18,7 @@ from deepfake_core.recipe import TrainConfig, rate_at
 from deepfake_core.stream import Stream
 from deepfake_core.teachers import Teachers
 from deepfake_core.train import TrainingData, fit
-from tests.training import SMALL, changed, labelled_faces
-
-
-@pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> tuple[Labelled, ...]:
-    return labelled_faces(tmp_path_factory.mktemp("labelled"))
+from tests.training import SMALL, changed
 
 
 def test_a_batch_is_the_same_whenever_and_however_it_is_made(train: tuple[Labelled, ...]) -> None:

@@ -28,18 +28,7 @@ from deepfake_core.errors import (
 from deepfake_core.retrain import read_recipe
 from deepfake_core.train import TrainingData, fit
 from deepfake_core.training_progress import TrainingProgress
-from tests.training import SMALL, changed, labelled_faces, same_weights
-
-
-@pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> tuple[Labelled, ...]:
-    return labelled_faces(tmp_path_factory.mktemp("labelled"))
-
-
-@pytest.fixture(scope="module")
-def data(train: tuple[Labelled, ...]) -> TrainingData:
-    return TrainingData(labelled=train, validation=train)
-
+from tests.training import SMALL, changed, same_weights
 
 AVERAGED = changed(average_momentum=0.5)
 

@@ -9,15 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from deepfake_core import summary as words
 from deepfake_core.audit.charts import audit_chart, histogram_charts
 from deepfake_core.audit.inspection import Inspection
 from deepfake_core.audit.sets import shown
 from deepfake_core.audit.shortcuts import MIN_JUDGED
+from deepfake_core.pages import template
 from deepfake_core.records import Json
-from deepfake_core.report import TEMPLATES, thumbnail
+from deepfake_core.report import thumbnail
 from deepfake_core.storage import open_storage
 
 PAGE, FACTS = "dataset.html", "dataset.json"
@@ -53,7 +51,7 @@ def page(inspection: Inspection) -> str:
     sets = dict(list(facts["sets"].items())[:SHOWN_SETS])
     # Those that crossed splits matter most.
     duplicates = sorted(facts["duplicates"], key=lambda one: not one["across"])[:SHOWN_DUPLICATES]
-    text = _template().render(
+    text = template("dataset.html.j2").render(
         facts=facts,
         problems=inspection.problems,
         warnings=inspection.warnings,
@@ -112,20 +110,3 @@ def _pictures(root: Path, names: Sequence[str]) -> dict[str, str]:
     with ThreadPoolExecutor() as threads:
         found = zip(names, threads.map(picture, names), strict=True)
         return {name: url for name, url in found if url}
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "count": "{:,}".format,
-        "line": words.one_line,
-        "percent": words.percent,
-        "auc": "{:.3f}".format,
-    }
-    return environment.get_template("dataset.html.j2")

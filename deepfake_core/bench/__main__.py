@@ -14,6 +14,7 @@ from pathlib import Path
 from deepfake_core.bench.large import large_images
 from deepfake_core.bench.planning import planning
 from deepfake_core.bench.processes import first_verdict, peak_memory
+from deepfake_core.bench.s3 import s3
 from deepfake_core.bench.service import service
 from deepfake_core.bench.setting import (
     FAILURES,
@@ -36,6 +37,7 @@ PARTS: tuple[Part, ...] = (
     large_images,
     first_verdict,
     planning,
+    s3,
     service,
     peak_memory,
     training,

@@ -87,6 +87,7 @@ def running_server(folder: Path, *, secret: str) -> Iterator[Server]:
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     command = [program, "mini", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}"]
     command += [f"-s3.config={folder / 's3.json'}", "-admin.ui=false", "-webdav=false"]
+    command += ["-s3.autoCreateBucket=false"]
     command += [f"-{name}={port}" for name, port in ports.items()]
     with (folder / "weed.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - a program of this environment

@@ -56,15 +56,24 @@ def _scan(parsed: argparse.Namespace) -> int:
 
 def _in_words(result: Json) -> str:
     """A few lines for a person."""
+    from deepfake_core.changes import in_words
+
     if not result["judged"] + result["failed"]:
         heading = f"nothing new: all {result['listed']} images are known or out of scope"
-        return f"{heading}\nreport: {result['report']}"
+        if result["left"]:
+            heading = f"there was no time: {result['left']} images wait for the next scan"
+        tidings = in_words({**result, "left": 0})
+        return "\n".join([heading, *tidings, f"report: {result['report']}"])
+    tidings = in_words(result)
+    if result["flipped"]:
+        tidings.append(f"{result['flipped']} have another label than before; see the report.")
     labels = ", ".join(f"{count} {label}" for label, count in result["labels"].items())
     lines = [
         f"{result['listed']} listed = {result['judged']} judged + {result['failed']} failed"
         f" + {result['skipped']} skipped",
         f"labels: {labels}",
         *(f"failed: {count} {code}" for code, count in sorted(result["failures"].items())),
+        *tidings,
         f"model: {result['model_id']} at {result['precision']}",
         f"verdicts: {result['verdicts']}",
         f"report: {result['report']}",

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64
-import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-
-import jinja2
 
 from deepfake_core import summary as words
 from deepfake_core.bundle import CARD_FILE, Bundle
@@ -16,8 +13,9 @@ from deepfake_core.card import card
 from deepfake_core.errors import OutputError
 from deepfake_core.evaluation.plots import draw_plots
 from deepfake_core.evaluation.tables import build_tables
+from deepfake_core.pages import template
 from deepfake_core.records import Json
-from deepfake_core.report import TEMPLATES, thumbnail
+from deepfake_core.report import thumbnail
 
 REPORT_FILE, NUMBERS_FILE = "report.html", "evaluation.json"
 GALLERY = 12
@@ -82,7 +80,7 @@ def render_html(evaluation: Json) -> str:
         name: _data_uri("image/svg+xml", svg.encode())
         for name, svg in draw_plots(evaluation).items()
     }
-    return _template().render(
+    return template("evaluation.html.j2").render(
         evaluation=evaluation,
         headline=headline(evaluation),
         first=evaluation["sets"][evaluation["headline"]],
@@ -131,21 +129,3 @@ def _thumbnail(path: Path) -> bytes | None:
 
 def _data_uri(kind: str, data: bytes) -> str:
     return f"data:{kind};base64," + base64.b64encode(data).decode()
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "count": "{:,}".format,
-        "line": words.one_line,
-        "percent": words.percent,
-        "score": words.score_text,
-    }
-    return environment.get_template("evaluation.html.j2")

@@ -39,6 +39,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server itself leaves the body out
         exchange = Exchange(scope, receive, send)
         try:
             await self._serve(exchange)
@@ -139,7 +141,8 @@ class Exchange:
     async def answer(self, message: Message) -> None:
         """Send; where the body was not read to its end, the answer's end waits for `finish`."""
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            # Who is gone gets no answer: a cut upload is no error of the service.
+            self.status = 0 if self._gone else message["status"]
             headers = MutableHeaders(scope=message)
             headers["X-Content-Type-Options"] = "nosniff"
             headers.setdefault("Cache-Control", "no-store")

@@ -1,0 +1,65 @@
+"""``deepfake changes``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from deepfake_core.commands.terminal import DONE, add_json, tell
+from deepfake_core.errors import UsageError
+from deepfake_core.records import Json
+
+if TYPE_CHECKING:
+    from deepfake_core.commands.terminal import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add ``changes``."""
+    parser = commands.add_parser(
+        "changes", help="compare the labels of two runs, or of two models, image by image"
+    )
+    what = "a RUN_ID, or a model as NAME@VERSION (its newest verdict of each image)"
+    parser.add_argument("before", metavar="BEFORE", help=what)
+    parser.add_argument("after", metavar="AFTER", help="likewise")
+    parser.add_argument("--output", default="reports", help="folder of the results")
+    parser.add_argument("--show", type=int, default=100, metavar="N", help="name at most N images")
+    add_json(parser)
+    parser.set_defaults(command=_changes)
+
+
+def _changes(parsed: argparse.Namespace) -> int:
+    from deepfake_core.changes import compare
+    from deepfake_core.results import Results
+    from deepfake_core.storage import open_storage
+
+    if parsed.show < 0:
+        raise UsageError(f"--show {parsed.show}: give a number from 0 on")
+    results = Results(open_storage(parsed.output))
+    found = compare(results, parsed.before, parsed.after, shown=parsed.show)
+    tell(found if parsed.json else None, _in_words(found))
+    return DONE
+
+
+def _in_words(found: Json) -> str:
+    """A line per kind of change and per image."""
+    from deepfake_core.summary import one_line, score_text
+
+    before, after = found["before"], found["after"]
+    lines = [
+        f"{found['compared']} images have a label in both; {found['flipped']} of them another",
+        *(f"{row['images']} from {row['from']} to {row['to']}" for row in found["by"]),
+        *(
+            f"  {row['before']} -> {row['after']} ({score_text(row['score'])}) "
+            f"{one_line(row['image'])}"
+            for row in found["images"]
+        ),
+    ]
+    if found["flipped"] > len(found["images"]):
+        lines.append(f"  and {found['flipped'] - len(found['images'])} more; see --show")
+    for count, words in (
+        (found["other_content"], "not compared: their bytes changed in between"),
+        (found["only_before"], f"only in {before['name']}"),
+        (found["only_after"], f"only in {after['name']}"),
+    ):
+        lines += [f"{count} {words}"] if count else []
+    return "\n".join(lines)

@@ -1,0 +1,74 @@
+"""``deepfake redecide``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from deepfake_core.commands.terminal import DONE, add_json, tell
+from deepfake_core.errors import UsageError
+from deepfake_core.records import Json
+
+if TYPE_CHECKING:
+    from deepfake_core.commands.terminal import Commands
+    from deepfake_core.decision import Thresholds
+
+
+def add(commands: Commands) -> None:
+    """Add ``redecide``."""
+    parser = commands.add_parser(
+        "redecide", help="give a finished run's images new labels, from its stored scores"
+    )
+    parser.add_argument("run_id", metavar="RUN_ID", help="the run")
+    parser.add_argument(
+        "--thresholds",
+        required=True,
+        metavar="REAL_BELOW,FAKE_FROM",
+        help="scores below the first are real, from the second on fake, such as 0.3,0.8",
+    )
+    parser.add_argument("--output", default="reports", help="folder of the results")
+    add_json(parser)
+    parser.set_defaults(command=_redecide)
+
+
+def _redecide(parsed: argparse.Namespace) -> int:
+    thresholds = _thresholds(parsed.thresholds)
+
+    from deepfake_core.redecide import redecide
+
+    result = redecide(parsed.run_id, thresholds, output=parsed.output)
+    tell(result if parsed.json else None, _in_words(result))
+    return DONE
+
+
+def _thresholds(text: str) -> Thresholds:
+    from deepfake_core.decision import Thresholds
+
+    advice = "give two numbers from 0 to 1, the lower first, such as --thresholds 0.3,0.8"
+    try:
+        real_below, fake_from = (float(number) for number in text.split(","))
+        return Thresholds(real_below=real_below, fake_from=fake_from)
+    except ValidationError as error:
+        found = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UsageError(f"--thresholds {text}: {found}; {advice}") from error
+    except ValueError as error:
+        raise UsageError(f"--thresholds {text}: that is no pair of numbers; {advice}") from error
+
+
+def _in_words(result: Json) -> str:
+    """A few lines for a person."""
+    labels = ", ".join(f"{count} {label}" for label, count in result["labels"].items())
+    return "\n".join(
+        [
+            f"run {result['run_id']}: the labels of run {result['redecided_from']}, decided again",
+            f"labels: {labels}",
+            *(
+                f"changed: {row['images']} from {row['from']} to {row['to']}"
+                for row in result["changes"] or [{"images": 0, "from": "any", "to": "another"}]
+            ),
+            f"verdicts: {result['verdicts']}",
+            f"report: {result['report']}",
+        ]
+    )

@@ -1,0 +1,118 @@
+"""What people are told of: Prefect events, and a digest to a webhook.
+
+The webhook's address is a secret. It is read from the environment variable
+``DEEPFAKE_WEBHOOK_URL`` or, without one, from Prefect's secret block ``deepfake-webhook``; it is
+in no parameter, no log and no message.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any, cast
+from uuid import UUID
+
+import httpx
+from prefect import get_run_logger
+from prefect.blocks.system import Secret
+from prefect.context import FlowRunContext
+from prefect.events import emit_event
+from prefect.utilities.urls import url_for
+
+from deepfake_core.records import Json
+from deepfake_core.summary import headline, one_line
+
+FINDINGS, DRIFT = "deepfake.scan.findings", "deepfake.scan.drift"
+FAILED, MISSED = "deepfake.scan.failed", "deepfake.watch.missed"
+WEBHOOK_VARIABLE, WEBHOOK_BLOCK = "DEEPFAKE_WEBHOOK_URL", "deepfake-webhook"
+WEBHOOK_SECONDS = 10.0
+
+
+def digest_of(summary: Mapping[str, Any], warnings: list[Json], report: str) -> Json:
+    """What a finished run found: counts and links, no image and no image's name."""
+    return {
+        "run_id": summary["run_id"],
+        "source": one_line(summary["source"]),
+        "model_id": summary["model_id"],
+        "headline": headline(summary),
+        **{name: summary[name] for name in ("listed", "judged", "failed", "labels", "failures")},
+        "warnings": [warning["words"] for warning in warnings],
+        "report": report,
+    }
+
+
+def tell_result(summary: Mapping[str, Any], warnings: list[Json], report: str) -> None:
+    """Tell of a finished run: of each warning, and of new fakes; of nothing new, nothing."""
+    digest = digest_of(summary, warnings, report)
+    for warning in warnings:
+        get_run_logger().warning("unlike the last runs: %s", warning["words"])
+        emit(DRIFT, {**digest, **warning})
+    found = summary["labels"]["fake"]
+    if found:
+        emit(FINDINGS, digest)
+    if found or warnings:
+        send({"event": FINDINGS if found else DRIFT, **digest})
+
+
+def tell(event: str, facts: Json) -> None:
+    """Tell of something else, by an event and to the webhook."""
+    emit(event, facts)
+    send({"event": event, **facts})
+
+
+def emit(event: str, facts: Json) -> None:
+    """Emit a Prefect event, on which automations can act; its resource is the source."""
+    about = str(facts.get("source") or facts.get("deployment") or "unknown")
+    resource = {"prefect.resource.id": f"deepfake.{about}", "prefect.resource.name": about}
+    related, run = [], flow_run_id()
+    if run is not None:
+        related = [
+            {"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}
+        ]
+    emit_event(event=event, resource=resource, related=related, payload=facts)
+
+
+def send(digest: Json) -> None:
+    """Post a digest to the webhook, if there is one; that it fails is only noted."""
+    url = webhook_url()
+    if url is None:
+        return
+    problem = post(url, {**digest, "flow_run": link_to_run()})
+    if problem is not None:
+        get_run_logger().warning("the webhook was not told: %s", problem)
+
+
+def webhook_url() -> str | None:
+    """The webhook's address; None where none was set."""
+    url = os.environ.get(WEBHOOK_VARIABLE)
+    if url is None:
+        try:
+            block = cast(Secret[str], Secret.load(WEBHOOK_BLOCK, _sync=True))  # type: ignore[call-arg]
+        except ValueError:  # Prefect's way to say that there is no such block
+            return None
+        url = block.get()
+    return url or None
+
+
+def post(url: str, content: Json) -> str | None:
+    """Post JSON once; returns what went wrong, in words without the address."""
+    try:
+        limits = httpx.Timeout(WEBHOOK_SECONDS).as_dict()
+        request = httpx.Request("POST", url, json=content, extensions={"timeout": limits})
+        # A client would log the address; a transport says nothing, and follows no redirect.
+        with httpx.HTTPTransport() as transport:
+            answer = transport.handle_request(request)
+            answer.close()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return type(error).__name__
+    return None if answer.is_success else f"it answered {answer.status_code}"
+
+
+def flow_run_id() -> UUID | None:
+    """The id of the flow run that this is called in."""
+    context = FlowRunContext.get()
+    return context.flow_run.id if context and context.flow_run else None
+
+
+def link_to_run() -> str | None:
+    """The address of this flow run's page."""
+    run = flow_run_id()
+    return url_for("flow-run", obj_id=run) if run else None

@@ -1,0 +1,143 @@
+"""When a run is called unlike the last ones."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepfake_core.drift import (
+    DriftLimits,
+    compare,
+    earlier_summaries,
+    population_stability_index,
+    two_proportion_z,
+)
+from deepfake_core.results import Results
+from deepfake_core.storage import open_storage
+from deepfake_core.summary import BINS
+
+
+def a_summary(
+    *, fakes: int = 20, judged: int = 1000, failed: int = 10, mean: float = 0.3, **facts: object
+) -> dict:
+    rng = np.random.default_rng(judged)
+    scores = rng.beta(4 * mean, 4 * (1 - mean), judged)
+    counts, edges = np.histogram(scores, BINS, (0, 1))
+    return {
+        "run_id": "now",
+        "source": "s3://bucket",
+        "model_id": "tiny@1",
+        "finished": "2026-11-25T02:00:00+00:00",
+        "judged": judged,
+        "failed": failed,
+        "labels": {"fake": fakes, "real": judged - fakes, "uncertain": 0},
+        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+    } | facts
+
+
+def measures(warnings: list[dict]) -> list[str]:
+    return [warning["measure"] for warning in warnings]
+
+
+def test_runs_alike_give_no_warning():
+    earlier = [a_summary(judged=1000 + index, fakes=18 + index) for index in range(5)]
+    assert compare(a_summary(), earlier) == []
+    assert compare(a_summary(), []) == []
+
+
+def test_a_jump_of_fakes_is_named_with_its_figures():
+    (warning,) = compare(a_summary(fakes=150), [a_summary(), a_summary(fakes=30)])
+    assert warning["measure"] == "fakes"
+    assert (warning["now"], warning["before"]) == (0.15, 0.025)
+    assert warning["statistic"] > warning["limit"] == 4
+    assert warning["words"] == "the share of fakes is 15 %, and was 2.5 % in the last runs"
+
+
+def test_a_fall_counts_as_much_as_a_rise():
+    (warning,) = compare(a_summary(fakes=0), [a_summary(fakes=200)])
+    assert warning["measure"] == "fakes"
+    assert warning["statistic"] < -4
+
+
+def test_a_jump_of_failures():
+    (warning,) = compare(a_summary(failed=200), [a_summary()])
+    assert warning["measure"] == "failures"
+    assert warning["now"] == pytest.approx(200 / 1200, abs=1e-6)
+
+
+def test_failures_are_seen_where_nothing_at_all_was_judged():
+    nothing = a_summary(judged=0, fakes=0, failed=500)
+    assert measures(compare(nothing, [a_summary()])) == ["failures"]
+
+
+def test_scores_that_moved_without_a_label_that_changed():
+    warnings = compare(a_summary(mean=0.55), [a_summary()])
+    assert measures(warnings) == ["scores"]
+    assert warnings[0]["now"] == pytest.approx(0.55, abs=0.03)
+    assert warnings[0]["before"] == pytest.approx(0.3, abs=0.03)
+
+
+def test_few_images_prove_nothing():
+    small = {"judged": 30, "failed": 0}
+    assert compare(a_summary(fakes=30, **small), [a_summary()]) == []
+    assert compare(a_summary(fakes=500), [a_summary(fakes=0, **small)]) == []
+    # Large enough a difference, but by chance: 20 of 200 against 10 of 200 is under 2 errors.
+    few = {"judged": 200, "failed": 0}
+    assert compare(a_summary(fakes=20, **few), [a_summary(fakes=10, **few)]) == []
+
+
+def test_limits_are_taken_from_the_configuration():
+    now, before = a_summary(fakes=60), [a_summary(judged=10_000, fakes=200)]
+    assert compare(now, before) == []
+    assert measures(compare(now, before, DriftLimits(fakes=0.02))) == ["fakes"]
+    loose = DriftLimits(fakes=0.9, failures=0.9, scores=9)
+    assert compare(a_summary(fakes=500, failed=500, mean=0.6), before, loose) == []
+
+
+def test_two_proportion_z_is_the_textbook_one():
+    # 120 of 400 and 90 of 500: pooled 0.2333, standard error 0.02837.
+    assert two_proportion_z((120, 90), (400, 500)) == pytest.approx(0.12 / 0.028372, rel=1e-3)
+    assert two_proportion_z((0, 0), (10, 10)) == 0
+    assert two_proportion_z((10, 10), (10, 10)) == 0
+
+
+def test_population_stability_index():
+    assert population_stability_index([5, 10, 5], [50, 100, 50]) == pytest.approx(0, abs=0.01)
+    by_hand = (0.9 - 0.5) * math.log(0.9 / 0.5) + (0.1 - 0.5) * math.log(0.1 / 0.5)
+    found = population_stability_index([90_000, 10_000], [50_000, 50_000])
+    assert found == pytest.approx(by_hand, rel=1e-3)
+    assert population_stability_index([0, 100], [100, 0]) < math.inf
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_chance_alone_stays_far_below_the_limit(seed: int):
+    rng = np.random.default_rng(seed)
+    now, before = (rng.multinomial(count, [0.1] * 10) for count in (200, 1400))
+    assert population_stability_index(now, before) < DriftLimits().scores / 2
+
+
+def test_earlier_summaries_are_those_of_the_same_source_and_model(tmp_path: Path):
+    def put(name: str, **facts: object) -> None:
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text(json.dumps(a_summary(run_id=name, **facts)))
+
+    for day in range(1, 6):
+        put(f"2026110{day}T020000Z-aaaa", finished=f"2026-11-0{day}T03:00:00+00:00")
+    put("20261106T020000Z-bbbb", source="elsewhere")
+    put("20261107T020000Z-cccc", model_id="tiny@2")
+    put("20261108T020000Z-dddd", judged=0, fakes=0)
+    put("20261226T020000Z-eeee", finished="2026-12-26T03:00:00+00:00")
+    put("now")
+    (tmp_path / "runs" / "20261110T020000Z-ffff").mkdir()
+    (tmp_path / "runs" / "20261111T020000Z-gggg").mkdir()
+    (tmp_path / "runs" / "20261111T020000Z-gggg" / "summary.json").write_text("{")
+
+    results = Results(open_storage(str(tmp_path)))
+    found = earlier_summaries(results, a_summary(), count=3)
+    assert [past["run_id"][:8] for past in found] == ["20261105", "20261104", "20261103"]
+    assert earlier_summaries(results, a_summary(), count=0) == []
+    empty = Results(open_storage(str(tmp_path / "none")))
+    assert earlier_summaries(empty, a_summary(), count=3) == []
