@@ -1,15 +1,19 @@
 """From bytes to pixels: the one decoder that training, scans and the service share."""
 
+import ctypes
+import functools
 import io
 import struct
 import threading
 import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pi_heif
+import PIL
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from deepfake_core.integrity import find_loss
@@ -206,7 +210,20 @@ def _load(data: bytes, size: int, background: tuple[int, int, int]) -> Loaded | 
     return Loaded(image=rgb, format=image.format or "unknown", width=width, height=height)
 
 
+@functools.cache
+def _silence_libtiff() -> None:
+    """Take libtiff's complaints off standard error: they hold values of the images' tags.
+
+    Pillow has no switch for them, so this asks the library that its wheels bring along.
+    """
+    for library in Path(PIL.__file__).parent.parent.glob("[pP]illow.libs/libtiff*"):
+        loaded = ctypes.CDLL(str(library))
+        loaded.TIFFSetErrorHandler(None)
+        loaded.TIFFSetWarningHandler(None)
+
+
 def _open(data: bytes) -> Image.Image:
+    _silence_libtiff()
     if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
         try:
             return Image.open(io.BytesIO(data), formats=("AVIF",))

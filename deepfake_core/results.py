@@ -17,6 +17,8 @@ from deepfake_core.schema import VERDICTS, VERSION_KEY, check_version, validate,
 from deepfake_core.storage import LocalStorage, Storage
 
 LATEST = "latest.parquet"
+# Rows of it that are held at once while others are brought in.
+MERGED_AT_ONCE = 100_000
 KEY_OF_CONFIG = b"deepfake.config_fingerprint"
 
 
@@ -83,11 +85,19 @@ def verdict_chunks(
     """
     address = storage.address(path)
     local = isinstance(storage, LocalStorage)
+    yield from _pieces(
+        address if local else pa.BufferReader(_read(storage, path)), address, columns, rows
+    )
+
+
+def _pieces(
+    place: str | pa.BufferReader, address: str, columns: Sequence[str] | None, rows: int
+) -> Iterator[pa.Table]:
     try:
-        with pq.ParquetFile(address if local else pa.BufferReader(_read(storage, path))) as file:
+        with pq.ParquetFile(place) as file:
             footer = file.schema_arrow.metadata or {}
             check_version(footer.get(VERSION_KEY, b"none").decode(), address)
-            for batch in file.iter_batches(rows, columns=list(columns)):
+            for batch in file.iter_batches(rows, columns=columns and list(columns)):
                 yield pa.Table.from_batches([batch]).replace_schema_metadata(footer)
     except (pa.ArrowInvalid, OSError) as error:
         raise OutputError(f"{address} cannot be read: {error}") from error
@@ -187,11 +197,10 @@ class Results:
 
     def update_latest(self, path: str) -> None:
         """Bring a published file's rows into ``latest.parquet``; doing it twice is the same."""
-        rows = _bare(read_verdicts(self.storage, path))
+        rows = newest(_bare(read_verdicts(self.storage, path)))
 
         def merge(before: bytes | None) -> bytes:
-            known = [] if before is None else [_bare(_verdicts(before, LATEST))]
-            return _latest_bytes(newest(pa.concat_tables([rows, *known])))
+            return _latest_bytes(rows) if before is None else _merged(before, rows)
 
         self.storage.update(LATEST, merge)
 
@@ -217,6 +226,22 @@ class Results:
 
 def _latest_bytes(rows: pa.Table) -> bytes:
     return parquet_bytes(with_metadata(rows, {}))
+
+
+def _merged(before: bytes, rows: pa.Table) -> bytes:
+    """Bring rows into the content of ``latest.parquet``; both are sorted, so bit by bit."""
+    buffer, schema = io.BytesIO(), with_metadata(VERDICTS.empty_table(), {}).schema
+    with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
+        for some in _pieces(pa.BufferReader(before), LATEST, None, MERGED_AT_ONCE):
+            source, image = some["source"][-1], some["image"][-1]
+            here = pc.equal(rows["source"], source)
+            due = pc.and_(here, pc.less_equal(rows["image"], image))
+            due = pc.or_(due, pc.less(rows["source"], source))
+            merged = newest(pa.concat_tables([_bare(some), rows.filter(due)]))
+            writer.write_table(merged.replace_schema_metadata(schema.metadata))
+            rows = rows.filter(pc.invert(due))
+        writer.write_table(rows.replace_schema_metadata(schema.metadata))
+    return buffer.getvalue()
 
 
 def _is_sorted(images: pa.ChunkedArray) -> bool:

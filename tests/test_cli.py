@@ -1,6 +1,5 @@
 """The command: exit status, one line that helps, the result on stdout and progress on stderr."""
 
-import functools
 import io
 import json
 import os
@@ -15,10 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepfake_core import __version__, cli
-from deepfake_core import scan as steps
 from deepfake_core.config import ScanConfig
 from deepfake_core.progress import Progress
-from deepfake_core.scan import scan
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTRACT = {
@@ -35,14 +32,6 @@ CONTRACT = {
     "verdicts",
     "report",
 }
-WITH_TINY_MODEL = """
-import functools, sys
-from pathlib import Path
-from deepfake_core import cli, scan
-
-scan.scan = functools.partial(scan.scan, registry=Path(sys.argv.pop(1)))
-sys.exit(cli.main())
-"""
 
 
 @dataclass
@@ -67,16 +56,14 @@ Command = Callable[..., Done]
 
 
 @pytest.fixture
-def deepfake(
-    tiny_registry: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Command:
+def deepfake(tiny_registry: Path, capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs a command in this process, with scans by the tiny model unless another is named."""
-    monkeypatch.setattr(steps, "scan", functools.partial(scan, registry=tiny_registry))
 
     def run(*arguments: str | Path) -> Done:
         words = [str(word) for word in arguments]
-        if words[:1] == ["scan"] and "--model" not in words:
-            words += ["--model", "tiny"]
+        if words[:1] == ["scan"]:
+            words += ["--registry", str(tiny_registry)]
+            words += [] if "--model" in words else ["--model", "tiny"]
         capsys.readouterr()
         try:
             status = cli.main(words)
@@ -93,7 +80,7 @@ def process(tiny_registry: Path) -> Command:
 
     def run(*arguments: str | Path) -> Done:
         done = subprocess.run(
-            [sys.executable, "-c", WITH_TINY_MODEL, tiny_registry, *arguments],
+            [sys.executable, "-m", "deepfake_core.cli", *arguments, "--registry", tiny_registry],
             cwd="/",
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,

@@ -295,3 +295,11 @@ import deepfake_core.images
 assert state() == before
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_libtiff_says_nothing_about_pictures(shared: Path, capfd: pytest.CaptureFixture[str]):
+    pictures = sorted((shared / "odd_images").rglob("*.tif*"))
+    assert pictures
+    for path in pictures:
+        decode(path.read_bytes(), size=128)
+    assert capfd.readouterr().err == ""

@@ -1,7 +1,6 @@
 """An outage stops a run, which can be resumed; a bad file is a row."""
 
 import errno
-import functools
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepfake_core import cli, storage
-from deepfake_core import scan as steps
 from deepfake_core.config import ScanConfig
 from deepfake_core.errors import SourceOutage
 from deepfake_core.plan import Plan
@@ -130,13 +128,12 @@ def test_the_command_says_how_to_go_on(
     refuse: Refuse,
     tiny_registry: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
     refuse(48, BROKEN_CABLE)
-    monkeypatch.setattr(steps, "scan", functools.partial(scan, registry=tiny_registry))
     output = str(tmp_path / "out")
     arguments = ["scan", str(source), "--output", output, "--model", "tiny", "--run-id", "r"]
+    arguments += ["--registry", str(tiny_registry)]
     assert cli.main(arguments) == 1
     printed = capsys.readouterr()
     assert printed.out == ""

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from deepfake_core import cli, past
+from deepfake_core import cli, past, results
 from deepfake_core.config import ScanConfig
 from deepfake_core.errors import OutputError
 from deepfake_core.listing import Listing
@@ -229,3 +229,21 @@ def test_a_file_that_is_no_verdicts_is_named(tmp_path: Path):
     storage.put(path, parquet_bytes(pa.table({"image": ["a"]})))
     with pytest.raises(OutputError, match="schema version none"):
         list(verdict_chunks(storage, path, ("image",), rows=10))
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 2, 100])
+def test_latest_brought_up_to_date_is_latest_made_again(
+    rows_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(results, "MERGED_AT_ONCE", rows_at_once)
+    output = Results(LocalStorage(tmp_path))
+    nights = [["b", "d", "f"], ["a", "d", "z"], ["c", "f"]]
+    for index, names in enumerate(nights):
+        day = OLD + dt.timedelta(days=index)
+        failure = {"failure": "read.failed"} if index == 2 else {}
+        publish(tmp_path, rows(names, str(index), day, **failure))
+        output.update_latest(published_name(day.date().isoformat(), str(index)))
+    updated = pq.read_table(tmp_path / LATEST)
+    assert output.rebuild_latest() == 6
+    assert pq.read_table(tmp_path / LATEST).equals(updated)
+    assert updated["run_id"].to_pylist() == ["1", "0", "2", "1", "0", "1"]

@@ -1,6 +1,5 @@
 """A scan from bucket to bucket: against a real server, and against one that fails."""
 
-import functools
 import json
 import signal
 from collections import Counter
@@ -13,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepfake_core import cli
-from deepfake_core import scan as steps
 from deepfake_core.bench.s3_proxy import Fault, Proxy
 from deepfake_core.bench.s3_server import Server
 from deepfake_core.config import ScanConfig
@@ -350,14 +348,12 @@ def test_the_secret_is_seen_nowhere(
     image_folder: Callable[..., Path],
     proxy: Proxy,
     tiny_registry: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     without_pauses: None,
 ):
     bucket.fill(image_folder(6), "in")
-    monkeypatch.setattr(steps, "scan", functools.partial(scan, registry=tiny_registry))
     arguments = ["scan", f"{bucket.url}/in", "--output", f"{bucket.url}/out", "--model", "tiny"]
-    arguments += ["--run-id", RUN]
+    arguments += ["--run-id", RUN, "--registry", str(tiny_registry)]
     leak = Fault(503, "SlowDown", message=f"you sent {SECRET}")
     proxy.faults = lambda method, path, query: leak if path.endswith("0001.jpg") else None
     assert cli.main(arguments) == 0

@@ -314,7 +314,6 @@ def test_a_resume_after_midnight_keeps_the_date(
 
 SLOW_COMMAND = """
 import functools, signal, sys, time
-from pathlib import Path
 from deepfake_core import cli, scan
 
 # It is ignored in what a shell runs in the background, and that is inherited.
@@ -324,7 +323,7 @@ def slow(*arguments):
     time.sleep(0.05)
     return scan.commit_shard(*arguments)
 
-scan.scan = functools.partial(scan.scan, registry=Path(sys.argv.pop(1)), commit=slow)
+scan.scan = functools.partial(scan.scan, commit=slow)
 sys.exit(cli.main())
 """
 
@@ -333,7 +332,8 @@ def test_an_interrupted_run_can_be_resumed(
     run: Scan, image_folder: Callable[..., Path], tiny_registry: Path, tmp_path: Path
 ):
     source, output = image_folder(40), tmp_path / "out"
-    arguments = [sys.executable, "-c", SLOW_COMMAND, str(tiny_registry), "scan", str(source)]
+    arguments = [sys.executable, "-c", SLOW_COMMAND, "scan", str(source)]
+    arguments += ["--registry", str(tiny_registry)]
     arguments += ["--output", str(output), "--model", "tiny", "--run-id", "r", "--shard-size", "2"]
     process = subprocess.Popen(
         arguments,

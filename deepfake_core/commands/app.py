@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.terminal import DONE, say
-from deepfake_core.registry import DEFAULT_REGISTRY, find_model
+from deepfake_core.commands.terminal import DONE, add_registry, registry_of, say
+from deepfake_core.registry import find_model
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
@@ -31,13 +30,7 @@ def add(commands: Commands) -> None:
         metavar="DIR",
         help="folder of finished scans, where feedback goes too (default: %(default)s)",
     )
-    parser.add_argument(
-        "--registry",
-        type=Path,
-        default=DEFAULT_REGISTRY,
-        metavar="DIR",
-        help="folder of the models",
-    )
+    add_registry(parser)
     parser.set_defaults(command=_app)
 
 
@@ -45,11 +38,11 @@ def _app(parsed: argparse.Namespace) -> int:
     from deepfake_core.serve.page.launch import check_address, is_loopback, launch, url
     from deepfake_core.serve.page.settings import Settings
 
-    model_id = find_model(parsed.model, parsed.registry).model_id
+    model_id = find_model(parsed.model, registry_of(parsed)).model_id
     check_address(parsed.host, parsed.port)
     say(f"the page with {model_id} is at {url(parsed.host, parsed.port)}; stop it with Ctrl-C")
     if not is_loopback(parsed.host):
         say("whoever reaches this address can use the page and see the scans; it has no password")
-    settings = Settings(parsed.model, parsed.reports, str(parsed.registry.resolve()))
+    settings = Settings(parsed.model, parsed.reports, str(registry_of(parsed).resolve()))
     launch(settings, host=parsed.host, port=parsed.port)
     return DONE

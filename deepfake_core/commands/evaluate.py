@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.terminal import DONE, add_json, say, tell
+from deepfake_core.commands.terminal import DONE, add_json, add_registry, registry_of, say, tell
 from deepfake_core.errors import SourceError
 from deepfake_core.records import Json
 
@@ -45,16 +45,16 @@ def add(commands: Commands) -> None:
         help="whether compressed, shrunk and blurred copies are measured too",
     )  # fmt: skip
     parser.add_argument("--precision", default="fp32", help="auto, fp32, bf16 or int8")
-    parser.add_argument("--registry", type=Path, help=argparse.SUPPRESS)
+    add_registry(parser)
     add_json(parser)
     parser.set_defaults(command=_evaluate)
 
 
 def _evaluate(parsed: argparse.Namespace) -> int:
     from deepfake_core.evaluation import EvaluateConfig, evaluate, render
-    from deepfake_core.registry import DEFAULT_REGISTRY, find_model
+    from deepfake_core.registry import find_model
 
-    bundle = find_model(parsed.model, parsed.registry or DEFAULT_REGISTRY)
+    bundle = find_model(parsed.model, registry_of(parsed))
     if not parsed.data.is_dir():
         raise SourceError(f"there is no folder {parsed.data}; name a labelled folder with --data")
     chosen = {name: getattr(parsed, name) for name in EvaluateConfig.model_fields}

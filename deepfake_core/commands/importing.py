@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.terminal import DONE, FAILED, say, tell
+from deepfake_core.commands.terminal import DONE, FAILED, add_registry, registry_of, say, tell
 from deepfake_core.errors import UsageError
 from deepfake_core.foreign import ForeignSpec
 from deepfake_core.records import Json
@@ -60,9 +60,7 @@ def add_import(actions: Commands) -> None:
         action="store_true",
         help="also where a file's size or format tells the classes of DIR apart",
     )
-    parser.add_argument(
-        "--registry", type=Path, metavar="DIR", help="folder of models (that of the project)"
-    )
+    add_registry(parser)
     parser.add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object"
     )
@@ -76,7 +74,6 @@ def _triple(text: str) -> tuple[float, ...]:
 
 
 def _import(parsed: argparse.Namespace) -> int:
-    from deepfake_core import registry
     from deepfake_core.gate_config import GateConfig
     from deepfake_core.importing import Foreign, import_model
 
@@ -85,7 +82,7 @@ def _import(parsed: argparse.Namespace) -> int:
     foreign = Foreign(parsed.file, spec, parsed.name, one_class=tuple(parsed.one_class))
     if parsed.trained_on:
         foreign = replace(foreign, trained_on=parsed.trained_on)
-    folder = parsed.registry or registry.DEFAULT_REGISTRY
+    folder = registry_of(parsed)
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder} for models; make it, or name another")
     gate = GateConfig(require_shortcut_audit=not parsed.allow_shortcuts)

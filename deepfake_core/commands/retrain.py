@@ -8,7 +8,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.terminal import DONE, FAILED, add_json, complain, say, tell
+from deepfake_core.commands.terminal import (
+    DONE,
+    FAILED,
+    add_json,
+    add_registry,
+    complain,
+    registry_of,
+    say,
+    tell,
+)
 from deepfake_core.records import Json
 from deepfake_core.retrain_config import RetrainConfig, read_recipe
 
@@ -51,18 +60,15 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--no-promote", action="store_true", help="only register a version that passes the gate"
     )
-    parser.add_argument(
-        "--registry", type=Path, metavar="DIR", help="folder of models (that of the project)"
-    )
+    add_registry(parser)
     add_json(parser)
     parser.set_defaults(command=_retrain)
 
 
 def _retrain(parsed: argparse.Namespace) -> int:
-    from deepfake_core import registry
     from deepfake_core.retrain import retrain
 
-    folder = parsed.registry or registry.DEFAULT_REGISTRY
+    folder = registry_of(parsed)
     result = retrain(_config(parsed), registry=folder, notify=Told())
     tell(result if parsed.json else None, _words(result))
     if result["passed"]:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from deepfake_core.commands.terminal import DONE, INTERRUPTED, add_json, complain, tell
+from deepfake_core.commands.terminal import (
+    DONE,
+    INTERRUPTED,
+    add_json,
+    add_registry,
+    complain,
+    registry_of,
+    tell,
+)
 from deepfake_core.config import ScanConfig
 from deepfake_core.records import Json
 
@@ -26,6 +34,7 @@ def add(commands: Commands) -> None:
             parser.add_argument(flag, action=action, default=field.default, **described)
         else:
             parser.add_argument(flag, default=argparse.SUPPRESS, **described)
+    add_registry(parser)
     add_json(parser)
     parser.set_defaults(command=_scan)
 
@@ -44,7 +53,7 @@ def _scan(parsed: argparse.Namespace) -> int:
         progress(event, facts)
 
     try:
-        result = scan(ScanConfig(**given), notify=notify)
+        result = scan(ScanConfig(**given), notify=notify, registry=registry_of(parsed))
     except KeyboardInterrupt:
         advice = f"; continue with --run-id {run_id}" if run_id else ""
         return complain(f"interrupted; what was committed is kept{advice}", INTERRUPTED)

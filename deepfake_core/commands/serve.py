@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.terminal import DONE, say
+from deepfake_core.commands.terminal import DONE, add_registry, registry_of, say
 from deepfake_core.errors import UsageError
 from deepfake_core.serve.config import ServeConfig
 
@@ -33,6 +33,7 @@ def add(commands: Commands) -> None:
         metavar="NAME",
         help="make a token, show it this once, store its hash in the file of --tokens, and end",
     )
+    add_registry(parser)
     parser.set_defaults(command=_serve)
 
 
@@ -44,7 +45,7 @@ def _serve(parsed: argparse.Namespace) -> int:
         return _new_token(config, parsed.new_token)
     from deepfake_core.serve.server import serve
 
-    serve(config, say=say)
+    serve(config, say=say, registry=registry_of(parsed))
     return DONE
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepfake_core import registry
 from deepfake_core.records import Json
 
 if TYPE_CHECKING:
@@ -18,6 +20,21 @@ DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def add_registry(parser: argparse.ArgumentParser) -> None:
+    """Add ``--registry``, by default that of the project."""
+    parser.add_argument(
+        "--registry",
+        type=Path,
+        metavar="DIR",
+        help="folder of models (that of the project)",
+    )
+
+
+def registry_of(parsed: argparse.Namespace) -> Path:
+    """The registry that ``--registry`` names, or that of the project."""
+    return parsed.registry or registry.DEFAULT_REGISTRY
 
 
 def tell(content: Json | None, words: str) -> None:
