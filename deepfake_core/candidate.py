@@ -77,6 +77,7 @@ class Material:
         architecture: the network's shape.
         foreign: in place of weights and architecture.
         seen: further images that it learnt from, besides the set ``train`` of `data`.
+        int8: whether ways to int8 are tried.
     """
 
     preprocessing: Preprocessing
@@ -89,6 +90,7 @@ class Material:
     architecture: Architecture | None = None
     foreign: ForeignNetwork | None = None
     seen: Sequence[Labelled] = ()
+    int8: bool = True
 
 
 @dataclass(slots=True)
@@ -139,7 +141,7 @@ def make_candidate(
     others = {n: score(images, n, ("clean",))["clean"] for n, images in split.others.items()}
     say("comparing precisions with fp32")
     trial = _trial(material, split, {"report": sets["report"], **others}, calibration, thresholds)
-    outcome = qualify(trial, graph, folder, say)
+    outcome = qualify(trial, graph, folder, say, int8=material.int8)
     list_training([*split.train, *split.chosen, *material.seen]).write(folder)
     description = Description(
         name=name,

@@ -51,6 +51,7 @@ class Foreign:
         trained_on: the images it comes from and their terms, in words.
         limits: what it must not be used for, in words.
         one_class: sets of the data that are reported class by class, see `Material`.
+        int8: whether ways to int8 are tried.
     """
 
     path: Path
@@ -59,6 +60,7 @@ class Foreign:
     trained_on: str = "not known: it was imported"
     limits: tuple[str, ...] = ("what its maker says of it holds too; it was trained elsewhere",)
     one_class: tuple[str, ...] = ()
+    int8: bool = True
 
 
 def import_model(
@@ -104,6 +106,7 @@ def import_model(
         trained_on=foreign.trained_on,
         limits=foreign.limits,
         one_class=foreign.one_class,
+        int8=foreign.int8,
         foreign=ForeignNetwork(graph, foreign.spec.model_copy(update={"size": size})),
     )
     version = next_version(foreign.name, registry)

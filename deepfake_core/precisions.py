@@ -63,8 +63,17 @@ def score_all(engine: OpenVinoEngine, pixels: UInt8Array) -> Float32Array:
         return np.concatenate([np.empty(0, np.float32), *lanes.map(engine.logits, parts)])
 
 
-def qualify(trial: Trial, graph: ov.Model, folder: Path, say: Callable[[str], None]) -> Outcome:
+def qualify(
+    trial: Trial,
+    graph: ov.Model,
+    folder: Path,
+    say: Callable[[str], None],
+    *,
+    int8: bool = True,
+) -> Outcome:
     """Compare bf16 and ways to int8 with fp32, up to the first int8 that qualifies; store it.
+
+    Without `int8` none of its ways is tried: each takes a minute or more.
 
     Where the processor has no bf16 its rounding is emulated, and the record says so.
     """
@@ -78,7 +87,7 @@ def qualify(trial: Trial, graph: ov.Model, folder: Path, say: Callable[[str], No
     say(f"bf16: {_words(found)}")
     if found["qualified"]:
         _admit(outcome, "bf16", trial, engine)
-    for way, options in WAYS.items():
+    for way, options in WAYS.items() if int8 else ():
         model = quantise(graph, trial.examples, **options)
         found, engine = _try(trial, model, "int8")
         say(f"int8, {way}: {_words(found)}")

@@ -182,6 +182,7 @@ def calibrate_candidate(run: Run, data: Path, weights: Weights) -> Bundle:
         trained_on=config.recipe.trained_on,
         limits=config.recipe.limits,
         one_class=config.recipe.one_class,
+        int8=config.recipe.int8,
         seen=list_unlabelled(config.unlabelled),
     )
     beside, final = run.fresh("candidate.writing"), run.fresh("candidate")

@@ -24,6 +24,9 @@ class Recipe(BaseModel):
     one_class: tuple[str, ...] = Field(
         (), description="Sets whose classes differ in more than the label: reported class by class."
     )
+    int8: bool = Field(
+        True, description="Whether ways to int8 are tried, which takes minutes; off: not qualified."
+    )
 
 
 class RetrainConfig(BaseModel):

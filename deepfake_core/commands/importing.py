@@ -60,6 +60,12 @@ def add_import(actions: Commands) -> None:
         action="store_true",
         help="also where a file's size or format tells the classes of DIR apart",
     )
+    parser.add_argument(
+        "--int8",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="try ways to int8, which takes minutes",
+    )
     add_registry(parser)
     parser.add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object"
@@ -79,7 +85,8 @@ def _import(parsed: argparse.Namespace) -> int:
 
     given = {name: getattr(parsed, name) for name in ForeignSpec.model_fields}
     spec = ForeignSpec(**{name: value for name, value in given.items() if value is not None})
-    foreign = Foreign(parsed.file, spec, parsed.name, one_class=tuple(parsed.one_class))
+    one_class = tuple(parsed.one_class)
+    foreign = Foreign(parsed.file, spec, parsed.name, one_class=one_class, int8=parsed.int8)
     if parsed.trained_on:
         foreign = replace(foreign, trained_on=parsed.trained_on)
     folder = registry_of(parsed)
