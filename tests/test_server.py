@@ -6,7 +6,6 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from tests.made_server import Running, running_server
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 NAMES = ["scan/nightly-scan", "retrain/retrain", "scan/scan", "watch/watch"]
-OLD_SQLALCHEMY = version("sqlalchemy").startswith("2.0.")
 SECRET_PATH = "/hook/k7-very-secret"
 RUN_SECONDS = 400
 # On a busy machine the start of each of Prefect's processes takes a minute and more.
@@ -135,7 +133,6 @@ def test_it_listens_on_this_machine_only_and_tells_nobody(server):
     assert lease == "prefect.server.concurrency.lease_storage.filesystem"
 
 
-@pytest.mark.skipif(not OLD_SQLALCHEMY, reason="Prefect's scheduler needs SQLAlchemy below 2.1")
 def test_the_nights_to_come_are_scheduled(server):
     until = time.monotonic() + 90
     while True:
