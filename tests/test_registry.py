@@ -3,13 +3,13 @@
 import fcntl
 import itertools
 import json
-import multiprocessing
 import os
 import resource
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 import pytest
 
@@ -173,23 +173,32 @@ def test_a_folder_that_cannot_be_written(registry: Path):
         rollback("tiny", registry=registry)
 
 
-def hammer(registry: Path, number: int) -> None:
-    for count in range(5):
-        why = f"process {number}, {count}"
-        promote("tiny", 1 + (number + count) % 3, force=True, why=why, registry=registry)
+ROOT = Path(__file__).resolve().parent.parent
+# In processes of their own: a fork would inherit the threads of all tests before.
+HAMMER = """
+import sys
+from pathlib import Path
+from deepfake_core.registry import promote
+
+registry, number = Path(sys.argv[1]), int(sys.argv[2])
+for count in range(5):
+    why = f"process {number}, {count}"
+    promote("tiny", 1 + (number + count) % 3, force=True, why=why, registry=registry)
+"""
 
 
 def test_promotions_at_once_lose_no_line(registry: Path):
     lines = len(read_log(registry / "tiny"))
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=hammer, args=(registry, number)) for number in range(4)]
-    for process in processes:
-        process.start()
-    while any(process.is_alive() for process in processes):
+    command = [sys.executable, "-c", HAMMER, str(registry)]
+    processes = [
+        subprocess.Popen([*command, str(number)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        for number in range(4)
+    ]
+    while any(process.poll() is None for process in processes):
         assert find_model("tiny", registry).description.version in (1, 2, 3)
     for process in processes:
-        process.join()
-        assert process.exitcode == 0
+        _, messages = process.communicate(timeout=60)
+        assert process.returncode == 0, messages
     log = read_log(registry / "tiny")
     # What is current already is not promoted again.
     assert lines + 4 < len(log) <= lines + 20
@@ -199,21 +208,29 @@ def test_promotions_at_once_lose_no_line(registry: Path):
         assert later["from"] == earlier["to"]
 
 
-def wait_for(held: IO[bytes], registry: Path) -> None:
-    held.close()  # a forked process holds the lock, too, as long as it has the file
-    rollback("tiny", registry=registry)
+ROLL_BACK = """
+import sys
+from pathlib import Path
+from deepfake_core.registry import rollback
+
+print("ready", flush=True)
+rollback("tiny", registry=Path(sys.argv[1]))
+"""
 
 
 def test_others_wait_while_the_log_is_held(registry: Path):
     with (registry / "tiny" / LOG_FILE).open("ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        context = multiprocessing.get_context("fork")
-        process = context.Process(target=wait_for, args=(held, registry))
-        process.start()
-        process.join(0.5)
-        assert process.is_alive()
+        process = subprocess.Popen(
+            [sys.executable, "-c", ROLL_BACK, str(registry)], cwd=ROOT, stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
         assert current_version("tiny", registry) == 3
-    process.join(20)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
     assert current_version("tiny", registry) == 2
 
 
