@@ -6,11 +6,15 @@ reads ask for an object's size first, and its listings keep everything they have
 
 from __future__ import annotations
 
+import contextlib
+import io
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
 
+from deepfake_core import disk, multipart
 from deepfake_core.errors import (
     CredentialsRefused,
     OutputError,
@@ -22,15 +26,16 @@ from deepfake_core.errors import (
     unreadable,
 )
 from deepfake_core.listing import Listing, is_hidden
+from deepfake_core.ranges import TAIL_BYTES, RangeFile, Span
 from deepfake_core.remote import without_credentials
-from deepfake_core.s3_errors import Changed, Transient, Unconditional, complaints, translate
+from deepfake_core.s3_errors import NoRange, Transient, Unconditional, complaints, translate
 from deepfake_core.s3_reader import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
     CONNECTIONS,
     DirectReader,
 )
-from deepfake_core.storage import Archived, Change
+from deepfake_core.storage import Archived, Change, Changed, Content
 
 # With their pauses of 0.1 s to 6.4 s the attempts bridge about 9 s.
 ATTEMPTS = 5
@@ -116,14 +121,38 @@ class BucketStorage:
             self._reader.was_useless()
         return data
 
-    def put(self, path: str, data: bytes) -> None:
-        """One request; the store makes it atomic."""
+    def place(self, path: str) -> BinaryIO:
+        """See `Storage.place`; one request, and one for each part that is far from the end."""
+        return self._open(path)[0]
+
+    def _open(self, path: str) -> tuple[BinaryIO, str]:
+        """A file of which parts are read, as long as nobody changes it, and its etag."""
+        try:
+            tail, answer = self._get(path, Range=f"bytes=-{TAIL_BYTES}")
+        except NoRange:
+            tail, answer = self._get(path)
+        etag = str(answer.get("ETag", ""))
+        size = int(answer.get("ContentRange", "").rpartition("/")[2] or len(tail))
+        condition = {"IfMatch": etag} if etag else {}
+
+        def read(span: Span) -> bytes:
+            return self._get(path, Range=f"bytes={span[0]}-{span[1] - 1}", **condition)[0]
+
+        file = RangeFile(read, size=size, tail=tail) if len(tail) < size else io.BytesIO(tail)
+        return cast(BinaryIO, file), etag
+
+    def spool(self) -> contextlib.AbstractContextManager[Path]:
+        """See `Storage.spool`."""
+        return disk.spooled()
+
+    def put(self, path: str, data: Content) -> None:
+        """One request, which the store makes atomic; what is large goes in parts."""
         try:
             self._put(path, data, {})
         except OSError as error:
             raise self._unwritable(path, error) from error
 
-    def create(self, path: str, data: bytes) -> bool:
+    def create(self, path: str, data: Content) -> bool:
         """See `Storage.create`; the store itself sees to it."""
         try:
             self._put(path, data, {"IfNoneMatch": "*"})
@@ -137,12 +166,9 @@ class BucketStorage:
         """See `Storage.update`; put on condition that nobody else has since it was read."""
         for _ in range(UPDATES):
             try:
-                try:
-                    before, etag = self._get(path)
-                    condition = {"IfMatch": etag} if etag else {}
-                except FileNotFoundError:
-                    before, condition = None, {"IfNoneMatch": "*"}
-                self._put(path, change(before), condition)
+                with self.spool() as file:
+                    condition = self._change(path, change, file)
+                    self._put(path, file, condition)
                 return
             except (Changed, FileNotFoundError):
                 _pause(1)
@@ -152,6 +178,17 @@ class BucketStorage:
             f"cannot write {self.address(path)}: others changed it {UPDATES} times meanwhile; "
             "start the run again with its --run-id"
         )
+
+    def _change(self, path: str, change: Change, file: Path) -> Condition:
+        """Make the new content; returns the condition under which it may be put."""
+        try:
+            before, etag = self._open(path)
+        except FileNotFoundError:
+            change(None, file)
+            return {"IfNoneMatch": "*"}
+        with before:
+            change(before, file)
+        return {"IfMatch": etag} if etag else {}
 
     def exists(self, path: str = "") -> bool:
         """See `Storage.exists`."""
@@ -178,25 +215,33 @@ class BucketStorage:
             page = self._call("list_objects_v2", Prefix=prefix, **arguments)
             yield page
 
-    def _get(self, path: str) -> tuple[bytes, str]:
-        async def get() -> tuple[bytes, str]:
+    def _get(self, path: str, **arguments: str) -> tuple[bytes, Answer]:
+        async def get() -> tuple[bytes, Answer]:
             answer = await self._fs._call_s3(
-                "get_object", Bucket=self._bucket, Key=self._prefix + path
+                "get_object", Bucket=self._bucket, Key=self._prefix + path, **arguments
             )
             async with answer["Body"] as body:
-                return await body.read(), str(answer.get("ETag", ""))
+                return await body.read(), answer
 
         return self._tried(get)
 
-    def _put(self, path: str, data: bytes, condition: Condition) -> None:
-        condition = condition if self._conditional else {}
+    def _put(self, path: str, data: Content, condition: Condition) -> None:
+        if condition and not self._conditional:
+            if "IfNoneMatch" in condition and self.exists(path):
+                raise Changed
+            condition = {}
+        key = self._prefix + path
         try:
-            self._call("put_object", Key=self._prefix + path, Body=data, **condition)
+            if multipart.size_of(data) > multipart.MULTIPART_ABOVE_BYTES:
+                multipart.put_in_parts(self._call, key, data, condition)
+            else:
+                body = data.read_bytes() if isinstance(data, Path) else data
+                self._call("put_object", Key=key, Body=body, **condition)
         except Unconditional:
             if not condition:
                 raise
             self._conditional = False
-            self._put(path, data, {})
+            self._put(path, data, condition)
         self._started = True
 
     def _call(self, method: str, **arguments: object) -> Answer:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -26,6 +27,8 @@ INT8_WEIGHTS_FILE = "int8.bin"
 CARD_FILE = "card.md"
 
 Precision = Literal["fp32", "bf16", "int8"]
+# In the bundle's own folder, and in none below or above it.
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 
 
 class Preprocessing(BaseModel):
@@ -74,7 +77,7 @@ class Description(BaseModel):
     trained_on: str = Field("", description="The images it was trained on, and their terms.")
     limits: tuple[str, ...] = Field((), description="What it must not be used for.")
     training: Json = Field(default_factory=dict, description="The recipe it was trained by.")
-    files: dict[str, str] = Field(description="sha256 of each file of the bundle, by name.")
+    files: dict[FileName, str] = Field(description="sha256 of each file of the bundle, by name.")
 
     @model_validator(mode="after")
     def _made_here_or_elsewhere(self) -> Description:
@@ -135,8 +138,14 @@ class Bundle:
 
     def weights(self) -> dict[str, np.ndarray]:
         """The arrays as they are stored (fp16 or fp32), by ``layer/variable``."""
-        with np.load(self.verified(WEIGHTS_FILE), allow_pickle=False) as stored:
-            return dict(stored)
+        path = self.verified(WEIGHTS_FILE)
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                return dict(stored)
+        # What needs pickle, which could run anything, is a ValueError; what is no archive lacks
+        # the methods of one.
+        except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+            raise ModelError(f"{path} cannot be read as weights: {error}") from error
 
 
 def file_digest(path: Path) -> str:

@@ -73,7 +73,10 @@ def fit_calibration(
     design = np.stack([(logits.astype(np.float64) - middle) / spread, ones], axis=1)
     slope, shift = _least_loss(design, fake, weights)
     if slope <= 0:
-        raise ValueError("the logits do not rise with the share of fakes; are labels reversed?")
+        raise ValueError(
+            "its outputs do not rise with the share of fakes, so it is no better than a coin "
+            "(or the labels are reversed)"
+        )
     offset = middle - shift * spread / slope
     return Calibration(temperature=float(spread / slope), offset=float(offset))
 

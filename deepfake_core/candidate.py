@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +27,10 @@ from deepfake_core.decision import Calibration, Thresholds, calibrate, decide
 from deepfake_core.degradations import TIERS, Change
 from deepfake_core.engine import OpenVinoEngine
 from deepfake_core.errors import ModelError
+from deepfake_core.evaluation.memory import Memory
 from deepfake_core.evaluation.scoring import score_tiers
 from deepfake_core.foreign import ForeignSpec
-from deepfake_core.graph import build_graph
+from deepfake_core.graph import build_graph, save_graph
 from deepfake_core.halves import Split, split_labelled, thin
 from deepfake_core.metrics import figures, threshold_curve
 from deepfake_core.precisions import Trial, qualify
@@ -78,6 +79,7 @@ class Material:
         foreign: in place of weights and architecture.
         seen: further images that it learnt from, besides the set ``train`` of `data`.
         int8: whether ways to int8 are tried.
+        memory: where the scores are kept for later steps.
     """
 
     preprocessing: Preprocessing
@@ -91,6 +93,7 @@ class Material:
     foreign: ForeignNetwork | None = None
     seen: Sequence[Labelled] = ()
     int8: bool = True
+    memory: Memory = field(default_factory=Memory)
 
 
 @dataclass(slots=True)
@@ -134,7 +137,7 @@ def make_candidate(
     split = split_labelled(material.data, material.one_class)
     graph = _store(material, folder)
     engine = OpenVinoEngine(graph, size=material.preprocessing.size, precision="fp32")
-    score = _Scoring(engine, material.preprocessing, say)
+    score = _Scoring(engine, material, say)
     calibration, thresholds = _calibrate(score(split.chosen, "to calibrate", CALIBRATION_TIERS))
     tiers = score(split.report, "to report", tuple(TIERS))
     sets = {"report" if tier == "clean" else f"report_{tier}": one for tier, one in tiers.items()}
@@ -169,7 +172,7 @@ def _store(material: Material, folder: Path) -> ov.Model:
     import openvino as ov
 
     if material.foreign is not None:
-        ov.save_model(material.foreign.graph, folder / NETWORK_FILE, compress_to_fp16=False)
+        save_graph(material.foreign.graph, folder / NETWORK_FILE)
         return ov.Core().read_model(folder / NETWORK_FILE)
     if material.weights is None or material.architecture is None:
         raise ValueError("a candidate needs weights and an architecture, or a foreign network")
@@ -189,13 +192,19 @@ class _Scoring:
     """Scores sets of images in some tiers."""
 
     engine: OpenVinoEngine
-    preprocessing: Preprocessing
+    material: Material
     say: Callable[[str], None]
 
     def __call__(self, images: list[Labelled], what: str, tiers: Sequence[str]) -> dict[str, _Set]:
         self.say(f"scoring {len(images)} images {what}, {', '.join(tiers)}")
         changes: Mapping[str, Change] = {tier: TIERS[tier] for tier in tiers}
-        found = score_tiers(self.engine, images, preprocessing=self.preprocessing, tiers=changes)
+        found = score_tiers(
+            self.engine,
+            images,
+            preprocessing=self.material.preprocessing,
+            tiers=changes,
+            memory=self.material.memory,
+        )
         return {tier: _Set(images, logits) for tier, logits in found.items()}
 
 

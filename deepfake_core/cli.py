@@ -17,6 +17,7 @@ from deepfake_core.commands import (
     evaluate,
     maintain,
     models,
+    plan,
     redecide,
     report,
     retrain,
@@ -56,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in (scan, app, report, redecide, changes, dataset, retrain, evaluate, models):
         module.add(commands)
-    for module in (serve, erase, maintain):
+    for module in (serve, plan, erase, maintain):
         module.add(commands)
     return parser
 

@@ -11,6 +11,7 @@ from deepfake_core.bundle import Bundle
 from deepfake_core.dataset import Labelled, is_fake
 from deepfake_core.decision import calibrate
 from deepfake_core.engine import open_engine
+from deepfake_core.evaluation.memory import Memory
 from deepfake_core.evaluation.scoring import score_tiers
 from deepfake_core.gate_config import GateConfig, Margins
 from deepfake_core.metrics import auc, resamples, tpr_at_fpr
@@ -67,11 +68,14 @@ class Judged:
         return Judged(self.scores[rows], self.called[rows], self.fake[rows])
 
 
-def judge(bundle: Bundle, images: Sequence[Labelled]) -> dict[str, Judged]:
+def judge(
+    bundle: Bundle, images: Sequence[Labelled], *, memory: Memory | None = None
+) -> dict[str, Judged]:
     """A model's answers at fp32 by tier of degradation, in the order of the images."""
     engine = open_engine(bundle, kind="openvino", precision="fp32")
     description, fake = bundle.description, is_fake(list(images))
-    logits = score_tiers(engine, images, preprocessing=description.preprocessing)
+    preprocessing = description.preprocessing
+    logits = score_tiers(engine, images, preprocessing=preprocessing, memory=memory)
     judged = {}
     for tier, found in logits.items():
         scores = calibrate(found, description.calibration)

@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from deepfake_core.errors import UsageError
+
 RUN_ID_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
+
+
+def is_run_id(text: str) -> bool:
+    """Whether a text can name a run, and so a folder: without a path and no folder above."""
+    return re.fullmatch(RUN_ID_PATTERN, text) is not None and text not in (".", "..")
+
+
+def check_run_id(text: str) -> None:
+    """Raise UsageError where a text names no run."""
+    if not is_run_id(text):
+        raise UsageError(
+            f"{text!r} is no run id; it has letters, digits, '.', '_', '-', and names a folder"
+        )
+
+
+def no_folder_above(run_id: str | None) -> str | None:
+    """A run id as it is; for the validators of settings, which know its pattern."""
+    if run_id is not None and not is_run_id(run_id):
+        raise ValueError("a run id names a folder, so it cannot be . or ..")
+    return run_id
 
 
 class ScanConfig(BaseModel):
@@ -66,9 +89,4 @@ class ScanConfig(BaseModel):
             raise ValueError("a date such as 2026-11-24, or 2026-11-24T06:00+02:00, is expected")
         return since
 
-    @field_validator("run_id")
-    @classmethod
-    def _no_folder_above(cls, run_id: str | None) -> str | None:
-        if run_id in (".", ".."):
-            raise ValueError("a run id names a folder, so it cannot be . or ..")
-        return run_id
+    _folder = field_validator("run_id")(no_folder_above)

@@ -211,7 +211,7 @@ def _from_folders(root: Path, within: str) -> Listing:
     if missing and (classes or within or not sets):
         raise SourceError(
             f"{folder} should have the folders real/ and fake/, or train/ and valid/ that have "
-            f"them, or a {MANIFEST}; missing: {', '.join(missing)}"
+            f"them, or a {MANIFEST}; missing: {', '.join(missing)}{_advice(folder)}"
         )
     images, ignored = [], 0
     for set_name, found in sets.items():
@@ -225,6 +225,14 @@ def _from_folders(root: Path, within: str) -> Listing:
                 group_id = path.relative_to(root).as_posix()
                 images.append(Labelled(path, label == "fake", group_id, set_name))
     return Listing(_sorted(images), ignored=ignored)
+
+
+def _advice(folder: Path) -> str:
+    """Names a folder below that has the layout, as the archive of a data set often has."""
+    for place in _folders(folder):
+        if (place / MANIFEST).is_file() or any(map(_class_folders, _folders(place))):
+            return f". {place} has them: name that"
+    return ""
 
 
 def _class_folders(folder: Path) -> Mapping[str, Path]:

@@ -78,6 +78,13 @@ def compare(
     return warnings
 
 
+def warnings_of(
+    results: Results, summary: Mapping[str, Any], limits: DriftLimits = LIMITS
+) -> list[Json]:
+    """In what a run is unlike the last ones that lie beside it, see `compare`."""
+    return compare(summary, earlier_summaries(results, summary, count=limits.runs), limits)
+
+
 def two_proportion_z(found: tuple[int, int], of: tuple[int, int]) -> float:
     """By how many standard errors two shares differ, if both came from one population."""
     together = sum(found) / sum(of)
@@ -172,5 +179,8 @@ def earlier_summaries(results: Results, summary: Mapping[str, Any], *, count: in
 
 
 def _comparable(past: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
+    # The images of a redecision are counted with the scan that it comes from.
+    if past.get("redecided"):
+        return False
     same = all(past.get(name) == summary.get(name) for name in ("source", "model_id"))
     return same and str(past.get("finished")) <= str(summary.get("finished"))

@@ -33,6 +33,10 @@ class PlanMismatch(UsageError):
     """A run is resumed with settings other than those it was planned with."""
 
 
+class RunTaken(UsageError):
+    """Two processes began the same new run at once, and the other was faster."""
+
+
 class SourceOutage(DeepfakeError):
     """The source stopped answering during a run; the run can be resumed."""
 
@@ -71,6 +75,14 @@ class TrainingError(DeepfakeError):
 
 class DataRefused(DeepfakeError):
     """The data checks found why nothing should be learnt from a labelled folder."""
+
+
+class ClusterError(UsageError):
+    """A cluster or one of its workers cannot do what was asked."""
+
+
+class ClusterLost(DeepfakeError):
+    """A cluster stopped working in the middle of a run; the run can be resumed."""
 
 
 def reason(error: BaseException) -> str:

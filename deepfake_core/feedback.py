@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from deepfake_core.config import RUN_ID_PATTERN
+from deepfake_core.config import is_run_id
 from deepfake_core.errors import UsageError
 from deepfake_core.images import load
 from deepfake_core.plan import RUN_FILE
@@ -160,7 +160,7 @@ def _at_source(output: Storage, verdict: Json, sha256: str) -> bytes | None:
     Only what a finished run published is read: an entry alone must not name a path.
     """
     run_id, image = str(verdict.get("run_id")), verdict.get("image")
-    if not re.match(RUN_ID_PATTERN, run_id):
+    if not is_run_id(run_id):
         return None
     results = Results(output)
     run = results.get_json(run_id, RUN_FILE)

@@ -19,6 +19,8 @@ CHANNELS = 3
 AXES: dict[Layout, int] = {"NHWC": 3, "NCHW": 1}
 # The words with which the reader of ONNX files says what it could not do.
 COMPLAINTS = {
+    "outside the base directory": "its weights lie outside its folder, which is not read; put "
+    "them beside it, or export with the weights inside",
     "external": "its weights lie in another file that is missing or damaged; put that file "
     "beside it, or export with the weights inside",
     "not support": "it uses operations that OpenVINO does not know; export it with standard ones",

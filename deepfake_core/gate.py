@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from deepfake_core.agreement import check_engines
+from deepfake_core.answered import judge_answered
 from deepfake_core.bundle import Bundle
 from deepfake_core.comparison import Judged, Row, differences, draw, floors, judge
 from deepfake_core.dataset import Labelled, is_fake
 from deepfake_core.errors import SourceError
+from deepfake_core.evaluation.memory import Memory
 from deepfake_core.gate_config import GateConfig
 from deepfake_core.halves import split_labelled
 from deepfake_core.records import Json
@@ -46,13 +48,28 @@ class GateResult:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a candidate besides the images it is tested on.
+
+    Attributes:
+        shortcut_passed: whether the training data passed the shortcut audit; None: unknown.
+        corrected: images with the labels that people gave them, see `judge_answered`.
+        memory: what it, and no other network, scored at fp32 before, see `Memory`.
+    """
+
+    shortcut_passed: bool | None = None
+    corrected: Sequence[Labelled] = ()
+    memory: Memory | None = None
+
+
 def compare(
     candidate: Bundle,
     current: Bundle | None,
     data: Sequence[Labelled],
     *,
     config: GateConfig,
-    shortcut_passed: bool | None = None,
+    facts: Facts | None = None,
 ) -> GateResult:
     """Test a candidate on images that neither model was trained on.
 
@@ -61,28 +78,31 @@ def compare(
         current: the one that is, or None for the first of its name.
         data: labelled images of both classes, such as the reported half of the validation set.
         config: floors and margins.
-        shortcut_passed: whether the training data passed the shortcut audit; None: unknown.
+        facts: what else is known of the candidate.
 
     Raises:
         SourceError: a class is missing, or one of the models was trained on some of the images.
     """
+    facts = facts or Facts()
     fake = is_fake(list(data))
     if fake.all() or not fake.any():
         raise SourceError("the gate needs images of both classes; it was given one class or none")
     bundles = [candidate] if current is None else [candidate, current]
     notes = [note for bundle in bundles for note in refuse_seen(bundle, data)]
-    tiers = judge(candidate, data)
+    tiers = judge(candidate, data, memory=facts.memory)
     table = floors(tiers["clean"], config)
     if current is None:
         notes.append("there is no current model to compare with: only the floors were tested")
     else:
         before = judge(current, data)
         table += _tiers(tiers, before, [image.group_id for image in data], config)
-        found, skipped = _people(tiers["clean"], before["clean"], data, config)
-        table, notes = table + found, notes + skipped
+        people, skipped = _people(tiers["clean"], before["clean"], data, config)
+        table, notes = table + people, notes + skipped
+    found, said = judge_answered(candidate, current, facts.corrected, config)
+    table, notes = table + found, notes + said
     reasons = [row.words() for row in table if not row.passed]
-    if config.require_shortcut_audit and shortcut_passed is not True:
-        how = "did not pass" if shortcut_passed is False else "did not go through"
+    if config.require_shortcut_audit and facts.shortcut_passed is not True:
+        how = "did not pass" if facts.shortcut_passed is False else "did not go through"
         reasons.append(f"the training data {how} the shortcut audit")
     return GateResult(not reasons, tuple(reasons), tuple(table), tuple(notes))
 
@@ -92,7 +112,7 @@ def examine(
     data: Sequence[Labelled],
     *,
     config: GateConfig,
-    shortcut_passed: bool | None = None,
+    facts: Facts | None = None,
     registry: Path = DEFAULT_REGISTRY,
 ) -> GateResult:
     """Send a registered version through the gate, its engines too, and log the outcome.
@@ -103,7 +123,7 @@ def examine(
     current = find_current(candidate.description.name, registry)
     if current is not None and current.digest == candidate.digest:
         current = None
-    result = compare(candidate, current, data, config=config, shortcut_passed=shortcut_passed)
+    result = compare(candidate, current, data, config=config, facts=facts)
     engines = check_engines(candidate, data[:ENGINE_IMAGES])
     reasons, notes = result.reasons, result.notes
     if not engines.checked:
@@ -134,7 +154,7 @@ def examine_on(
         candidate,
         split_labelled(folder).report,
         config=config,
-        shortcut_passed=inspection.shortcut_passed,
+        facts=Facts(inspection.shortcut_passed),
         registry=registry,
     )
 

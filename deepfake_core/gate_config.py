@@ -56,6 +56,16 @@ class GateConfig(BaseModel):
     min_group_images: int = Field(
         50, ge=2, description="Groups of people with fewer images of a class are not judged."
     )
+    corrected: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Allowed rise of the share that is labelled wrongly among images that people "
+        "corrected.",
+    )
+    min_corrected: int = Field(
+        20, ge=2, description="Fewer images that people corrected are counted, not judged."
+    )
     confidence: float = Field(
         0.95,
         ge=0.5,

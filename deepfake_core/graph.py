@@ -6,12 +6,14 @@ model would take ten seconds and load it (docs/decisions/0003).
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deepfake_core.architectures import Architecture, Weights
-from deepfake_core.errors import ModelError
+from deepfake_core.errors import ModelError, OutputError
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -24,6 +26,25 @@ RESNET50_STAGES = ((3, 1), (4, 2), (6, 2), (3, 2))
 
 # What a processor with bf16 computes in it; the last three are in networks from elsewhere.
 ROUNDED = {"Convolution", "MatMul", "Add", "Relu", "GroupConvolution", "Clamp", "Swish"}
+
+
+def save_graph(model: ov.Model, path: Path) -> None:
+    """Write a graph in OpenVINO's format: a file ``.xml`` and its weights ``.bin`` beside it.
+
+    Raises:
+        OutputError: they cannot be written, as on a full disk.
+    """
+    import openvino as ov
+
+    try:
+        ov.save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        # All that OpenVINO says of a full disk is that a stream failed.
+        free = shutil.disk_usage(path.parent).free // 2**20
+        raise OutputError(
+            f"the network cannot be written to {path} ({error}); {free:,} MB are free on its disk: "
+            "make room and start again; the registry did not change"
+        ) from error
 
 
 def build_graph(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from deepfake_core.bundle import Bundle, Preprocessing
 from deepfake_core.candidate import ForeignNetwork, Material, make_candidate
 from deepfake_core.dataset import Labelled, is_fake, read_pixels
 from deepfake_core.engine import OpenVinoEngine
-from deepfake_core.errors import ForeignModelError, SourceError, UsageError
+from deepfake_core.errors import ForeignModelError, OutputError, SourceError, UsageError
 from deepfake_core.foreign import ForeignSpec, foreign_graph, graph_size
-from deepfake_core.gate import GateResult, examine
+from deepfake_core.gate import Facts, GateResult, examine
 from deepfake_core.gate_config import GateConfig
 from deepfake_core.halves import split_labelled, thin
 from deepfake_core.metrics import auc
@@ -110,14 +111,29 @@ def import_model(
         foreign=ForeignNetwork(graph, foreign.spec.model_copy(update={"size": size})),
     )
     version = next_version(foreign.name, registry)
-    with tempfile.TemporaryDirectory() as folder:
-        made = make_candidate(material, Path(folder), name=foreign.name, version=version, say=say)
+    with _temporary_folder() as folder:
+        made = make_candidate(material, folder, name=foreign.name, version=version, say=say)
         bundle = register(made, why=f"imported {foreign.path.name}", registry=registry)
     say("going through the gate")
-    result = examine(bundle, split.report, config=gate, shortcut_passed=audited, registry=registry)
+    facts = Facts(audited, memory=material.memory)
+    result = examine(bundle, split.report, config=gate, facts=facts, registry=registry)
     if result.passed:
         promote(foreign.name, version, why="imported; it passed the gate", registry=registry)
     return find_model(f"{foreign.name}@{version}", registry), result
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A folder for the bundle until it is registered; what cannot be written there is told so."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="deepfake-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise OutputError(
+            f"the import stopped: {error.strerror or error}: {error.filename or 'a temporary file'}"
+            "; put that right, such as by making room or naming another folder in TMPDIR, and "
+            "start it again; the registry did not change"
+        ) from error
 
 
 def check_scores(engine: OpenVinoEngine, images: Sequence[Labelled], *, size: int) -> None:

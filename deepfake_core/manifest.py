@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import io
+import json
 import os
 from typing import Any
 
@@ -14,12 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from deepfake_core.config import ScanConfig
+from deepfake_core.records import Json
 from deepfake_core.scope import match_names
 from deepfake_core.storage import Listing
 
 # Reasons why an image is listed and not judged.
 KNOWN, EXCLUDED, OLD, OVER_LIMIT, OUT_OF_TIME = "known", "excluded", "old", "limit", "time"
 ROWS_AT_ONCE = 100_000
+RUN_KEY = b"deepfake.run"
 
 MANIFEST = pa.schema(
     [
@@ -175,13 +178,24 @@ def fingerprint(manifest: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def to_bytes(manifest: pa.Table) -> bytes:
-    """The manifest as Parquet."""
+def to_bytes(manifest: pa.Table, *, run: Json | None = None) -> bytes:
+    """The manifest as Parquet; with the content of ``run.json`` in its footer, where given."""
+    footer = {RUN_KEY: json.dumps(run, default=str)} if run else None
     buffer = io.BytesIO()
-    pq.write_table(manifest, buffer, compression="zstd")
+    pq.write_table(manifest.replace_schema_metadata(footer), buffer, compression="zstd")
     return buffer.getvalue()
 
 
 def from_bytes(data: bytes) -> pa.Table:
     """Read what `to_bytes` wrote."""
     return pq.read_table(pa.BufferReader(data), schema=MANIFEST)
+
+
+def run_of(data: bytes) -> Json | None:
+    """The run with which a stored manifest was planned; None where it does not say."""
+    try:
+        footer = pq.read_schema(pa.BufferReader(data)).metadata or {}
+    except pa.ArrowInvalid:
+        return None
+    run: Json | None = json.loads(footer.get(RUN_KEY, b"null"))
+    return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -227,14 +228,20 @@ def resample_counts(groups: Sequence[str], *, count: int = RESAMPLES, seed: int 
     """How often each row is drawn when whole groups are drawn with replacement.
 
     Returns:
-        uint16[count, N]; row by row the same draws as those of `resamples`.
+        uint16[count, N], read-only; row by row the same draws as those of `resamples`.
     """
+    return _drawn(tuple(groups), count, seed)
+
+
+@functools.lru_cache(maxsize=1)  # the tiers of a set have the same groups, one after another
+def _drawn(groups: tuple[str, ...], count: int, seed: int) -> np.ndarray:
     _, inverse = np.unique(np.array(groups), return_inverse=True)
     number = int(inverse.max()) + 1
     rng = np.random.default_rng(seed)
     drawn = np.empty((count, len(groups)), np.uint16)
     for row in drawn:
         row[:] = np.bincount(rng.integers(number, size=number), minlength=number)[inverse]
+    drawn.flags.writeable = False
     return drawn
 
 

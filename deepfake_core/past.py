@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepfake_core.manifest import replace_columns
-from deepfake_core.results import KEY_OF_CONFIG, Results, verdict_chunks
+from deepfake_core.results import KEY_OF_CONFIG, Results, chunks_of
 from deepfake_core.schema import VERDICTS
 
 COLUMNS = ("image", "etag", "source", "failure", "label", "model_id", "run_started")
@@ -136,16 +136,15 @@ class _Memory:
 def _chunks(results: Results, source: str, config_fingerprint: str) -> Iterator[pa.Table]:
     """The rows about a source, in tables of some length."""
     waiting: list[pa.Table] = []
-    for path in results.published():
-        for table in verdict_chunks(results.storage, path, COLUMNS, rows=ROWS_AT_ONCE):
-            same = table.schema.metadata.get(KEY_OF_CONFIG, b"").decode() == config_fingerprint
-            table = table.replace_schema_metadata().filter(pc.equal(table["source"], source))
-            failed = pc.fill_null(pc.starts_with(table["failure"], "read."), False)
-            table = table.drop(["source", "failure"]).append_column("read_failed", failed)
-            waiting.append(table.append_column("same_config", pa.repeat(same, table.num_rows)))
-            if sum(len(rows) for rows in waiting) >= ROWS_AT_ONCE:
-                yield pa.concat_tables(waiting)
-                waiting = []
+    for table in chunks_of(results.storage, results.published(), COLUMNS, rows=ROWS_AT_ONCE):
+        same = table.schema.metadata.get(KEY_OF_CONFIG, b"").decode() == config_fingerprint
+        table = table.replace_schema_metadata().filter(pc.equal(table["source"], source))
+        failed = pc.fill_null(pc.starts_with(table["failure"], "read."), False)
+        table = table.drop(["source", "failure"]).append_column("read_failed", failed)
+        waiting.append(table.append_column("same_config", pa.repeat(same, table.num_rows)))
+        if sum(len(rows) for rows in waiting) >= ROWS_AT_ONCE:
+            yield pa.concat_tables(waiting)
+            waiting = []
     if waiting:
         yield pa.concat_tables(waiting)
 

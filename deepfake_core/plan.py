@@ -18,7 +18,7 @@ from deepfake_core import __version__, manifest
 from deepfake_core.bundle import Bundle
 from deepfake_core.config import ScanConfig
 from deepfake_core.engine import processor_precisions, resolve_precision
-from deepfake_core.errors import OutputError, PlanMismatch, SourceError, unreadable
+from deepfake_core.errors import OutputError, PlanMismatch, RunTaken, SourceError, unreadable
 from deepfake_core.past import look_back
 from deepfake_core.records import Json
 from deepfake_core.registry import DEFAULT_REGISTRY, find_model
@@ -44,6 +44,8 @@ class Plan:
     bundle: Bundle
     run: Json
     manifest: pa.Table
+    # Whether its run.json is stored.
+    begun: bool = False
     # The manifest for which the shards' rows were put in order, and those rows.
     _in_turn: tuple[pa.Table, pa.Table] | None = field(default=None, repr=False)
 
@@ -94,15 +96,40 @@ class Plan:
     def store_run(self) -> None:
         """Write ``run.json``."""
         self.results.put_json(self.run_id, RUN_FILE, self.run)
+        self.begun = True
 
     def store_manifest(self) -> None:
         """Write ``manifest.parquet``."""
-        data = manifest.to_bytes(self.manifest)
+        data = manifest.to_bytes(self.manifest, run=self.run)
         self.results.storage.put(run_file(self.run_id, MANIFEST_FILE), data)
+
+    def claim(self) -> None:
+        """Create ``manifest.parquet``, with which the run is planned: no other plan of it counts.
+
+        Raises:
+            RunTaken: another process has planned the run meanwhile.
+        """
+        path = run_file(self.run_id, MANIFEST_FILE)
+        storage, data = self.results.storage, manifest.to_bytes(self.manifest, run=self.run)
+        if storage.create(path, data):
+            return
+        first = manifest.run_of(_stored(storage, path))
+        if first is None:
+            # Left by a version that kept nothing of the run in it.
+            storage.put(path, data)
+        elif first["run_started"] != self.run["run_started"]:
+            raise RunTaken(
+                f"run {self.run_id} was planned by another process at the same moment; let that "
+                "one finish, or start the run again to continue it if it has ended"
+            )
 
 
 def make_plan(
-    config: ScanConfig, *, now: dt.datetime | None = None, registry: Path = DEFAULT_REGISTRY
+    config: ScanConfig,
+    *,
+    now: dt.datetime | None = None,
+    registry: Path = DEFAULT_REGISTRY,
+    source: Storage | None = None,
 ) -> Plan:
     """Plan a run, or take up the stored plan of its run_id.
 
@@ -110,6 +137,7 @@ def make_plan(
         config: what was asked for.
         now: when the run starts, UTC; the clock's time by default.
         registry: where bundles are.
+        source: where the images are, if it is open already.
 
     Raises:
         UsageError: source, output, model or precision cannot be used, see its subclasses.
@@ -117,12 +145,13 @@ def make_plan(
     """
     now = now or dt.datetime.now(dt.UTC)
     bundle = find_model(config.model, registry)
-    source, results = open_storage(config.source), Results(open_storage(config.output))
-    stored = results.get_json(config.run_id, RUN_FILE) if config.run_id else None
+    source = source or open_storage(config.source)
+    results = Results(open_storage(config.output))
+    stored, begun = _planned(results, config.run_id) if config.run_id else (None, False)
     if stored is not None:
         check_version(stored["schema_version"], f"{RUN_FILE} of run {stored['run_id']}")
     if stored is not None and stored["state"] == "done":
-        return Plan(config, source, results, bundle, stored, manifest.MANIFEST.empty_table())
+        return Plan(config, source, results, bundle, stored, manifest.MANIFEST.empty_table(), True)
     precision = _precision(bundle, config)
     asked = {
         "source": source.name,
@@ -133,8 +162,8 @@ def make_plan(
     }
     if stored is not None:
         _check(stored, asked)
-        data = results.storage.read(run_file(stored["run_id"], MANIFEST_FILE))
-        return Plan(config, source, results, bundle, stored, manifest.from_bytes(data))
+        listed = read_manifest(results, stored["run_id"])
+        return Plan(config, source, results, bundle, stored, listed, begun)
     _check_writable(results.storage)
     listing = _list(source, leave_out=_address(results.storage))
     config_fingerprint = _digest({name: asked[name] for name in CHECKED[1:4]})
@@ -162,6 +191,22 @@ def make_plan(
     }
     chosen = manifest.skip_some(past.listed, config, past.known)
     return Plan(config, source, results, bundle, run, chosen)
+
+
+def _planned(results: Results, run_id: str) -> tuple[Json | None, bool]:
+    """What ``run.json`` says, or would say had its writing not been cut off, and if it is there."""
+    stored = results.get_json(run_id, RUN_FILE)
+    path = run_file(run_id, MANIFEST_FILE)
+    if stored is not None or not results.storage.exists(path):
+        return stored, stored is not None
+    return manifest.run_of(_stored(results.storage, path)), False
+
+
+def _stored(storage: Storage, path: str) -> bytes:
+    try:
+        return storage.read(path)
+    except OSError as error:
+        raise unreadable(storage.address(path), error) from error
 
 
 def read_manifest(results: Results, run_id: str) -> pa.Table:

@@ -13,7 +13,7 @@ import numpy as np
 from deepfake_core.bundle import INT8_FILE, Precision
 from deepfake_core.decision import Calibration, Thresholds, calibrate
 from deepfake_core.engine import OpenVinoEngine, processor_precisions
-from deepfake_core.graph import emulate_bf16
+from deepfake_core.graph import emulate_bf16, save_graph
 from deepfake_core.qualification import Reference, compare
 from deepfake_core.quantise import WAYS, quantise
 from deepfake_core.records import Float32Array, Json, UInt8Array
@@ -77,8 +77,6 @@ def qualify(
 
     Where the processor has no bf16 its rounding is emulated, and the record says so.
     """
-    import openvino as ov
-
     emulated = "bf16" not in processor_precisions()
     bf16 = emulate_bf16(graph) if emulated else graph
     outcome = Outcome(("fp32",), {"fp32": LEAST_TOLERANCE["fp32"]}, {"int8": {}})
@@ -94,7 +92,7 @@ def qualify(
         outcome.record["int8"][way] = {**found, "shipped": False}
         if found["qualified"]:
             outcome.record["int8"][way]["shipped"] = True
-            ov.save_model(model, folder / INT8_FILE, compress_to_fp16=False)
+            save_graph(model, folder / INT8_FILE)
             _admit(outcome, "int8", trial, engine)
             break
     return outcome

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
-import re
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepfake_core import manifest
-from deepfake_core.config import RUN_ID_PATTERN
+from deepfake_core.config import check_run_id
 from deepfake_core.decision import Thresholds, decide
 from deepfake_core.errors import BrokenInvariant, UsageError
 from deepfake_core.plan import MANIFEST_FILE, REDECIDING, RUN_FILE, read_manifest
@@ -72,8 +71,7 @@ def redecide(
 
 def _finished(results: Results, run_id: str) -> Json:
     """The run.json of a finished run that judged something."""
-    if not re.match(RUN_ID_PATTERN, run_id):
-        raise UsageError(f"{run_id!r} is no run id; it has letters, digits, '.', '_', '-'")
+    check_run_id(run_id)
     run = results.get_json(run_id, RUN_FILE)
     place = f"run {run_id} in {results.storage.name}"
     if run is None:
@@ -120,6 +118,8 @@ def _plan(results: Results, run: Json, thresholds: Thresholds, now: dt.datetime)
         "left": 0,
         "gone": None,
         "renamed": None,
+        # Its labels were moved on purpose.
+        "warnings": [],
     }
 
 

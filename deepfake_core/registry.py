@@ -55,14 +55,24 @@ def current_version(name: str, registry: Path = DEFAULT_REGISTRY) -> int:
     """The current version of a model.
 
     Raises:
-        ModelError: none is marked as current.
+        ModelError: none is marked as current, or the mark cannot be read.
     """
+    if not _REFERENCE.match(name):
+        raise ModelError(f"{name!r} names no model; it has small letters, digits, - and _")
     path = registry / name / CURRENT_FILE
     try:
         return int(json.loads(path.read_text())["version"])
+    except FileNotFoundError as error:
+        versions = [f"{name}@{number}" for number in list_models(registry).get(name, [])]
+        raise ModelError(
+            f"no version of {name} is current in {registry}; there are: "
+            f"{', '.join(versions) or 'none'}. Name one of them, or make one current with: "
+            f"deepfake models promote {name}@VERSION"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{path} names no current version of {name}; give one as {name}@VERSION"
+            f"{path} is damaged and names no version; name one as {name}@VERSION, or write "
+            '{"version": VERSION} into it'
         ) from error
 
 

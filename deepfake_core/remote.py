@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
+from deepfake_core import disk
 from deepfake_core.errors import SourceError, output_error, reason
 from deepfake_core.listing import Listing, is_hidden
-from deepfake_core.storage import Change
+from deepfake_core.storage import Change, Content
 
 
 class RemoteStorage:
@@ -66,15 +69,27 @@ class RemoteStorage:
         data: bytes = self._fs.cat_file(self._at(path))
         return data
 
-    def put(self, path: str, data: bytes) -> None:
+    def place(self, path: str) -> BinaryIO:
+        """See `Storage.place`."""
+        file: BinaryIO = self._fs.open(self._at(path), "rb")
+        return file
+
+    def spool(self) -> contextlib.AbstractContextManager[Path]:
+        """See `Storage.spool`."""
+        return disk.spooled()
+
+    def put(self, path: str, data: Content) -> None:
         """One put; the store makes it atomic."""
         try:
-            self._fs.pipe_file(self._at(path), data)
+            if isinstance(data, Path):
+                self._fs.put_file(str(data), self._at(path))
+            else:
+                self._fs.pipe_file(self._at(path), data)
         except OSError as error:
             raise output_error(self.address(path), error, started=self._started) from error
         self._started = True
 
-    def create(self, path: str, data: bytes) -> bool:
+    def create(self, path: str, data: Content) -> bool:
         """See `Storage.create`; without a promise against others that write at once."""
         missing = not self.exists(path)
         if missing:
@@ -83,7 +98,9 @@ class RemoteStorage:
 
     def update(self, path: str, change: Change) -> None:
         """See `Storage.update`; without a promise against others that write at once."""
-        self.put(path, change(self.read(path) if self.exists(path) else None))
+        with self.spool() as file:
+            change(self.place(path) if self.exists(path) else None, file)
+            self.put(path, file)
 
     def exists(self, path: str = "") -> bool:
         """See `Storage.exists`."""

@@ -66,6 +66,8 @@ def render(summary: Mapping[str, Any], *, thumbnails: Mapping[str, bytes]) -> st
         not_proof=words.NOT_PROOF,
         failure_words=words.FAILURE_WORDS,
         skip_words=words.SKIP_WORDS,
+        unlike=words.UNLIKE,
+        warned=[words.one_line(sentence) for sentence in words.warned(summary)],
         source_words=[words.one_line(sentence) for sentence in in_words(summary)],
         histogram=_histogram(summary),
         figures=_figures(summary["card"].get("figures") or {}),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from deepfake_core.answered import gathered
 from deepfake_core.architectures import Weights, keras_weights
 from deepfake_core.arrangement import arrange
 from deepfake_core.audit import Inspection, inspect
@@ -16,7 +17,7 @@ from deepfake_core.dataset import IMAGE_SUFFIXES, Labelled
 from deepfake_core.errors import CandidateRefused, DataRefused, ModelError
 from deepfake_core.evaluation import EvaluateConfig, evaluate
 from deepfake_core.evaluation import render as render_evaluation
-from deepfake_core.gate import examine, refuse_seen
+from deepfake_core.gate import Facts, examine, refuse_seen
 from deepfake_core.halves import split_labelled
 from deepfake_core.ledger import gate_record
 from deepfake_core.records import Json
@@ -184,13 +185,17 @@ def calibrate_candidate(run: Run, data: Path, weights: Weights) -> Bundle:
         one_class=config.recipe.one_class,
         int8=config.recipe.int8,
         seen=list_unlabelled(config.unlabelled),
+        memory=run.memory,
     )
     beside, final = run.fresh("candidate.writing"), run.fresh("candidate")
     version = next_version(config.name, run.registry)
     try:
         make_candidate(material, beside, name=config.name, version=version, say=run.say)
     except ModelError as error:
-        raise CandidateRefused(f"the training gave no usable model: {error}") from error
+        raise CandidateRefused(
+            f"the training gave no usable model: {error}; train longer, on more images, or from "
+            "a better start"
+        ) from error
     beside.rename(final)
     return read_bundle(final)
 
@@ -198,7 +203,7 @@ def calibrate_candidate(run: Run, data: Path, weights: Weights) -> Bundle:
 def evaluate_candidate(run: Run, data: Path, made: Bundle) -> Path:
     """Measure the candidate and write the evaluation report."""
     chosen = EvaluateConfig(one_class=run.config.recipe.one_class)
-    evaluation = evaluate(made, data, config=chosen, say=run.say)
+    evaluation = evaluate(made, data, config=chosen, say=run.say, memory=run.memory)
     return render_evaluation(evaluation, made, run.report / "evaluation")["report"]
 
 
@@ -207,13 +212,14 @@ def gate_candidate(run: Run, data: Path, bundle: Bundle, *, shortcut_passed: boo
     current = find_current(run.config.name, run.registry)
     known = gate_record(bundle.folder.parent, bundle.digest)
     if known is None or current is None or current.digest != bundle.digest:
-        known = examine(
-            bundle,
-            split_labelled(data).report,
-            config=run.config.recipe.gate,
-            shortcut_passed=shortcut_passed,
-            registry=run.registry,
-        ).as_json()
+        with gathered(run.config.feedback) as corrected:
+            known = examine(
+                bundle,
+                split_labelled(data).report,
+                config=run.config.recipe.gate,
+                facts=Facts(shortcut_passed, corrected, run.memory),
+                registry=run.registry,
+            ).as_json()
     run.write(GATE_FILE, known)
     return known
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from deepfake_core.config import RUN_ID_PATTERN
+from deepfake_core.config import RUN_ID_PATTERN, no_folder_above
 from deepfake_core.errors import UsageError
 from deepfake_core.gate_config import GateConfig
 from deepfake_core.recipe import TrainConfig
@@ -51,6 +51,11 @@ class RetrainConfig(BaseModel):
     unlabelled: str | None = Field(
         None, description="Folder of images of which only the teachers' opinion is used."
     )
+    feedback: str | None = Field(
+        None,
+        description="Output of scans and service, local or s3://, whose feedback the candidate is "
+        "tested on: images that people corrected. Nothing is learnt from them.",
+    )
     output: str = Field(
         "reports", min_length=1, description="Local folder; the report goes to retrain/RUN below."
     )
@@ -79,6 +84,8 @@ class RetrainConfig(BaseModel):
     )
     why: str = Field("", description="Reason, for the registry's log.")
 
+    _folder = field_validator("run_id")(no_folder_above)
+
 
 def read_recipe(path: Path | None) -> Recipe:
     """Read a recipe from a JSON file; the default one without a path.
@@ -95,4 +102,5 @@ def read_recipe(path: Path | None) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path} is no recipe: {where}: {first['msg']}") from error
+        what = f"{where}: {first['msg']}" if where else first["msg"]
+        raise UsageError(f"{path} is no recipe: {what}") from error

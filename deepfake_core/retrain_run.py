@@ -7,10 +7,13 @@ import datetime as dt
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from deepfake_core.answered import check_output
 from deepfake_core.errors import ModelError, OutputError, PlanMismatch, SourceError, UsageError
+from deepfake_core.evaluation.memory import Memory
+from deepfake_core.occupancy import claimed
 from deepfake_core.plan import new_run_id
 from deepfake_core.records import Json
 from deepfake_core.registry import find_model
@@ -35,6 +38,7 @@ class Run:
         registry: where the version goes.
         notify: told of what happens.
         result: what it gave, where it is finished.
+        memory: what its candidate scored, so that no step judges an image again.
     """
 
     config: RetrainConfig
@@ -44,6 +48,7 @@ class Run:
     registry: Path
     notify: Notify
     result: Json | None = None
+    memory: Memory = field(default_factory=Memory)
 
     @property
     def data(self) -> Path:
@@ -90,6 +95,7 @@ def begin(config: RetrainConfig, *, registry: Path, notify: Notify) -> Iterator[
     Raises:
         UsageError: a path or a model is missing, or the output is no local folder.
         PlanMismatch: the state is that of a run with other settings.
+        RunTaken: another process is at it.
         OutputError: something cannot be written; raised for the steps within, too.
     """
     _check_paths(config, registry)
@@ -99,19 +105,20 @@ def begin(config: RetrainConfig, *, registry: Path, notify: Notify) -> Iterator[
     settings = config.model_dump(mode="json", exclude=FREE)
     settings["data"] = str(Path(config.data).absolute())
     try:
-        stored = _read(work / RUN_FILE)
-        if stored is None:
-            stored = {"run_id": run_id, "settings": settings}
-            work.mkdir(parents=True, exist_ok=True)
-            _write(work / RUN_FILE, stored)
-        _refuse_other(stored["settings"], settings, work)
-        run_id = stored["run_id"]
-        report = home / run_id
-        report.mkdir(parents=True, exist_ok=True)
-        result = _read(work / RESULT_FILE)
-        facts = {"run_id": run_id, "work": str(work), "report": str(report)}
-        notify("retraining", {**facts, "finished": result is not None})
-        yield Run(config, run_id, work, report, registry, notify, result)
+        work.mkdir(parents=True, exist_ok=True)
+        with claimed(work):
+            stored = _read(work / RUN_FILE)
+            if stored is None:
+                stored = {"run_id": run_id, "settings": settings}
+                _write(work / RUN_FILE, stored)
+            _refuse_other(stored["settings"], settings, work)
+            run_id = stored["run_id"]
+            report = home / run_id
+            report.mkdir(parents=True, exist_ok=True)
+            result = _read(work / RESULT_FILE)
+            facts = {"run_id": run_id, "work": str(work), "report": str(report)}
+            notify("retraining", {**facts, "finished": result is not None})
+            yield Run(config, run_id, work, report, registry, notify, result)
     except OSError as error:
         raise OutputError(
             f"the run stopped: {error.strerror or error}: {error.filename or work}; put that "
@@ -126,6 +133,7 @@ def _check_paths(config: RetrainConfig, registry: Path) -> None:
         raise SourceError(f"there is no folder {config.data}; name a labelled folder")
     if config.unlabelled and not Path(config.unlabelled).is_dir():
         raise SourceError(f"there is no folder {config.unlabelled} of unlabelled images")
+    check_output(config.feedback)
     start = config.recipe.training.start
     for path in (*config.teachers, *([start] if start.endswith(SUFFIXES) else [])):
         if not Path(path).is_file():

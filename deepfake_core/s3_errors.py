@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 
 from deepfake_core.errors import CredentialsRefused, StoreError, StoreGone
-from deepfake_core.storage import Archived
+from deepfake_core.storage import Archived, Changed
 
 DENIED = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "InvalidPayer", "403"}
 MISSING = {"NoSuchKey", "NoSuchVersion", "404"}
@@ -26,15 +26,16 @@ CREDENTIALS = {
 # Another write was faster, or is going on.
 CHANGED = {"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted", "409"}
 UNKNOWN_CONDITION = {"NotImplemented", "501"}
+EMPTY = {"InvalidRange", "416"}
 TRANSIENT = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling"}
-
-
-class Changed(OSError):
-    """The object is not what a condition says, or is being written."""
 
 
 class Unconditional(OSError):
     """The store does not know conditional writes."""
+
+
+class NoRange(StoreError):
+    """The object has no such part, as it is empty."""
 
 
 class Transient(StoreError):
@@ -46,14 +47,14 @@ class Transient(StoreError):
 
 
 def complaints() -> tuple[type[Exception], ...]:
-    """All that the client raises."""
+    """All that the client raises; TypeError is what it makes of an error code with parts."""
     import aiohttp
     from botocore.exceptions import (  # type: ignore[import-untyped]
         BotoCoreError,
         ClientError,
     )
 
-    return (OSError, ClientError, BotoCoreError, aiohttp.ClientError)
+    return (OSError, ClientError, BotoCoreError, aiohttp.ClientError, TypeError)
 
 
 def translate(error: Exception) -> OSError:
@@ -84,6 +85,8 @@ def _answered(code: str, status: int) -> OSError:
         return Changed(errno.EBUSY, "it was changed meanwhile")
     if code in UNKNOWN_CONDITION:
         return Unconditional(errno.ENOSYS, "not implemented")
+    if code in EMPTY:
+        return NoRange("the object has no such part")
     if code in TRANSIENT or status >= 500 or status in (408, 429):
         return Transient(f"the store answers {code}")
     return StoreError(f"the store refuses the request: {code}")
@@ -115,4 +118,6 @@ def _unanswered(error: Exception) -> OSError:
         return StoreError(
             f"the store cannot be asked ({name}); check the bucket's name and the region"
         )
+    if isinstance(error, TypeError):
+        return Transient("the store's answer cannot be understood")
     return Transient(f"the store does not answer ({name})")

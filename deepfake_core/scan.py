@@ -14,10 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from deepfake_core import manifest
-from deepfake_core.classifier import Classifier
-from deepfake_core.config import ScanConfig
-from deepfake_core.engine import open_engine
+from deepfake_core.config import ScanConfig, check_run_id
+from deepfake_core.drift import DriftLimits, warnings_of
 from deepfake_core.errors import BrokenInvariant, UsageError
+from deepfake_core.place import Notify as Notify
+from deepfake_core.place import Place, Shards, Work, here
+from deepfake_core.place import open_judge as open_judge
 from deepfake_core.plan import RUN_FILE, Plan, make_plan, read_manifest
 from deepfake_core.records import Json
 from deepfake_core.registry import DEFAULT_REGISTRY
@@ -30,18 +32,14 @@ from deepfake_core.results import (
     run_file,
 )
 from deepfake_core.schema import VERDICTS
-from deepfake_core.shards import ShardJudge
 from deepfake_core.storage import open_storage
 
 SUMMARY_FILE, MARKDOWN_FILE, REPORT_FILE = "summary.json", "summary.md", "report.html"
-TIMINGS_KEY = "timings"
 # What a run's result says of its source beside its counts.
 OF_SOURCE = ("new", "backlog", "left", "gone", "renamed")
 
-# Told of each step by its name and of what there is to count.
-Notify = Callable[[str, Json], None]
-# Judges and commits one shard, like `commit_shard`.
-Commit = Callable[[Plan, ShardJudge, int, Notify], Json]
+# Has one shard judged and committed, like `commit_shard`.
+Commit = Callable[[Plan, Shards, int, Notify], Json]
 
 
 def silent(event: str, facts: Json) -> None:
@@ -54,6 +52,7 @@ def scan(
     notify: Notify = silent,
     registry: Path = DEFAULT_REGISTRY,
     commit: Commit | None = None,
+    place: Place = here,
 ) -> Json:
     """Scan a source: the whole job, resumable after a kill at any moment.
 
@@ -63,6 +62,7 @@ def scan(
             ``reported`` and ``done`` as they happen.
         registry: where bundles are.
         commit: stands in for `commit_shard`, which it must call; an orchestrator wraps it.
+        place: where shards are judged, see `deepfake_core.cluster.open_place`.
 
     Returns:
         The result, as ``deepfake scan --json`` prints it.
@@ -77,14 +77,15 @@ def scan(
     begin(plan, notify)
     missing = missing_shards(plan)
     if missing:
-        judge_shards(plan, missing, began, notify, commit=commit or commit_shard)
+        work = Work(missing, lambda: _in_time(plan, began), notify)
+        judge_shards(plan, work, commit=commit or commit_shard, place=place)
     return finish(plan, notify, seconds=time.monotonic() - began)
 
 
 def begin(plan: Plan, notify: Notify = silent) -> None:
     """Store a new plan: the manifest first, so that a run.json never lacks it."""
-    if plan.results.get_json(plan.run_id, RUN_FILE) is None:
-        plan.store_manifest()
+    if not plan.begun:
+        plan.claim()
         notify("manifest", {"run_id": plan.run_id})
         plan.store_run()
     listed, wanted = plan.manifest.num_rows, plan.wanted.num_rows
@@ -98,46 +99,31 @@ def missing_shards(plan: Plan) -> list[int]:
     return [index for index in range(plan.shards) if index not in done]
 
 
-def judge_shards(
-    plan: Plan, indices: list[int], began: float, notify: Notify, *, commit: Commit
-) -> None:
-    """Judge and commit shards one after the other, within the time that was allowed."""
-    size = int(plan.run["shard_size"])
+def judge_shards(plan: Plan, work: Work, *, commit: Commit, place: Place = here) -> None:
+    """Have shards judged and committed in their order, within the time that was allowed."""
+    size, indices = int(plan.run["shard_size"]), work.indices
     done = plan.wanted.num_rows - sum(len(plan.shard(index)) for index in indices)
-    notify("resumed", {"done": done})
-    with open_judge(plan, lambda count: notify("judged", {"images": count})) as judge:
+    work.notify("resumed", {"done": done})
+    # A cluster that was lost may have committed a shard and not the one before it; what lies
+    # before a committed shard is finished, as the rest of a run is left out from one shard on.
+    committed = max(set(range(plan.shards)) - set(indices), default=-1)
+    with place(plan, work) as shards:
         for index in indices:
-            minutes = (time.monotonic() - began) / 60
-            if plan.config.max_minutes is not None and minutes >= plan.config.max_minutes:
+            if index > max(committed, shards.begun) and not work.in_time():
                 plan.manifest = manifest.skip_rest(plan.manifest, index * size)
                 plan.store_manifest()
                 return
-            commit(plan, judge, index, notify)
+            commit(plan, shards, index, work.notify)
 
 
-def open_judge(plan: Plan, on_batch: Callable[[int], None] = lambda count: None) -> ShardJudge:
-    """Load the model and start the threads that judge shards."""
-    engine = open_engine(plan.bundle, kind=str(plan.run["engine"]), precision=plan.run["precision"])
-    classifier = Classifier(plan.bundle, engine)
-    return ShardJudge(plan.source, classifier, batch_size=plan.config.batch_size, on_batch=on_batch)
+def _in_time(plan: Plan, began: float) -> bool:
+    allowed = plan.config.max_minutes
+    return allowed is None or (time.monotonic() - began) / 60 < allowed
 
 
-def commit_shard(plan: Plan, judge: ShardJudge, index: int, notify: Notify = silent) -> Json:
-    """Judge one shard and commit its part."""
-    started = time.monotonic()
-    rows, seconds = judge.judge(plan.shard(index), plan.run)
-    expected = plan.shard(index)["image"].combine_chunks()
-    if not rows["image"].combine_chunks().equals(expected):
-        raise BrokenInvariant(f"shard {index} of run {plan.run_id}: its rows are not its images")
-    timings = {
-        "seconds": time.monotonic() - started,
-        "read_seconds": seconds.read,
-        "decode_seconds": seconds.decode,
-        "infer_seconds": seconds.infer,
-    }
-    metadata = {**plan.metadata, TIMINGS_KEY: json.dumps(timings)}
-    plan.results.commit(plan.run_id, index, rows, metadata)
-    facts = {"shard": index, "shards": plan.shards, "images": rows.num_rows, **timings}
+def commit_shard(plan: Plan, shards: Shards, index: int, notify: Notify = silent) -> Json:
+    """Have one shard judged and its part committed."""
+    facts = {"shards": plan.shards, **shards.commit(plan, index)}
     notify("committed", facts)
     return facts
 
@@ -201,7 +187,10 @@ def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
 
 
 def write_report(run: Json, rows: pa.Table, output: str, *, thumbnails: bool) -> Json:
-    """Write the summary and the report of a run; returns the summary."""
+    """Write the summary and the report of a run; returns the summary.
+
+    In what it is unlike the last runs is found once, and kept in `run`.
+    """
     from deepfake_core.changes import changes_of_run
     from deepfake_core.gallery import read_thumbnails
     from deepfake_core.report import render
@@ -213,6 +202,10 @@ def write_report(run: Json, rows: pa.Table, output: str, *, thumbnails: bool) ->
         listed = read_manifest(Results(results), str(run["run_id"]))
         changes = changes_of_run(rows, listed)
     summary = summarise(rows, run=run, changes=changes)
+    if "warnings" not in run:
+        limits = DriftLimits.model_validate(run.get("drift") or {})
+        run["warnings"] = warnings_of(Results(results), summary, limits)
+    summary["warnings"] = run["warnings"]
     pictures = read_thumbnails(summary, open_storage(run["source"])) if thumbnails else {}
     contents = {
         SUMMARY_FILE: json.dumps(summary, indent=1, ensure_ascii=False) + "\n",
@@ -240,6 +233,7 @@ def result_of(plan: Plan) -> Json:
         "skipped_reasons": run["skipped_reasons"],
         **{name: summary.get(name) for name in OF_SOURCE},
         "flipped": (summary.get("changes") or {}).get("flipped"),
+        "warnings": summary.get("warnings") or [],
         "model_id": run["model_id"],
         "precision": run["precision"],
         "engine": run["engine"],
@@ -249,12 +243,21 @@ def result_of(plan: Plan) -> Json:
     }
 
 
-def report_again(run_id: str, output: str, *, thumbnails: bool) -> str:
+def report_again(
+    run_id: str, output: str, *, thumbnails: bool, drift: DriftLimits | None = None
+) -> str:
     """Render a finished run's report again from its verdicts; returns its address.
+
+    Args:
+        run_id: the run.
+        output: the folder of results, local or a URL.
+        thumbnails: whether it shows small pictures.
+        drift: compare the run with those before it again, by these limits.
 
     Raises:
         UsageError: there is no such run, or it is not finished.
     """
+    check_run_id(run_id)
     results = Results(open_storage(output))
     run = results.get_json(run_id, RUN_FILE)
     if run is None or run["state"] != "done":
@@ -263,5 +266,10 @@ def report_again(run_id: str, output: str, *, thumbnails: bool) -> str:
     path = published_name(str(run["run_date"]), run_id)
     has_rows = run["counts"]["judged"] + run["counts"]["failed"] > 0
     rows = read_verdicts(results.storage, path) if has_rows else VERDICTS.empty_table()
+    if drift is not None:
+        run["drift"] = drift.model_dump()
+        run.pop("warnings", None)
     write_report(run, rows, output, thumbnails=thumbnails)
+    if drift is not None:
+        results.put_json(run_id, RUN_FILE, run)
     return results.storage.address(run_file(run_id, REPORT_FILE))

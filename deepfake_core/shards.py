@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
 
 import pyarrow as pa
 
 from deepfake_core.classifier import Classifier, JudgedBatch, Judgement, StageSeconds
-from deepfake_core.errors import SourceOutage
+from deepfake_core.errors import BrokenInvariant, SourceOutage
 from deepfake_core.manifest import path_of
+from deepfake_core.plan import Plan
 from deepfake_core.records import Failure, FailureCode, Json
+from deepfake_core.results import Results
 from deepfake_core.schema import VERDICTS
 from deepfake_core.storage import Storage, read_or_failure
 
@@ -23,13 +27,45 @@ OUTAGE_AFTER = 32
 # Bytes of undecoded files that are held at once; one larger file may exceed it alone.
 MAX_BYTES_AHEAD = 128 * 2**20
 MAX_FILE_BYTES = 512 * 2**20
+TIMINGS_KEY = "timings"
 
 Rows = list[Json]
 Read = tuple[bytes | Failure, bool, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard with all that judging it takes, but for the model and the stores.
+
+    Attributes:
+        run: run_id, source, model_id and run_started go into each row.
+        index: its number.
+        images: its rows of the manifest.
+        following: the next rows of the run, which are read too if the shard ends in failures.
+        metadata: facts for the footer of its part.
+    """
+
+    run: Json
+    index: int
+    images: pa.Table
+    following: pa.Table
+    metadata: dict[str, str]
+
+
+def shard_of(plan: Plan, index: int) -> Shard:
+    """One shard of a planned run."""
+    following = plan.in_turn.slice((index + 1) * int(plan.run["shard_size"]), OUTAGE_AFTER)
+    return Shard(plan.run, index, plan.shard(index), following, plan.metadata)
+
+
 class ShardJudge:
-    """Threads that read, decode and infer; used for all shards of a run."""
+    """Threads that read, decode and infer; used for all shards of a run.
+
+    Attributes:
+        begun: no shard is begun before it is asked for; see `deepfake_core.scan.Shards`.
+    """
+
+    begun = -1
 
     def __init__(
         self,
@@ -68,12 +104,20 @@ class ShardJudge:
         self._readers.shutdown(cancel_futures=True)
         self._lanes.shutdown(cancel_futures=True)
 
-    def judge(self, shard: pa.Table, run: Json) -> tuple[pa.Table, StageSeconds]:
+    def commit(self, plan: Plan, index: int) -> Json:
+        """Judge a shard of a plan and commit its part; see `judge_and_commit`."""
+        return judge_and_commit(self, shard_of(plan, index), plan.results)
+
+    def judge(
+        self, shard: pa.Table, run: Json, *, following: pa.Table | None = None
+    ) -> tuple[pa.Table, StageSeconds]:
         """Judge the images of a shard.
 
         Args:
             shard: rows of the manifest.
             run: run_id, source, model_id and run_started go into each row.
+            following: rows that are read, and not judged, if the shard ends in failed reads:
+                they tell an outage, of which nothing is to be committed, from bad images.
 
         Returns:
             One verdict row per manifest row, in order, and where the time went.
@@ -90,14 +134,33 @@ class ShardJudge:
             seconds.decode += batch.seconds.decode
             seconds.infer += batch.seconds.infer
             for judgement, outage in zip(batch.judgements, outages, strict=True):
-                self._watch(judgement, outage=outage, run=run)
+                self._watch(judgement.failure if outage else None, run)
             self._on_batch(len(batch.judgements))
+        if following is not None and self._failed_in_a_row:
+            self._read_on(following.to_pylist(), run)
         return verdict_rows(entries, judgements, run), seconds
 
-    def _watch(self, judgement: Judgement, *, outage: bool, run: Json) -> None:
-        """Tell an outage of the source from bad images, image by image in their order."""
-        self._failed_in_a_row = self._failed_in_a_row + 1 if outage else 0
-        failure = judgement.failure if outage else None
+    def _read_on(self, entries: Rows, run: Json) -> None:
+        """Read until one can be read, or it is known to be an outage."""
+        reads = [self._readers.submit(self._read, entry) for entry in entries]
+        try:
+            for read in reads:
+                content, outage, _ = read.result()
+                self._watch(content if outage and isinstance(content, Failure) else None, run)
+                if not outage:
+                    return
+        finally:
+            for read in reads:
+                read.cancel()
+
+    def _watch(self, failure: Failure | None, run: Json) -> None:
+        """Tell an outage of the source from bad images, image by image in their order.
+
+        Args:
+            failure: why an image could not be read if that may be an outage, else None.
+            run: the run, for the message.
+        """
+        self._failed_in_a_row = self._failed_in_a_row + 1 if failure else 0
         if failure and failure.code is FailureCode.READ_NOT_FOUND:
             what = "is not there any more"
         elif failure and failure.code is FailureCode.READ_DENIED:
@@ -148,6 +211,32 @@ class ShardJudge:
         started = time.perf_counter()
         content, outage = read_or_failure(self._source, path_of(entry))
         return content, outage, time.perf_counter() - started
+
+
+def judge_and_commit(judge: ShardJudge, shard: Shard, results: Results) -> Json:
+    """Judge a shard and put its part, whose presence is the commit.
+
+    Returns:
+        ``shard``, ``images``, ``seconds`` and where the time went.
+
+    Raises:
+        SourceOutage: see `ShardJudge.judge`.
+        OutputError: the part cannot be written.
+    """
+    started = time.monotonic()
+    rows, spent = judge.judge(shard.images, shard.run, following=shard.following)
+    run_id = str(shard.run["run_id"])
+    if not rows["image"].combine_chunks().equals(shard.images["image"].combine_chunks()):
+        raise BrokenInvariant(f"shard {shard.index} of run {run_id}: its rows are not its images")
+    timings = {
+        "seconds": time.monotonic() - started,
+        "read_seconds": spent.read,
+        "decode_seconds": spent.decode,
+        "infer_seconds": spent.infer,
+    }
+    metadata = {**shard.metadata, TIMINGS_KEY: json.dumps(timings)}
+    results.commit(run_id, shard.index, rows, metadata)
+    return {"shard": shard.index, "images": rows.num_rows, **timings}
 
 
 def _groups(entries: Rows, size: int) -> Iterator[Rows]:

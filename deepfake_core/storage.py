@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
+from deepfake_core import disk
 from deepfake_core.errors import (
     CredentialsRefused,
     SourceError,
@@ -25,14 +24,21 @@ from deepfake_core.records import Failure, FailureCode
 
 FIRST_PAUSE_SECONDS = 0.1
 STAGING = ".staging"
-# What a killed process left in the staging folder; no write takes that long.
-ORPHANED_AFTER_SECONDS = 24 * 3600.0
 
-Change = Callable[[bytes | None], bytes]
+# What is written: bytes, or a file that `Storage.spool` named, which is used up by it.
+Content = bytes | Path
+# What a part of a file is read from: a path of this machine, or an open file with `seek`.
+Place = str | BinaryIO
+# Makes a new file of an old one, which is None where it is missing.
+Change = Callable[[Place | None, Path], None]
 
 
 class Archived(OSError):
     """The object is in an archive and has to be restored before it can be read."""
+
+
+class Changed(OSError):
+    """The file is not what a condition says, or is being written."""
 
 
 class Storage(Protocol):
@@ -58,7 +64,15 @@ class Storage(Protocol):
         """The bytes of a file; raises OSError."""
         ...
 
-    def put(self, path: str, data: bytes) -> None:
+    def place(self, path: str) -> Place:
+        """What a part of a file can be read from; raises OSError, here or when it is read."""
+        ...
+
+    def spool(self) -> contextlib.AbstractContextManager[Path]:
+        """A name on this machine for what is too large for memory; it is removed at the end."""
+        ...
+
+    def put(self, path: str, data: Content) -> None:
         """Write a file so that it appears whole or not at all.
 
         Raises:
@@ -67,12 +81,12 @@ class Storage(Protocol):
         """
         ...
 
-    def create(self, path: str, data: bytes) -> bool:
+    def create(self, path: str, data: Content) -> bool:
         """Like `put`, but a file that is there stays; returns whether it was written."""
         ...
 
     def update(self, path: str, change: Change) -> None:
-        """Put what `change` makes of a file's content, or of None where it is missing.
+        """Put the file that `change` makes of the one that is there.
 
         Two that do so at once lose nothing; `change` may be called again with a newer content.
         """
@@ -169,53 +183,66 @@ class LocalStorage:
         with open(os.path.join(self.root, path), "rb") as stream:
             return stream.read()
 
-    def put(self, path: str, data: bytes) -> None:
-        """Write in a folder that no reader looks into, flush to the disk, rename."""
-        final = self.root / path
-        beside = self.root / STAGING / f"{final.name}.{os.getpid()}.{threading.get_ident()}"
-        try:
-            beside.parent.mkdir(parents=True, exist_ok=True)
-            if not self._started:
-                _sweep(beside.parent)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            with beside.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            beside.replace(final)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
-            raise output_error(self.address(path), error, started=self._started) from error
-        self._started = True
+    def place(self, path: str) -> Place:
+        """See `Storage.place`."""
+        return os.path.join(self.root, path)
 
-    def create(self, path: str, data: bytes) -> bool:
+    @contextlib.contextmanager
+    def spool(self) -> Iterator[Path]:
+        """A name in a folder that no reader looks into, on the disk of the final names."""
+        staging = self.root / STAGING
+        try:
+            staging.mkdir(parents=True, exist_ok=True)
+            if not self._started:
+                disk.sweep(staging)
+        except OSError as error:
+            raise output_error(self.address(STAGING), error, started=self._started) from error
+        with disk.spooled(staging) as file:
+            yield file
+
+    def put(self, path: str, data: Content) -> None:
+        """Write beside, flush to the disk, rename."""
+        self._write(path, data, disk.show)
+
+    def create(self, path: str, data: Content) -> bool:
         """See `Storage.create`."""
-        missing = not self.exists(path)
-        if missing:
-            self.put(path, data)
-        return missing
+        return self._write(path, data, disk.show_first)
 
     def update(self, path: str, change: Change) -> None:
         """See `Storage.update`."""
-        with self._locked(path):
+        with self._locked(path), self.spool() as file:
             try:
-                before = self.read(path)
-            except FileNotFoundError:
-                before = None
-            self.put(path, change(before))
+                change(self.place(path) if self.exists(path) else None, file)
+            except OSError as error:
+                raise output_error(self.address(path), error, started=self._started) from error
+            self.put(path, file)
+
+    def _write(self, path: str, data: Content, show: Callable[[Path, Path], bool]) -> bool:
+        final = self.root / path
+        with self.spool() as beside:
+            try:
+                final.parent.mkdir(parents=True, exist_ok=True)
+                if isinstance(data, Path):
+                    disk.flush(data)
+                    beside = data
+                else:
+                    disk.write_through(beside, data)
+                written = show(beside, final)
+            except OSError as error:
+                raise output_error(self.address(path), error, started=self._started) from error
+        self._started = True
+        return written
 
     @contextlib.contextmanager
     def _locked(self, path: str) -> Iterator[None]:
         """Keep other processes of this program from changing a file."""
         place = self.root / f".{path.rpartition('/')[2]}.lock"
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            stream = place.open("w")
-        except OSError as error:
-            raise output_error(str(place), error, started=self._started) from error
-        with stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        with contextlib.ExitStack() as stack:
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(disk.locked(place))
+            except OSError as error:
+                raise output_error(str(place), error, started=self._started) from error
             yield
 
     def exists(self, path: str = "") -> bool:
@@ -225,15 +252,6 @@ class LocalStorage:
     def address(self, path: str) -> str:
         """See `Storage.address`."""
         return str(self.root / path)
-
-
-def _sweep(staging: Path) -> None:
-    """Remove what was left half-written long ago."""
-    before = time.time() - ORPHANED_AFTER_SECONDS
-    for orphan in staging.iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            if orphan.stat().st_mtime < before:
-                orphan.unlink()
 
 
 def read_or_failure(

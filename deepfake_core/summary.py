@@ -44,6 +44,7 @@ SKIP_WORDS: Mapping[str, str] = {
 NOT_PROOF = (
     "A score is not proof. Look at the original and at where it comes from before accusing anyone."
 )
+UNLIKE = "Unlike the last runs: look at the source and at the model before using the labels."
 # Control characters, unpaired surrogates, and marks that reverse the direction of writing: in a
 # file name they could forge a line of the report or disguise an extension.
 _INVISIBLE = re.compile(
@@ -59,7 +60,7 @@ def summarise(
 
     Args:
         verdicts: the run's rows, see `deepfake_core.schema`; may have none.
-        run: the content of ``run.json``; what it lacks is left out or null.
+        run: the content of ``run.json``; what it lacks is left out, null or empty.
         changes: the labels that are not as they were, see `deepfake_core.changes`.
 
     Raises:
@@ -95,6 +96,7 @@ def summarise(
         "expectations": expectations(card.get("figures") or {}),
         "card": card,
         "changes": changes,
+        "warnings": list(run.get("warnings") or []),
     }
 
 
@@ -226,6 +228,12 @@ def as_markdown(text: object) -> str:
     return re.sub(r"(?i)www\.", r"www\\.", _MARKDOWN.sub(r"\\\1", plain))
 
 
+def warned(summary: Mapping[str, Any]) -> list[str]:
+    """In what a run is unlike the last ones, a sentence for each."""
+    found = [str(warning["words"]) for warning in summary.get("warnings") or ()]
+    return [f"{words[:1].upper()}{words[1:]}." for words in found]
+
+
 def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> list[str]:
     """A markdown table between empty lines; nothing where there are no rows."""
     lines = ["| " + " | ".join(as_markdown(cell) for cell in row) + " |" for row in rows]
@@ -237,6 +245,8 @@ def markdown(summary: Mapping[str, Any]) -> str:
     facts = [f"Run {summary['run_id']} of {summary['run_date']}", f"source {summary['source']}"]
     facts += [f"model {summary['model_id']} ({summary['precision']}, {summary['engine']})"]
     lines = [f"# {headline(summary)}", "", as_markdown("; ".join(facts) + "."), "", NOT_PROOF]
+    sentences = [f"- {as_markdown(sentence)}" for sentence in warned(summary)]
+    lines += ["", f"**{UNLIKE}**", "", *sentences] if sentences else []
     lines += _table(COUNTS, [tuple(summary[name] for name in COUNTS)])
     lines += _table(("label", "images"), summary["labels"].items())
     for title, names, words in (

@@ -15,7 +15,7 @@ from prefect.artifacts import (
 )
 
 from deepfake_core.records import Json
-from deepfake_core.summary import headline, one_line
+from deepfake_core.summary import UNLIKE, as_markdown, headline, one_line, warned
 
 SUMMARY_KEY, HIGHEST_KEY = "scan-summary", "scan-highest-scores"
 REPORT_KEY, PROGRESS_KEY, WARNINGS_KEY = "scan-report", "scan-progress", "scan-warnings"
@@ -42,12 +42,11 @@ def show_result(summary: Json, markdown: str, report: str) -> None:
     )
 
 
-def show_warnings(warnings: list[Json]) -> None:
+def show_warnings(summary: Json) -> None:
     """Show in what the run is unlike the last ones; nothing where it is like them."""
-    if warnings:
-        lines = ["# Unlike the last runs", *(f"- {warning['words']}" for warning in warnings)]
-        text = "Look at the source and at the model before you use the labels."
-        create_markdown_artifact("\n".join(lines), key=WARNINGS_KEY, description=text)
+    sentences = [f"- {as_markdown(sentence)}" for sentence in warned(summary)]
+    if sentences:
+        create_markdown_artifact("\n".join(sentences), key=WARNINGS_KEY, description=UNLIKE)
 
 
 def highest_rows(summary: Json) -> list[Json]:

@@ -11,22 +11,25 @@ from typing import Any, cast
 from uuid import UUID
 
 import httpx
-from prefect import get_run_logger
+from prefect import Flow, State, get_run_logger
 from prefect.blocks.system import Secret
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.utilities.urls import url_for
 
 from deepfake_core.records import Json
-from deepfake_core.summary import headline, one_line
+from deepfake_core.summary import headline, one_line, warned
 
 FINDINGS, DRIFT = "deepfake.scan.findings", "deepfake.scan.drift"
-FAILED, MISSED = "deepfake.scan.failed", "deepfake.watch.missed"
+MISSED = "deepfake.watch.missed"
+# The name of a failed state of a run that did its work and whose result was refused.
+REFUSED = "Refused"
 WEBHOOK_VARIABLE, WEBHOOK_BLOCK = "DEEPFAKE_WEBHOOK_URL", "deepfake-webhook"
 WEBHOOK_SECONDS = 10.0
 
 
-def digest_of(summary: Mapping[str, Any], warnings: list[Json], report: str) -> Json:
+def digest_of(summary: Mapping[str, Any], report: str) -> Json:
     """What a finished run found: counts and links, no image and no image's name."""
     return {
         "run_id": summary["run_id"],
@@ -34,14 +37,14 @@ def digest_of(summary: Mapping[str, Any], warnings: list[Json], report: str) -> 
         "model_id": summary["model_id"],
         "headline": headline(summary),
         **{name: summary[name] for name in ("listed", "judged", "failed", "labels", "failures")},
-        "warnings": [warning["words"] for warning in warnings],
+        "warnings": warned(summary),
         "report": report,
     }
 
 
-def tell_result(summary: Mapping[str, Any], warnings: list[Json], report: str) -> None:
+def tell_result(summary: Mapping[str, Any], report: str) -> None:
     """Tell of a finished run: of each warning, and of new fakes; of nothing new, nothing."""
-    digest = digest_of(summary, warnings, report)
+    digest, warnings = digest_of(summary, report), summary.get("warnings") or []
     for warning in warnings:
         get_run_logger().warning("unlike the last runs: %s", warning["words"])
         emit(DRIFT, {**digest, **warning})
@@ -56,6 +59,18 @@ def tell(event: str, facts: Json) -> None:
     """Tell of something else, by an event and to the webhook."""
     emit(event, facts)
     send({"event": event, **facts})
+
+
+def tell_failed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Tell people that a run failed, was refused, or lost its process; a hook of the flows."""
+    config = flow_run.parameters.get("config") or {}
+    facts = {
+        "source": one_line(config.get("source") or config.get("data") or "unknown"),
+        "flow_run_name": flow_run.name,
+        "problem": state.message,
+    }
+    outcome = "refused" if state.name == REFUSED else "failed"
+    tell(f"deepfake.{flow.name}.{outcome}", facts)
 
 
 def emit(event: str, facts: Json) -> None:
@@ -83,13 +98,13 @@ def send(digest: Json) -> None:
 def webhook_url() -> str | None:
     """The webhook's address; None where none was set."""
     url = os.environ.get(WEBHOOK_VARIABLE)
-    if url is None:
-        try:
-            block = cast(Secret[str], Secret.load(WEBHOOK_BLOCK, _sync=True))  # type: ignore[call-arg]
-        except ValueError:  # Prefect's way to say that there is no such block
-            return None
-        url = block.get()
-    return url or None
+    if url:
+        return url
+    try:
+        block = cast(Secret[str], Secret.load(WEBHOOK_BLOCK, _sync=True))  # type: ignore[call-arg]
+    except ValueError:  # Prefect's way to say that there is no such block
+        return None
+    return block.get() or None
 
 
 def post(url: str, content: Json) -> str | None:

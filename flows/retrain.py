@@ -18,6 +18,7 @@ from deepfake_core.errors import CandidateRefused, DeepfakeError
 from deepfake_core.records import Json
 from deepfake_core.registry import DEFAULT_REGISTRY
 from deepfake_core.retrain_config import RetrainConfig
+from flows.notices import REFUSED, tell_failed
 from flows.training_artifacts import ShownTraining, outcome_of, show_training
 
 REGISTRY = DEFAULT_REGISTRY
@@ -36,7 +37,7 @@ def do_step(name: str, work: Callable[[], T]) -> T:  # noqa: ARG001
     return work()
 
 
-@flow(name="retrain", persist_result=False)
+@flow(name="retrain", persist_result=False, on_failure=[tell_failed], on_crashed=[tell_failed])
 def retrain(config: RetrainConfig) -> State[Json]:
     """Train a new version on labelled folders; it becomes current if it is no worse."""
     logger, progress = get_run_logger(), ShownTraining()
@@ -57,7 +58,7 @@ def retrain(config: RetrainConfig) -> State[Json]:
     show_training(result)
     outcome = outcome_of(result)
     if not result["passed"]:
-        return Failed(message=outcome, data=CandidateRefused(outcome))
+        return Failed(name=REFUSED, message=outcome, data=CandidateRefused(outcome))
     return Completed(message=outcome, data=result)
 
 

@@ -8,32 +8,40 @@ import datetime as dt
 import errno
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from prefect import Flow, State, flow, get_run_logger, task
+from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
+from pydantic import Field
 
 from deepfake_core import scan as core
+from deepfake_core.cluster import open_place
 from deepfake_core.config import ScanConfig
-from deepfake_core.drift import LIMITS, DriftLimits, compare, earlier_summaries
+from deepfake_core.drift import LIMITS, DriftLimits
 from deepfake_core.errors import DeepfakeError, SourceOutage
+from deepfake_core.place import Shards
 from deepfake_core.plan import Plan
 from deepfake_core.records import Json
 from deepfake_core.registry import DEFAULT_REGISTRY
 from deepfake_core.results import Results, run_file
-from deepfake_core.shards import ShardJudge
 from deepfake_core.storage import open_storage
 from deepfake_core.summary import headline
 from flows.artifacts import ShownProgress, show_result, show_warnings
-from flows.notices import FAILED, tell, tell_result
+from flows.notices import tell_failed, tell_result
 
 REGISTRY = DEFAULT_REGISTRY
 RETRIES, FIRST_PAUSE_SECONDS = 3, 10
 TRANSIENT = {errno.EAGAIN, errno.EBUSY, errno.EIO}
+Cluster = Annotated[
+    str,
+    Field(
+        description="Judge on a Dask cluster: its scheduler, such as tcp://host:8786, or local:N "
+        "for N workers on the machine of the run."
+    ),
+]
 MESSAGES = {
     "planned": "run {run_id}: {listed} listed, {wanted} to judge in {shards} shards",
     "resumed": "{done} images are committed already",
@@ -72,21 +80,17 @@ def judge_shard(number: int, shards: int, commit: Callable[[], Json]) -> Json:  
     return commit()
 
 
-def commit_in_task(plan: Plan, judge: ShardJudge, index: int, notify: core.Notify) -> Json:
+def commit_in_task(plan: Plan, shards: Shards, index: int, notify: core.Notify) -> Json:
     """Do what `deepfake_core.scan.commit_shard` does, as a task."""
     return judge_shard(
-        index + 1, plan.shards, lambda: core.commit_shard(plan, judge, index, notify)
+        index + 1, plan.shards, lambda: core.commit_shard(plan, shards, index, notify)
     )
 
 
-def tell_failed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
-    """Tell people that a run failed or its process was lost."""
-    source = flow_run.parameters.get("config", {}).get("source")
-    tell(FAILED, {"source": source, "flow_run_name": flow_run.name, "problem": state.message})
-
-
 @flow(name="scan", persist_result=False, on_failure=[tell_failed], on_crashed=[tell_failed])
-def scan(config: ScanConfig, drift: DriftLimits = LIMITS) -> State[Json]:
+def scan(
+    config: ScanConfig, drift: DriftLimits = LIMITS, cluster: Cluster | None = None
+) -> State[Json]:
     """Judge the images of a folder or bucket that are new; publish verdicts and a report."""
     progress = ShownProgress()
 
@@ -96,12 +100,17 @@ def scan(config: ScanConfig, drift: DriftLimits = LIMITS) -> State[Json]:
             get_run_logger().info(MESSAGES[event].format(**facts))
 
     try:
-        result = core.scan(named(config), notify=notify, registry=REGISTRY, commit=commit_in_task)
+        with open_place(cluster) as place:
+            result = core.scan(
+                named(config), notify=notify, registry=REGISTRY, commit=commit_in_task, place=place
+            )
     except DeepfakeError as error:
         message = " ".join(str(error).split())
         get_run_logger().error(message)
         return Failed(message=message, data=error)
-    return Completed(message=show(result, config.output, drift), data=result)
+    if drift != LIMITS:
+        result = compared_again(result, config, drift)
+    return Completed(message=show(result, config.output), data=result)
 
 
 def named(config: ScanConfig) -> ScanConfig:
@@ -115,16 +124,22 @@ def named(config: ScanConfig) -> ScanConfig:
     return config.model_copy(update={"run_id": run_id})
 
 
-def show(result: Json, output: str, drift: DriftLimits = LIMITS) -> str:
+def compared_again(result: Json, config: ScanConfig, drift: DriftLimits) -> Json:
+    """The result, with the last runs compared by other limits than the core's usual ones."""
+    run_id = result["run_id"]
+    core.report_again(run_id, config.output, thumbnails=config.thumbnails, drift=drift)
+    summary = Results(open_storage(config.output)).get_json(run_id, core.SUMMARY_FILE) or {}
+    return {**result, "warnings": summary["warnings"]}
+
+
+def show(result: Json, output: str) -> str:
     """Show a finished run on Prefect's pages and tell of it; returns its result in a sentence."""
     results, run_id = Results(open_storage(output)), result["run_id"]
     summary = results.get_json(run_id, core.SUMMARY_FILE) or {}
     markdown = results.storage.read(run_file(run_id, core.MARKDOWN_FILE)).decode()
     show_result(summary, markdown, result["report"])
-    earlier = earlier_summaries(results, summary, count=drift.runs)
-    warnings = compare(summary, earlier, drift)
-    show_warnings(warnings)
-    tell_result(summary, warnings, result["report"])
+    show_warnings(summary)
+    tell_result(summary, result["report"])
     in_time = "time" not in result["skipped_reasons"]
     nothing_new = in_time and not result["judged"] + result["failed"]
     return ("Nothing new. " if nothing_new else "") + headline(summary)

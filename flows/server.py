@@ -1,8 +1,8 @@
 """A Prefect server, a worker and the deployments, on this machine: ``make server``.
 
 It starts what Prefect already has, in this order: the server, bound to 127.0.0.1; the work pool,
-in which one run at a time may use the processors; what `prefect.yaml` describes; a worker. All
-of it ends with this process. Nothing is told to anybody.
+in which one run at a time may use the processors; what `prefect.yaml` describes; the automations,
+which tell nobody until they are given a block; a worker. All of it ends with this process.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deepfake_core.errors import DeepfakeError, UsageError
+from flows.automations import create
 from flows.pool import POOL, open_pool
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,6 +81,7 @@ def run(port: int = PORT) -> None:
         for name in lost:
             print(f"{name} was under way when its worker stopped; marked as crashed.", flush=True)
         deploy(environment)
+        create(f"{address}/api")
         start = ["worker", "start", "--pool", POOL, "--name", f"worker-{port}"]
         with prefect(start, environment) as worker:
             print(f"\nDeployed and running: {address}\nCtrl-C stops it.\n", flush=True)

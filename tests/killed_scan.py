@@ -4,8 +4,8 @@ It loads the libraries once and forks for each order, because loading them takes
 scan. An order is a line of JSON on standard input; the process's id and, when it has ended, its
 exit status (negative for a signal) are lines on standard output. An order has ``config`` and
 ``registry`` of the scan, and where to end it: ``event`` and ``count`` (the count-th time that the
-scan tells of the event), or ``put``, ``count`` and ``moment`` (``before`` or ``after`` the rename
-that makes a file of that name visible). With ``pause_seconds`` every event takes that much longer.
+scan tells of the event), or ``put``, ``count`` and ``moment`` (``before`` or ``after`` what
+makes a file of that name visible). With ``pause_seconds`` every event takes that much longer.
 """
 
 import json
@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import openvino  # noqa: F401
@@ -20,6 +21,7 @@ import openvino  # noqa: F401
 import deepfake_core.graph
 import deepfake_core.report
 import deepfake_core.summary  # noqa: F401
+from deepfake_core import disk
 from deepfake_core.config import ScanConfig
 from deepfake_core.scan import scan
 
@@ -29,20 +31,23 @@ def die() -> None:
 
 
 def kill_in_put(name: str, count: int, moment: str) -> None:
-    """End the process around the count-th rename to a file of that name."""
-    rename, left = Path.replace, count
+    """End the process around the count-th time that a file of that name becomes visible."""
+    show, show_first, left = disk.show, disk.show_first, count
 
-    def replace(path: Path, target: Path) -> Path:
-        nonlocal left
-        left -= Path(target).name == name
-        if left == 0 and moment == "before":
-            die()
-        renamed = rename(path, target)
-        if left == 0:
-            die()
-        return renamed
+    def killing(really: Callable[[Path, Path], bool]) -> Callable[[Path, Path], bool]:
+        def shown(file: Path, final: Path) -> bool:
+            nonlocal left
+            left -= final.name == name
+            if left == 0 and moment == "before":
+                die()
+            done = really(file, final)
+            if left == 0:
+                die()
+            return done
 
-    Path.replace = replace
+        return shown
+
+    disk.show, disk.show_first = killing(show), killing(show_first)
 
 
 def run(order: dict) -> None:

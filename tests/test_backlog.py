@@ -18,7 +18,7 @@ from deepfake_core import cli, manifest
 from deepfake_core import scan as steps
 from deepfake_core.config import ScanConfig
 from deepfake_core.erase import erase
-from deepfake_core.errors import OutputError, UsageError
+from deepfake_core.errors import OutputError, PlanMismatch, RunTaken, UsageError
 from deepfake_core.plan import make_plan
 from deepfake_core.records import Json
 from deepfake_core.results import LATEST
@@ -162,6 +162,35 @@ def test_a_resume_keeps_the_order_in_which_shards_were_planned(
     result = run(run_id="r", shard_size=3, notify=note)
     assert committed == [2, 3]
     assert images(result) == sorted(three_nights)
+
+
+def test_of_two_that_plan_a_run_at_once_one_goes_on(
+    run: Run, source: Path, picture: Callable[..., bytes], two_models: Path, tmp_path: Path
+):
+    config = ScanConfig(source=str(source), output=str(tmp_path / "out"), model="tiny", run_id="r")
+    first = make_plan(config, registry=two_models)
+    add(source, picture, "only-the-second-saw-it.jpg")
+    second = make_plan(config, registry=two_models)
+    first.claim()
+    with pytest.raises(RunTaken, match="start the run again"):
+        begin(second)
+    begin(first)
+    with pytest.raises(RunTaken):
+        begin(second)
+    assert run(run_id="r", model="tiny")["listed"] == 10
+
+
+def test_a_run_that_lacks_its_run_json_is_continued_as_it_was_planned(
+    run: Run, source: Path, picture: Callable[..., bytes], two_models: Path, tmp_path: Path
+):
+    config = ScanConfig(source=str(source), output=str(tmp_path / "out"), model="tiny", run_id="r")
+    then = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    make_plan(config, registry=two_models, now=then).claim()
+    add(source, picture, "new.jpg")
+    with pytest.raises(PlanMismatch, match="shard_size"):
+        run(run_id="r", shard_size=3)
+    result = run(run_id="r")
+    assert (result["listed"], result["run_date"]) == (10, "2026-01-01")
 
 
 def test_an_erased_image_undoes_the_shards_from_its_own_on(

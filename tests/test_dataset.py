@@ -16,6 +16,7 @@ from playwright.sync_api import sync_playwright
 from deepfake_core.audit import inspect, regroup, render
 from deepfake_core.audit.duplicates import find_duplicates, find_near_pairs
 from deepfake_core.audit.measures import Measured, measure
+from deepfake_core.audit.page import page as render_page
 from deepfake_core.cli import main
 from deepfake_core.dataset import Labelled, list_labelled, read_labelled
 from deepfake_core.errors import SourceError
@@ -212,6 +213,32 @@ def test_near_duplicates_survive_coding_and_scaling_and_different_pictures_are_a
     ]  # fmt: skip
 
 
+def test_mirrored_copies_are_found_and_told_apart() -> None:
+    files = [encoded(picture(seed)) for seed in range(60)]
+    flip = Image.Transpose.FLIP_LEFT_RIGHT
+    again = [
+        encoded(picture(3).transpose(flip), quality=60),
+        encoded(picture(4).transpose(flip).resize((40, 40))),
+        encoded(picture(5), quality=60),
+    ]
+    measured = [measure(data) for data in [*files, *again]]
+    found = find_duplicates([one for one in measured if isinstance(one, Measured)])
+    assert [(one.members, one.exact, one.mirrored) for one in found] == [
+        ((3, 60), False, True), ((4, 61), False, True), ((5, 62), False, False),
+    ]  # fmt: skip
+
+
+def test_a_mirrored_copy_in_another_split_is_regrouped(folder: Callable[..., Path]) -> None:
+    root = folder()
+    flipped = picture(13).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    (root / "valid/fake/flipped.jpg").write_bytes(encoded(flipped, quality=80))
+    found = inspect(root)
+    assert any("valid/fake/flipped.jpg (valid to train)" in line for line in found.warnings)
+    (pair,) = found.facts["duplicates"]
+    assert (pair["exact"], pair["mirrored"], pair["across"]) == (False, True, True)
+    assert "nearly the same, or mirrored" in render_page(found)
+
+
 def test_all_pairs_are_compared_whatever_the_block() -> None:
     one = measure(encoded(picture(1)))
     assert isinstance(one, Measured)
@@ -221,6 +248,12 @@ def test_all_pairs_are_compared_whatever_the_block() -> None:
 
 
 # What is put right, and what is refused
+
+
+def test_the_folder_inside_an_archive_is_named(folder: Callable[..., Path]) -> None:
+    root = folder()
+    with pytest.raises(SourceError, match=rf"missing: fake, real\. {root} has them: name that"):
+        inspect(root.parent)
 
 
 def test_a_sound_folder_passes(folder: Callable[..., Path]) -> None:
@@ -271,10 +304,11 @@ def test_declared_groups_across_splits_are_refused(folder: Callable[..., Path]) 
         if row["path"].endswith("real/003.jpg"):
             row["group_id"] = "person-7"
     write_manifest(root, rows)
-    (problem,) = inspect(root).problems
-    assert problem == (
-        "1 group lies in several splits: person-7 (train, valid); move each into one split"
+    found = inspect(root)
+    assert found.problems == (
+        "1 group lies in several splits: person-7 (train, valid); move each into one split",
     )
+    assert not any("another split" in line for line in found.warnings)
 
 
 def test_the_same_bytes_in_both_classes_are_refused(folder: Callable[..., Path]) -> None:

@@ -3,7 +3,6 @@
 import datetime as dt
 import http.server
 import json
-import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 import yaml
 
 from tests.made_server import ROOT, free_port
+from tests.webhook import Hook, listening
 
 NOW = dt.datetime(2026, 11, 25, 8, tzinfo=dt.UTC)
 
@@ -31,30 +31,10 @@ def watch() -> Any:
     return module
 
 
-class Hook(http.server.BaseHTTPRequestHandler):
-    """A webhook that answers what its path says."""
-
-    def do_POST(self) -> None:
-        content = self.rfile.read(int(self.headers["content-length"]))
-        self.server.told.append(json.loads(content))
-        self.send_response(int(self.path.strip("/")))
-        self.send_header("location", "/200")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def hook() -> Iterator[Any]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
-        server.told = []
-        server.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+    with listening() as hook:
+        yield hook
 
 
 def test_post_tells_once_and_says_what_went_wrong_without_the_address(notices, hook, caplog):
@@ -66,7 +46,7 @@ def test_post_tells_once_and_says_what_went_wrong_without_the_address(notices, h
         assert notices.post(f"http://127.0.0.1:{free_port()}/secret", {}) == "ConnectError"
         assert notices.post("http://127.0.0.1:port/secret", {}) == "InvalidURL"
         assert notices.post("secret", {}) == "UnsupportedProtocol"
-    assert hook.told == [{"judged": 3}] * 3
+    assert hook.told == [(f"/{code}", {"judged": 3}) for code in (200, 500, 307)]
     assert "secret" not in caplog.text
 
 
@@ -89,10 +69,11 @@ def test_digest_holds_counts_and_links_and_no_image(notices):
         "failures": {"read.denied": 1},
         "highest": [{"image": "anna.jpg", "score": 0.9}],
         "failed_images": [{"image": "bert.jpg"}],
+        "warnings": [{"measure": "fakes", "words": "more fakes"}],
     }
-    digest = notices.digest_of(summary, [{"words": "more fakes"}], "s3://out/report.html")
+    digest = notices.digest_of(summary, "s3://out/report.html")
     assert digest["source"] == "s3://bucket\\n/up"
-    assert digest["warnings"] == ["more fakes"]
+    assert digest["warnings"] == ["More fakes."]
     assert digest["report"] == "s3://out/report.html"
     assert digest["labels"]["fake"] == 1
     assert "anna" not in json.dumps(digest)
@@ -157,6 +138,47 @@ def test_prefect_yaml_holds_only_what_prefect_and_the_flows_know():
         heavy = found["work_pool"]["work_queue_name"] == HEAVY
         assert heavy == (found["name"] != "watch")
         assert all(set(one) == {"cron", "timezone"} for one in found.get("schedules", ()))
+
+
+def test_the_environment_names_the_webhook_before_the_block(notices, monkeypatch):
+    monkeypatch.setenv("DEEPFAKE_WEBHOOK_URL", "http://127.0.0.1:1/from-environment")
+    assert notices.webhook_url() == "http://127.0.0.1:1/from-environment"
+
+
+def test_automations_are_what_prefect_understands_and_name_what_exists(notices):
+    from prefect.events.schemas.automations import Posture
+
+    from flows import watch
+    from flows.automations import NIGHTLY, NOTICES, automation_of
+    from flows.retrain import retrain
+    from flows.scan import scan
+
+    made = {notice.name: automation_of(notice, None) for notice in NOTICES}
+    failed, drift, missed, absent = (one.trigger for one in made.values())
+    assert failed.match_related.root["prefect.resource.name"] == [scan.name, retrain.name]
+    assert drift.expect == {notices.DRIFT}
+    assert missed.expect == {watch.MISSED}
+    assert absent.posture is Posture.Proactive
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    (nightly,) = (found for found in deployments if found["name"] == NIGHTLY)
+    assert absent.match_related.root["prefect.resource.name"] == nightly["name"]
+    # A night that took all its minutes, after one that took none, is no alarm.
+    longest = 24 * 60 + nightly["parameters"]["config"]["max_minutes"]
+    assert absent.within > dt.timedelta(minutes=longest)
+
+
+def test_automations_need_a_server(monkeypatch, capsys):
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.automations import main
+
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        assert main([]) == 2
+    assert "set PREFECT_API_URL" in capsys.readouterr().err
+    nobody = f"http://127.0.0.1:{free_port()}/api"
+    with temporary_settings(updates={PREFECT_API_URL: nobody}):
+        assert main([]) == 2
+    assert f"expected a Prefect server at {nobody}, found none" in capsys.readouterr().err
 
 
 def test_a_taken_port_is_refused_before_anything_starts(capsys):

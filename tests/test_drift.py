@@ -1,12 +1,14 @@
-"""When a run is called unlike the last ones."""
+"""When a run is called unlike the last ones, and where it says so."""
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from deepfake_core.config import ScanConfig
 from deepfake_core.drift import (
     DriftLimits,
     compare,
@@ -14,9 +16,14 @@ from deepfake_core.drift import (
     population_stability_index,
     two_proportion_z,
 )
+from deepfake_core.records import Json
+from deepfake_core.registry import find_model
+from deepfake_core.report import render
 from deepfake_core.results import Results
+from deepfake_core.scan import report_again, scan
+from deepfake_core.schema import VERDICTS
 from deepfake_core.storage import open_storage
-from deepfake_core.summary import BINS
+from deepfake_core.summary import BINS, markdown, summarise
 
 
 def a_summary(
@@ -129,6 +136,7 @@ def test_earlier_summaries_are_those_of_the_same_source_and_model(tmp_path: Path
     put("20261106T020000Z-bbbb", source="elsewhere")
     put("20261107T020000Z-cccc", model_id="tiny@2")
     put("20261108T020000Z-dddd", judged=0, fakes=0)
+    put("20261105T020000Z-aaaa.20261109T020000Z", redecided={"from": "20261105T020000Z-aaaa"})
     put("20261226T020000Z-eeee", finished="2026-12-26T03:00:00+00:00")
     put("now")
     (tmp_path / "runs" / "20261110T020000Z-ffff").mkdir()
@@ -141,3 +149,73 @@ def test_earlier_summaries_are_those_of_the_same_source_and_model(tmp_path: Path
     assert earlier_summaries(results, a_summary(), count=0) == []
     empty = Results(open_storage(str(tmp_path / "none")))
     assert earlier_summaries(empty, a_summary(), count=3) == []
+
+
+PAST = "20261101T020000Z-past"
+
+
+@pytest.fixture
+def night(tmp_path: Path, tiny_registry: Path) -> Callable[..., Json]:
+    """Scans 210 files that are no image, after a run without a failure."""
+    source, output = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    for index in range(210):
+        (source / f"{index}.txt").write_text("no image")
+    past = a_summary(
+        run_id=PAST, source=str(source), model_id=find_model("tiny", tiny_registry).model_id,
+        judged=3000, failed=0, fakes=0, finished="2026-11-01T03:00:00+00:00",
+    )  # fmt: skip
+    (output / "runs" / PAST).mkdir(parents=True)
+    (output / "runs" / PAST / "summary.json").write_text(json.dumps(past))
+
+    def run(run_id: str) -> Json:
+        config = ScanConfig(
+            source=str(source), output=str(output), model="tiny", run_id=run_id, full=True
+        )
+        return scan(config, registry=tiny_registry)
+
+    return run
+
+
+def test_a_scan_warns_in_its_result_and_in_all_of_its_reports(
+    night: Callable[..., Json], tmp_path: Path
+):
+    result = night("now")
+    (warning,) = result["warnings"]
+    assert (warning["measure"], warning["now"], warning["before"]) == ("failures", 1, 0)
+    folder = tmp_path / "out" / "runs" / "now"
+    assert json.loads((folder / "summary.json").read_text())["warnings"] == [warning]
+    sentence = "The share of failures is 100 %, and was 0 % in the last runs."
+    for name in ("summary.md", "report.html"):
+        text = (folder / name).read_text()
+        assert sentence in text
+        assert "Unlike the last runs" in text
+    # Once found it stays, also when what it was compared with is gone.
+    (tmp_path / "out" / "runs" / PAST / "summary.json").unlink()
+    report_again("now", str(tmp_path / "out"), thumbnails=False)
+    assert sentence in (folder / "report.html").read_text()
+    # For the next night nothing is left to compare it with.
+    assert night("next")["warnings"] == []
+    assert "Unlike" not in (tmp_path / "out" / "runs" / "next" / "report.html").read_text()
+
+
+def test_a_run_is_compared_again_by_other_limits(night: Callable[..., Json], tmp_path: Path):
+    output = str(tmp_path / "out")
+    assert night("now")["warnings"]
+    folder = tmp_path / "out" / "runs" / "now"
+    report_again("now", output, thumbnails=False, drift=DriftLimits(min_images=1000))
+    assert "Unlike" not in (folder / "report.html").read_text()
+    stored = json.loads((folder / "run.json").read_text())
+    assert (stored["warnings"], stored["drift"]["min_images"]) == ([], 1000)
+    assert night("now")["warnings"] == []
+
+
+def test_words_of_a_warning_are_escaped():
+    forged = "<script>x</script>\n# more"
+    summary = summarise(
+        VERDICTS.empty_table(), run={"run_id": "r", "warnings": [{"words": forged}]}
+    )
+    page, text = render(summary, thumbnails={}), markdown(summary)
+    assert "&lt;script&gt;x&lt;/script&gt;\\n# more." in page
+    assert "<script>" not in page + text
+    assert "\n# more" not in text

@@ -22,6 +22,7 @@ from deepfake_core.evaluation import EvaluateConfig, evaluate, render
 from deepfake_core.evaluation.curves import reliability, roc
 from deepfake_core.evaluation.fairness import MAX_WEIGHT, fairness, group_weights
 from deepfake_core.evaluation.judged import Judged
+from deepfake_core.evaluation.memory import Memory
 from deepfake_core.evaluation.page import render_html
 from deepfake_core.evaluation.scoring import PART, score_readable, score_tiers
 from deepfake_core.evaluation.sets import Known
@@ -91,6 +92,53 @@ def test_the_tiers_are_those_that_are_promised():
         "clean", "jpeg90", "jpeg75", "jpeg50", "jpeg30", "half", "quarter", "blur", "webp80",
         "screenshot",
     }  # fmt: skip
+
+
+class Counting:
+    """An engine that counts the images it is given."""
+
+    def __init__(self, engine):
+        self.engine, self.lanes, self.seen = engine, engine.lanes, 0
+
+    def logits(self, pixels):
+        self.seen += len(pixels)
+        return self.engine.logits(pixels)
+
+
+def test_what_is_remembered_is_not_scored_again(tiny_registry: Path, data: Path, tmp_path: Path):
+    bundle = find_model("tiny", tiny_registry)
+    engine = Counting(open_engine(bundle, kind="openvino", precision="fp32"))
+    (tmp_path / "text.jpg").write_text("no image")
+    bad = Labelled(path=tmp_path / "text.jpg", fake=True, group_id="bad")
+    images, memory = [*read_labelled(data, "test")[:7], bad], Memory()
+    two = {tier: TIERS[tier] for tier in ("clean", "half")}
+    settings = {"preprocessing": bundle.description.preprocessing, "memory": memory}
+    score_readable(engine, images[:4], **settings, tiers=two)
+    assert engine.seen == 2 * 4
+    found = score_readable(engine, images, **settings)
+    assert engine.seen == 2 * 4 + len(TIERS) * 7 - 2 * 4
+    again = score_readable(engine, images[::-1], **settings)
+    assert engine.seen == len(TIERS) * 7
+    alone = score_readable(engine.engine, images, preprocessing=settings["preprocessing"])
+    for tier in TIERS:
+        np.testing.assert_array_equal(found.logits[tier], again.logits[tier][::-1])
+        np.testing.assert_allclose(found.logits[tier], alone.logits[tier], atol=1e-4)
+    assert set(found.failures) == {7}
+    assert set(again.failures) == {0}
+    np.testing.assert_array_equal(found.sizes, alone.sizes)
+
+
+def test_a_set_of_one_class_or_judged_by_class_is_not_degraded(
+    tiny_registry: Path, data: Path, tmp_path: Path
+):
+    bundle, said = find_model("tiny", tiny_registry), []
+    config = EvaluateConfig(one_class=("test",))
+    found = evaluate(bundle, data, config=config, say=said.append)["sets"]
+    assert set(found["test_fake"]["tiers"]) == {"clean"}
+    assert set(found["valid"]["tiers"]) == set(TIERS)
+    assert "test has no figure of both classes, so it is not degraded" in said
+    asked = config.model_copy(update={"one_class_tiers": True, "sets": ("test",)})
+    assert set(evaluate(bundle, data, config=asked)["sets"]["test_real"]["tiers"]) == set(TIERS)
 
 
 def test_an_unreadable_image_is_named_and_stops_nothing(
@@ -430,9 +478,17 @@ def test_the_command_tells_what_is_wrong_first(
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith("On test, of 35 photographs")
     assert told[-1] == f"report: {tmp_path / 'report.html'}"
-    assert main(["evaluate", "tiny", *common, *few, "--json"]) == 0
+    assert main(["evaluate", "tiny", *common, *few, "--explanations", "3", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["sets"]["test"]["figures"]["images"] == 70
+    explained = found["explanations"]
+    assert explained["all"]["images"] == 3
+    assert 0 <= explained["all"]["shown"] <= 1
+    assert explained["shown_by_chance"] == pytest.approx(3 / 14)
+    html = (tmp_path / "report.html").read_text()
+    assert f"In <b>{100 * explained['all']['shown']:.1f} %</b> the named area" in html
+    assert main(["evaluate", "tiny", *common, *few, "--explanations", "-1"]) == 2
+    assert "--explanations" in capsys.readouterr().err
     assert Path(found["card"]).is_file()
 
 
@@ -511,7 +567,7 @@ def test_folders_with_bad_files_one_class_or_none(
 
 
 def test_the_shipped_model_is_as_its_bundle_says(shared: Path):
-    bundle = find_model("resnet50@1")
+    bundle = find_model("resnet50@2")
     engine = open_engine(bundle, kind="openvino", precision="fp32")
     images = [one for one in read_labelled(shared / "faces", "valid") if one.reported][:16]
     found = score_tiers(

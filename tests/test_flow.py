@@ -20,6 +20,7 @@ from deepfake_core.errors import (
     UsageError,
 )
 from deepfake_core.scan import scan as plain_scan
+from tests.cluster_process import NO_DASHBOARD
 from tests.prefect_server import server_of
 
 IMAGES, SHARD_SIZE, SHARDS = 12, 5, 3
@@ -123,6 +124,22 @@ def test_flow_gives_what_the_scan_gives(flows, config, tiny_registry, tmp_path):
     assert again.result()["verdicts"] is None
     shown = artifacts_of(again.state_details.flow_run_id)
     assert set(shown) == {"scan-summary", "scan-report"}
+
+
+def test_flow_judges_on_a_cluster(flows, config, tiny_registry, tmp_path):
+    from distributed import LocalCluster
+
+    here = {"host": "127.0.0.1", "protocol": "tcp://", "scheduler_kwargs": NO_DASHBOARD}
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, **here) as workers:
+        state = flows.scan(config, cluster=workers.scheduler_address, return_state=True)
+    plain = plain_scan(
+        config.model_copy(update={"output": str(tmp_path / "plain")}), registry=tiny_registry
+    )
+    assert_same_rows(state.result()["verdicts"], plain["verdicts"])
+    names = task_runs_of(state.state_details.flow_run_id, at_least=SHARDS)
+    assert names == [f"shard {number} of {SHARDS}" for number in range(1, SHARDS + 1)]
+    shown = artifacts_of(state.state_details.flow_run_id)
+    assert shown["scan-progress"].data == 100
 
 
 def test_flow_continues_a_run(flows, config, tiny_registry):
@@ -255,7 +272,7 @@ def test_form_describes_every_setting(flows):
     from prefect.utilities.callables import parameter_schema
 
     schema = parameter_schema(flows.scan).model_dump()
-    assert list(schema["properties"]) == ["config", "drift"]
+    assert list(schema["properties"]) == ["config", "drift", "cluster"]
     form = schema["definitions"]["ScanConfig"]["properties"]
     limits = schema["definitions"]["DriftLimits"]["properties"].values()
     assert all(limit["description"] and "default" in limit for limit in limits)

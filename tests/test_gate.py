@@ -14,7 +14,7 @@ from deepfake_core.comparison import ALARMS, AUC, FOUND, Judged, Row, difference
 from deepfake_core.dataset import Labelled, read_pixels
 from deepfake_core.engine import open_engine
 from deepfake_core.errors import SourceError
-from deepfake_core.gate import compare, examine
+from deepfake_core.gate import Facts, compare, examine
 from deepfake_core.gate_config import GateConfig, Margins
 from deepfake_core.ledger import read_log
 from deepfake_core.registry import current_version, find_model, promote, register
@@ -61,14 +61,14 @@ def make(tiny: Bundle, tmp_path: Path) -> Callable[..., Bundle]:
 def test_the_same_model_passes_and_a_reversed_one_is_refused(
     tiny: Bundle, make: Callable[..., Bundle], faces: list[Labelled]
 ):
-    same = compare(make(2), tiny, faces, config=EASY, shortcut_passed=True)
+    same = compare(make(2), tiny, faces, config=EASY, facts=Facts(True))
     assert same.passed
     assert not same.reasons
     against = [row for row in same.table if row.current is not None]
     assert len(against) == 30
     assert {row.bound for row in against} == {0.0}
 
-    worse = compare(make(3, turn=-1), tiny, faces, config=EASY, shortcut_passed=True)
+    worse = compare(make(3, turn=-1), tiny, faces, config=EASY, facts=Facts(True))
     assert not worse.passed
     assert any(reason.startswith("AUC on clean: 0.0") for reason in worse.reasons)
     assert any("AUC on jpeg50" in reason and ": worse" in reason for reason in worse.reasons)
@@ -76,7 +76,7 @@ def test_the_same_model_passes_and_a_reversed_one_is_refused(
 
 def test_floors_hold_for_the_first_model_too(make: Callable[..., Bundle], faces: list[Labelled]):
     reversed_one = make(2, turn=-1)
-    found = compare(reversed_one, None, faces, config=GateConfig(), shortcut_passed=True)
+    found = compare(reversed_one, None, faces, config=GateConfig(), facts=Facts(True))
     assert [row.passed for row in found.table] == [False, False, False]
     assert "the limit is 0.9" in found.reasons[0]
     assert "no current model" in " ".join(found.notes)
@@ -87,11 +87,11 @@ def test_the_shortcut_audit_is_required(
     make: Callable[..., Bundle], faces: list[Labelled], outcome: bool | None
 ):
     candidate = make(2)
-    found = compare(candidate, None, faces, config=EASY, shortcut_passed=outcome)
+    found = compare(candidate, None, faces, config=EASY, facts=Facts(outcome))
     assert not found.passed
     assert "shortcut audit" in found.reasons[-1]
     lenient = EASY.model_copy(update={"require_shortcut_audit": False})
-    assert compare(candidate, None, faces, config=lenient, shortcut_passed=outcome).passed
+    assert compare(candidate, None, faces, config=lenient, facts=Facts(outcome)).passed
 
 
 def test_nobody_is_tested_on_what_it_learnt(
@@ -103,7 +103,7 @@ def test_nobody_is_tested_on_what_it_learnt(
     copy.write_bytes(faces[9].path.read_bytes())
     with pytest.raises(SourceError, match="trained or tuned on 1 of the 60"):
         compare(make(3, learnt=[Labelled(copy, True, "copy.jpg")]), tiny, faces, config=EASY)
-    other = compare(make(4), tiny, faces, config=EASY, shortcut_passed=True)
+    other = compare(make(4), tiny, faces, config=EASY, facts=Facts(True))
     assert other.notes == (f"{tiny.model_id} does not record which images it was trained on",)
     with pytest.raises(SourceError, match="both classes"):
         compare(make(5), tiny, [one for one in faces if one.fake], config=EASY)
@@ -163,7 +163,7 @@ def test_a_group_of_people_that_fares_worse_is_found(
         for at, one in enumerate(faces)
     ]
     named[0] = replace(named[0], people={"people_age": "unknown"})
-    found = compare(make(2, turn=-1), tiny, named, config=config, shortcut_passed=True)
+    found = compare(make(2, turn=-1), tiny, named, config=config, facts=Facts(True))
     rows = {row.images for row in found.table}
     assert {"people_age old", "people_age young"} <= rows
     assert any(reason.startswith("AUC on people_age old") for reason in found.reasons)
@@ -225,12 +225,38 @@ def test_without_tensorflow_the_log_says_so(
 ):
     monkeypatch.setattr("deepfake_core.agreement.importlib.util.find_spec", lambda name: None)
     candidate = register(make(1), registry=tmp_path / "models")
-    found = examine(
-        candidate, faces, config=EASY, shortcut_passed=True, registry=tmp_path / "models"
-    )
+    found = examine(candidate, faces, config=EASY, facts=Facts(True), registry=tmp_path / "models")
     assert found.passed
     line = read_log(tmp_path / "models" / "tiny")[-1]
     assert line["what"] == "gate"
     assert "TensorFlow is not installed here" in " ".join(line["notes"])
     promote("tiny", 1, registry=tmp_path / "models")
     assert current_version("tiny", tmp_path / "models") == 1
+
+
+def test_a_candidate_that_repeats_what_people_corrected_is_refused(
+    tiny: Bundle, make: Callable[..., Bundle], faces: list[Labelled]
+):
+    """The answers agree with ``tiny``; a reversed candidate labels nearly all of them wrongly."""
+    facts, config = Facts(True, corrected=faces), EASY.model_copy(update={"min_corrected": 30})
+    found = compare(make(2, turn=-1), tiny, faces, config=config, facts=facts)
+    (row,) = [row for row in found.table if row.images == "what people corrected"]
+    assert not row.passed
+    assert row.candidate > row.current + 0.3
+    assert any(one.startswith("wrongly labelled on what people corrected") for one in found.reasons)
+    same = compare(make(3), tiny, faces, config=config, facts=facts)
+    assert same.passed
+    assert any("60 images have an answer of people, 60 of use" in note for note in same.notes)
+
+
+def test_answers_that_test_nothing_are_counted_and_not_judged(
+    tiny: Bundle, make: Callable[..., Bundle], faces: list[Labelled], tmp_path: Path
+):
+    (tmp_path / "text.jpg").write_text("no image")
+    bad = Labelled(tmp_path / "text.jpg", True, "bad")
+    candidate = make(2, turn=-1, learnt=faces[:50])
+    few, facts = faces[50:], Facts(True, corrected=[*faces, bad])
+    found = compare(candidate, tiny, few, config=EASY, facts=facts)
+    assert not [row for row in found.table if row.images == "what people corrected"]
+    assert any("61 images have an answer of people, 10 of use here" in one for one in found.notes)
+    assert "at least 20 are needed to compare two models" in found.notes

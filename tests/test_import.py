@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,9 @@ from deepfake_core.config import ScanConfig
 from deepfake_core.dataset import read_labelled, read_pixels
 from deepfake_core.decision import calibrate
 from deepfake_core.engine import OpenVinoEngine, open_engine, processor_precisions
-from deepfake_core.errors import ForeignModelError, ModelError, UsageError
+from deepfake_core.errors import ForeignModelError, ModelError, OutputError, UsageError
 from deepfake_core.foreign import ForeignSpec, foreign_graph, graph_size
+from deepfake_core.graph import save_graph
 from deepfake_core.importing import Foreign, check_scores, import_model
 from deepfake_core.quantise import quantise
 from deepfake_core.records import Label
@@ -316,7 +319,7 @@ def test_a_refused_network_is_kept_and_not_current(
     red = find_model("red@1", tmp_path)
     assert red.model_id == told["model_id"]
     assert red.description.qualification["int8"] == {}
-    with pytest.raises(ModelError, match="no current version"):
+    with pytest.raises(ModelError, match="no version of red is current"):
         find_model("red", tmp_path)
 
 
@@ -345,3 +348,25 @@ def test_quantising_leaves_standard_output_to_the_result(tmp_path: Path, capfd):
     assert capfd.readouterr().out == ""
     assert handlers
     assert all(handler.level >= logging.ERROR for handler in handlers)
+
+
+@pytest.fixture
+def fill_disk() -> Iterator[Callable[[], None]]:
+    """From then on no file can hold more than a few bytes; lifted afterwards."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_at_export_is_named(
+    tmp_path: Path, faces: Path, fill_disk: Callable[[], None]
+) -> None:
+    path = write_onnx(tmp_path / "net.onnx")
+    graph = foreign_graph(path, ForeignSpec(fake_output=1))
+    fill_disk()
+    with pytest.raises(OutputError, match=r"int8\.xml .* MB are free .* registry did not change"):
+        save_graph(graph, tmp_path / "int8.xml")
+    foreign = Foreign(path, ForeignSpec(fake_output=1), "bright", int8=False)
+    with pytest.raises(OutputError, match="registry did not change"):
+        import_model(foreign, faces, registry=tmp_path / "models")
+    assert not (tmp_path / "models").exists()

@@ -26,7 +26,7 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(deepfake_core.__path__, "deepfake_core.")
     if not module.name.endswith("__main__")
 )
-HEAVY = {"tensorflow", "keras", "openvino", "prefect", "matplotlib"}
+HEAVY = {"tensorflow", "keras", "openvino", "prefect", "matplotlib", "dask", "distributed"}
 MAX_LINES = 300
 
 

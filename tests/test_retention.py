@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepfake_core import cli, past, results
+from deepfake_core import newest as core_newest
 from deepfake_core.config import ScanConfig
 from deepfake_core.errors import OutputError
 from deepfake_core.listing import Listing
@@ -236,6 +237,9 @@ def test_latest_brought_up_to_date_is_latest_made_again(
     rows_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(results, "MERGED_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(core_newest, "SORTED_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(core_newest, "ROWS_HELD", rows_at_once)
+    monkeypatch.setattr(core_newest, "FILES_AT_ONCE", 2)
     output = Results(LocalStorage(tmp_path))
     nights = [["b", "d", "f"], ["a", "d", "z"], ["c", "f"]]
     for index, names in enumerate(nights):

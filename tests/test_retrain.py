@@ -1,9 +1,11 @@
 """From labelled folders to a promoted version, or to a refusal that changes nothing."""
 
+import hashlib
 import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,14 +23,19 @@ from deepfake_core.errors import (
     ModelError,
     OutputError,
     PlanMismatch,
+    RunTaken,
     SourceError,
     UsageError,
 )
+from deepfake_core.feedback import Feedback
 from deepfake_core.halves import split_labelled
 from deepfake_core.ledger import read_log
+from deepfake_core.occupancy import claimed
+from deepfake_core.records import Label
 from deepfake_core.registry import current_version, find_model, list_models
 from deepfake_core.retrain import retrain
 from deepfake_core.retrain_config import Recipe, RetrainConfig, read_recipe
+from deepfake_core.storage import open_storage
 from tests.labelled import RECIPE, save_pictures
 
 KILLED = """
@@ -110,6 +117,24 @@ def test_a_finished_run_is_left_as_it_is(first: dict, data: Path, work: Path):
         retrain(other, registry=work / "models")
 
 
+def test_a_run_belongs_to_one_process(first: dict, data: Path, work: Path):
+    config = config_of(data, work, work=str(work / "state"))
+    with claimed(work / "state"):
+        told = rf"in use by process {os.getpid()} of .*@{socket.gethostname()} since 20"
+        with pytest.raises(RunTaken, match=told):
+            retrain(config, registry=work / "models")
+    assert retrain(config, registry=work / "models") == first
+    assert not list(Path(first["folder"]).rglob(".*"))
+
+
+def answer(path: Path, output: Path) -> None:
+    """Say below an output that a picture is fake, and give it."""
+    image = path.read_bytes()
+    verdict = {"image": path.name, "sha256": hashlib.sha256(image).hexdigest(), "label": "real"}
+    feedback = Feedback(open_storage(str(output)))
+    feedback.store(verdict, correct=Label.FAKE, image=image, consent=True)
+
+
 @pytest.fixture
 def small_files() -> Iterator[Any]:
     """Limits the size of files, which is how a full disk looks; lifted afterwards."""
@@ -133,13 +158,16 @@ def test_a_worse_candidate_is_refused_and_a_full_disk_changes_nothing(
     recipe.write_text(RECIPE.model_copy(update={"training": untrained}).model_dump_json())
     words = ["--data", str(data), "--config", str(recipe), "--name", "tiny"]
     words += ["--output", str(work / "out"), "--work", str(work / "worse"), "--json"]
+    answer(data / "valid" / "real" / "001.jpg", work / "scans")
+    words += ["--feedback", str(work / "scans")]
 
     def fill(event: str, facts: dict) -> None:
         if event == "step" and facts["name"] == "register":
             small_files(2000)
 
     before = {path: path.read_bytes() for path in registry.rglob("*") if path.is_file()}
-    config = config_of(data, work, recipe=read_recipe(recipe), work=str(work / "worse"))
+    settings = {"recipe": read_recipe(recipe), "feedback": str(work / "scans")}
+    config = config_of(data, work, **settings, work=str(work / "worse"))
     with pytest.raises(OutputError, match="what is current did not change"):
         retrain(config, registry=registry, notify=fill)
     small_files(resource.RLIM_INFINITY)
@@ -153,6 +181,8 @@ def test_a_worse_candidate_is_refused_and_a_full_disk_changes_nothing(
     assert any(reason.startswith("AUC on clean") for reason in result["reasons"])
     assert any("current 1.0000: worse" in reason for reason in result["reasons"])
     assert "did not pass the gate" in told.err
+    assert all(f"refused: {reason}" in told.err for reason in result["reasons"])
+    assert any("1 images have an answer of people" in note for note in result["notes"])
     assert list_models(registry) == {"tiny": [1, 2]}
     assert current_version("tiny", registry) == 1
     assert main(["models", "promote", "tiny@2"]) == 1
@@ -193,6 +223,7 @@ def test_paths_that_are_missing_are_named_at_once(data: Path, tmp_path: Path):
         ({"recipe": starts[2]}, ModelError, "for resnet50 only"),
         ({"unlabelled": str(tmp_path / "none")}, SourceError, "unlabelled"),
         ({"output": "s3://bucket/out"}, UsageError, "local folder"),
+        ({"feedback": str(tmp_path / "none")}, SourceError, "with feedback"),
     ]
     for changes, error, words in wrong:
         with pytest.raises(error, match=words):
@@ -204,6 +235,9 @@ def test_a_recipe_that_is_none_is_named(tmp_path: Path):
     recipe = tmp_path / "recipe.json"
     recipe.write_text('{"training": {"steps": -1}}')
     with pytest.raises(UsageError, match=r"training\.steps"):
+        read_recipe(recipe)
+    recipe.write_text('{"training": ')
+    with pytest.raises(UsageError, match=r"recipe\.json is no recipe: Invalid JSON: .* line 1"):
         read_recipe(recipe)
     with pytest.raises(UsageError, match="cannot read"):
         read_recipe(tmp_path / "none.json")

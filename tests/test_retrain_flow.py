@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from deepfake_core.errors import SourceError
+from deepfake_core.errors import CandidateRefused, SourceError
 from deepfake_core.registry import current_version
 from deepfake_core.retrain_config import RetrainConfig
 from tests.labelled import RECIPE, save_pictures
 from tests.prefect_server import server_of
+from tests.webhook import listening, wait_until_told
 
 STEPS = ["calibrate and export", "check the data", "evaluate", "fit", "gate", "promote",
          "register", "split by group"]  # fmt: skip
@@ -27,6 +28,12 @@ def flows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield module
 
 
+@pytest.fixture
+def hook() -> Iterator[Any]:
+    with listening() as hook:
+        yield hook
+
+
 def shown_of(flow_run_id: object) -> tuple[dict[str, Any], list[str]]:
     """The artifacts of a flow run by key, and the names of its tasks, as the server has them."""
     from prefect.client.orchestration import get_client
@@ -40,7 +47,10 @@ def shown_of(flow_run_id: object) -> tuple[dict[str, Any], list[str]]:
     return artifacts, tasks
 
 
-def test_the_flow_retrains_and_shows_it(flows: Any, tmp_path: Path):
+def test_the_flow_retrains_and_shows_it_and_tells_of_what_was_refused(
+    flows: Any, hook: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DEEPFAKE_WEBHOOK_URL", f"{hook.url}/hook")
     data = save_pictures(tmp_path / "data", {"train": 20, "valid": 30})
     config = RetrainConfig(
         data=str(data), name="tiny", recipe=RECIPE, output=str(tmp_path / "out"), why="by flow"
@@ -66,12 +76,27 @@ def test_the_flow_retrains_and_shows_it(flows: Any, tmp_path: Path):
     assert [row["passed"] for row in rows] == [True, True, True]
     assert "report.html" in artifacts["retrain-summary"].data
 
+    work = Path(result["work"], "result.json")
+    refused = json.loads(work.read_text()) | {"passed": False, "reasons": ["auc fell"]}
+    work.write_text(json.dumps(refused))
+    # Continued, the run is finished, and its result is the one that was refused.
+    again = config.model_copy(update={"run_id": result["run_id"]})
+    refused_state = flows.retrain(again, return_state=True)
+    assert (refused_state.is_failed(), refused_state.name) == (True, "Refused")
+    assert refused_state.message.endswith("was refused: auc fell")
+    with pytest.raises(CandidateRefused):
+        refused_state.result()
+    told = wait_until_told(hook, "/hook", "event", "deepfake.retrain.refused")
+    assert (told["source"], told["problem"]) == (str(data), refused_state.message)
+
     missing = config.model_copy(update={"data": str(tmp_path / "none")})
     failed = flows.retrain(missing, return_state=True)
     assert failed.is_failed()
     assert "no folder" in failed.message
     with pytest.raises(SourceError):
         failed.result()
+    told = wait_until_told(hook, "/hook", "event", "deepfake.retrain.failed")
+    assert told["problem"] == failed.message
 
 
 def test_the_form_explains_itself(flows: Any):

@@ -1,14 +1,14 @@
 """`make server`: a real server and worker, runs from the API and from Prefect's form."""
 
 import contextlib
-import http.server
+import datetime as dt
 import json
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -19,6 +19,7 @@ from deepfake_core.drift import DriftLimits
 from deepfake_core.registry import find_model
 from deepfake_core.summary import BINS
 from tests.made_server import Running, running_server
+from tests.webhook import listening, wait_until_told
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -29,35 +30,16 @@ RUN_SECONDS = 400
 pytestmark = pytest.mark.timeout(900)
 
 
-class Hook(http.server.BaseHTTPRequestHandler):
-    """A webhook that remembers what it was told."""
-
-    def do_POST(self) -> None:
-        content = self.rfile.read(int(self.headers["content-length"]))
-        self.server.told.append((self.path, json.loads(content)))
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture(scope="module")
 def hook() -> Iterator[Any]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
-        server.told = []
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+    with listening() as hook:
+        yield hook
 
 
 @pytest.fixture(scope="module")
 def server(hook: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("server")
-    secret = f"http://127.0.0.1:{hook.server_port}{SECRET_PATH}"
-    with running_server(folder, DEEPFAKE_WEBHOOK_URL=secret) as server:
+    with running_server(folder, DEEPFAKE_WEBHOOK_URL=hook.url + SECRET_PATH) as server:
         yield server
 
 
@@ -82,11 +64,12 @@ def get(server: Running, path: str) -> Any:
     return answer.json()
 
 
-def start(server: Running, name: str, **parameters: object) -> str:
+def start(server: Running, name: str, environment: Any = None, **parameters: object) -> str:
     """Start a run of a deployment through the API; returns its id."""
     deployment = get(server, f"/deployments/name/{name}")
     path = f"/deployments/{deployment['id']}/create_flow_run"
-    return post(server, path, parameters=parameters)["id"]
+    variables = {"env": environment or {}}
+    return post(server, path, parameters=parameters, job_variables=variables)["id"]
 
 
 def finished(server: Running, run: str) -> Any:
@@ -195,10 +178,9 @@ def test_two_runs_of_one_scan_wait_for_each_other(server, hook, pictures, tmp_pa
     folder = output / "runs" / "twice"
     keys = {"scan-summary", "scan-highest-scores", "scan-report", "scan-warnings"}
     assert set(shown) == keys
+    assert set(artifacts_of(server, second)) == keys
     assert shown["scan-summary"]["data"] == (folder / "summary.md").read_text()
-    assert "the share of fakes is 33 %, and was 0 %" in shown["scan-warnings"]["data"]
-    # The second had the usual limits, and three images are too few for them.
-    assert "scan-warnings" not in artifacts_of(server, second)
+    assert "The share of fakes is 33 %, and was 0 %" in shown["scan-warnings"]["data"]
 
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["labels"]["fake"] == 1, "choose other samples: the hook is told of fakes"
@@ -232,6 +214,73 @@ def test_a_failed_run_is_told_of_and_the_secret_is_nowhere(server, hook, tmp_pat
     for path in server.home.rglob("*"):
         if path.is_file():
             assert SECRET_PATH.encode() not in path.read_bytes(), path
+
+
+def make_block(server: Running, kind: str, name: str, **data: object) -> None:
+    """Store a block, as a person does on the page Blocks."""
+    of_type = get(server, f"/block_types/slug/{kind}")["id"]
+    wanted = {"block_type_id": {"any_": [of_type]}}
+    of_schema = post(server, "/block_schemas/filter", block_schemas=wanted)[0]["id"]
+    content = {"block_type_id": of_type, "block_schema_id": of_schema, "data": data}
+    post(server, "/block_documents/", name=name, **content)
+
+
+def let_a_night_be_over_10_seconds_ago(server: Running) -> None:
+    """Shorten the patience of the automation, and have one night complete."""
+    found = post(server, "/automations/filter")
+    (patient,) = (one for one in found if one["name"] == "deepfake: no night completed")
+    changed = {key: patient[key] for key in ("name", "description", "enabled", "actions")}
+    changed["trigger"] = patient["trigger"] | {"within": 10}
+    answer = httpx.put(f"{server.api}/automations/{patient['id']}", json=changed, timeout=60)
+    assert answer.is_success, answer.text
+    night = {
+        "id": str(uuid4()),
+        "occurred": dt.datetime.now(dt.UTC).isoformat(),
+        "event": "prefect.flow-run.Completed",
+        "resource": {"prefect.resource.id": f"prefect.flow-run.{uuid4()}"},
+        "related": [
+            {
+                "prefect.resource.id": f"prefect.deployment.{uuid4()}",
+                "prefect.resource.role": "deployment",
+                "prefect.resource.name": "nightly-scan",
+            }
+        ],
+    }
+    assert httpx.post(f"{server.api}/events", json=[night], timeout=60).is_success
+
+
+def test_automations_and_the_secret_block_tell_of_a_retraining_that_failed(
+    server, hook, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    from flows.automations import NOTICES, create
+
+    before = {one["name"]: one for one in post(server, "/automations/filter")}
+    assert set(before) == {notice.name for notice in NOTICES}
+    assert {action["type"] for one in before.values() for action in one["actions"]} == {
+        "do-nothing"
+    }
+    make_block(server, "secret", "deepfake-webhook", value=f"{hook.url}{SECRET_PATH}/block")
+    make_block(server, "webhook", "ops", url=f"{hook.url}{SECRET_PATH}/automation")
+    assert create(server.api, block="webhook/ops") == [f"{one.name}: updated" for one in NOTICES]
+    # What somebody chose stays when the next `make server` deploys again.
+    assert create(server.api) == [f"{one.name}: unchanged" for one in NOTICES]
+    let_a_night_be_over_10_seconds_ago(server)
+
+    config = {"data": str(tmp_path / "missing"), "output": str(tmp_path / "out")}
+    unset = {"DEEPFAKE_WEBHOOK_URL": ""}
+    run = finished(server, start(server, "retrain/retrain", environment=unset, config=config))
+    assert run["state_type"] == "FAILED"
+    told = wait_until_told(hook, f"{SECRET_PATH}/block", "event", "deepfake.retrain.failed")
+    assert told["source"] == config["data"]
+    assert told["problem"] == run["state"]["message"]
+    path = f"{SECRET_PATH}/automation"
+    said = wait_until_told(hook, path, "notice", "deepfake: run failed")
+    assert said["event"] == "prefect.flow-run.Failed"
+    assert said["text"].startswith(f"retrain run {run['name']}: Failed. {told['problem']}\nhttp")
+    wait_until_told(hook, path, "notice", "deepfake: no night completed")
+    for place in (json.dumps(post(server, "/logs/filter")), json.dumps(run), "".join(server.said)):
+        assert SECRET_PATH not in place
 
 
 def test_the_watch_does_not_wait_for_a_scan_and_a_lost_scan_gives_up_its_place(

@@ -2,6 +2,9 @@
 
 import errno
 import os
+import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +16,7 @@ import pytest
 from deepfake_core.errors import OutputError, OutputLost, SourceError
 from deepfake_core.results import LATEST, Results, parquet_bytes, published_name
 from deepfake_core.schema import VERDICTS, with_metadata
-from deepfake_core.storage import STAGING, LocalStorage, Storage, open_storage
+from deepfake_core.storage import STAGING, Change, LocalStorage, Place, Storage, open_storage
 from tests.s3_server import Bucket, bucket, environment, proxy, server, without_pauses
 
 __all__ = ["bucket", "environment", "proxy", "server", "without_pauses"]
@@ -95,6 +98,61 @@ def test_create_leaves_what_is_there(storage: Storage):
     assert storage.read("verdicts/a") == b"first"
 
 
+CREATING = """
+import sys
+from deepfake_core.storage import open_storage
+storage, mine = open_storage(sys.argv[1]), sys.argv[2]
+print("ready", flush=True)
+sys.stdin.readline()
+print(*(n for n in range(int(sys.argv[3])) if storage.create(f"a/{n}", mine.encode() * 5000)))
+"""
+
+
+def test_of_two_processes_that_create_a_file_one_succeeds(open_folder: Open):
+    storage = open_folder()
+    count = 300 if isinstance(storage, LocalStorage) else 40
+    command = [sys.executable, "-c", CREATING, storage.name]
+    pipe = subprocess.PIPE
+    processes = [
+        subprocess.Popen([*command, mark, str(count)], stdin=pipe, stdout=pipe, text=True)
+        for mark in "xy"
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    created = [list(map(int, process.communicate()[0].split())) for process in processes]
+    assert sorted(created[0] + created[1]) == list(range(count))
+    for mark, numbers in zip((b"x", b"y"), created, strict=True):
+        assert all(storage.read(f"a/{number}") == mark * 5000 for number in numbers)
+
+
+def test_creating_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(link: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    storage = LocalStorage(tmp_path)
+    assert storage.create("a", b"first")
+    assert not storage.create("a", b"second")
+    assert storage.read("a") == b"first"
+
+
+def content(place: Place) -> bytes:
+    with open(place, "rb") if isinstance(place, str) else place as stream:
+        return stream.read()
+
+
+def appended(mark: bytes) -> Change:
+    """Makes a file longer."""
+
+    def change(before: Place | None, after: Path) -> None:
+        after.write_bytes((b"" if before is None else content(before)) + mark)
+
+    return change
+
+
 def at_once(*actions: Callable[[], object]) -> None:
     threads = [threading.Thread(target=action) for action in actions]
     for thread in threads:
@@ -107,7 +165,7 @@ def test_updates_at_once_lose_nothing(open_folder: Open, without_pauses: None):
     def add(mark: bytes) -> None:
         storage = open_folder()
         for _ in range(5):
-            storage.update("marks", lambda before: (before or b"") + mark)
+            storage.update("marks", appended(mark))
 
     at_once(*(lambda mark=mark: add(mark) for mark in (b"a", b"b", b"c")))
     assert sorted(open_folder().read("marks").decode()) == sorted("aaaaabbbbbccccc")
@@ -177,3 +235,64 @@ def test_output_bucket_that_is_missing(bucket: Bucket):
     for use in (lambda: storage.names("verdicts"), lambda: storage.put("a", b"")):
         with pytest.raises(OutputError, match="no such bucket"):
             use()
+
+
+def test_what_is_spooled_is_put_and_used_up(storage: Storage):
+    for name, put in (("a", storage.put), ("b", storage.create), ("b", storage.create)):
+        with storage.spool() as file:
+            file.write_bytes(name.encode() * 3)
+            put(name, file)
+        assert not file.exists()
+    assert [storage.read(name) for name in "ab"] == [b"aaa", b"bbb"]
+    assert sorted(storage.list_files().paths) == ["a", "b"]
+
+
+def test_a_part_of_a_file_is_read(storage: Storage, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("deepfake_core.bucket.TAIL_BYTES", 10)
+    data = bytes(range(200))
+    for path, whole in (("long", data), ("short", b"abc"), ("empty", b"")):
+        storage.put(path, whole)
+        place = storage.place(path)
+        with open(place, "rb") if isinstance(place, str) else place as stream:
+            assert stream.seek(0, os.SEEK_END) == len(whole)
+            stream.seek(50)
+            assert stream.read(7) == whole[50:57]
+            assert stream.read() == whole[57:]
+    with pytest.raises(FileNotFoundError):
+        content(storage.place("missing"))
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uploads in parts from 1 MiB on; 5 MiB is the least that S3 takes for a part."""
+    monkeypatch.setattr("deepfake_core.multipart.MULTIPART_ABOVE_BYTES", 2**20)
+    monkeypatch.setattr("deepfake_core.multipart.PART_BYTES", 5 * 2**20)
+
+
+def test_what_is_large_is_created_and_changed_as_what_is_small(storage: Storage, small_parts: None):
+    large = random.Random(0).randbytes(6 * 2**20)
+    assert storage.create("a", large)
+    assert storage.read("a") == large
+    assert not storage.create("a", large[::-1])
+    storage.update("a", appended(b"end"))
+    assert storage.read("a") == large + b"end"
+    with storage.spool() as file:
+        file.write_bytes(large[::-1])
+        storage.put("a", file)
+    assert storage.read("a") == large[::-1]
+
+
+def test_a_large_file_that_others_change_meanwhile_loses_nothing(
+    open_folder: Open, small_parts: None, without_pauses: None
+):
+    storage, marks = open_folder(), iter([b"other", None, None])
+    storage.put("a", b"x" * 2**21)
+
+    def change(before: Place | None, after: Path) -> None:
+        if not isinstance(storage, LocalStorage) and (mark := next(marks)):
+            open_folder().update("a", appended(mark))
+        after.write_bytes(content(before) + b"mine")
+
+    storage.update("a", change)
+    others = b"" if isinstance(storage, LocalStorage) else b"other"
+    assert storage.read("a") == b"x" * 2**21 + others + b"mine"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deepfake_core.audit.measures import Measured
+from deepfake_core.audit.measures import SMALL_SIDE, Measured
 from deepfake_core.dataset import SPLITS, Labelled
 
 # Measured on 7,378 aligned faces with 313 pairs that are known to show the same picture: 311 are
@@ -36,10 +36,12 @@ class Duplicates:
     Attributes:
         members: places of the images in the order they were given, ascending.
         exact: whether all have the same bytes.
+        mirrored: whether some show the same with left and right exchanged.
     """
 
     members: tuple[int, ...]
     exact: bool
+    mirrored: bool = False
 
 
 def find_duplicates(measured: Sequence[Measured]) -> list[Duplicates]:
@@ -47,47 +49,77 @@ def find_duplicates(measured: Sequence[Measured]) -> list[Duplicates]:
     first = {one.sha256: place for place, one in reversed(list(enumerate(measured)))}
     exact = [(first[one.sha256], place) for place, one in enumerate(measured)]
     unique = np.array(sorted(first.values()), np.int64)
-    near = unique[find_near_pairs([measured[place] for place in unique])]
-    labels = _connected(
-        len(measured), np.concatenate([np.array(exact, np.int64).reshape(-1, 2), near])
-    )
+    some = [measured[place] for place in unique]
+    near, flipped = unique[find_near_pairs(some)], unique[find_near_pairs(some, mirrored=True)]
+    pairs = [np.array(exact, np.int64).reshape(-1, 2), near, flipped]
+    labels = _connected(len(measured), np.concatenate(pairs))
+    mirrored = set(labels[flipped[:, 0]].tolist())
     return [
-        Duplicates(members, exact=len({measured[place].sha256 for place in members}) == 1)
+        Duplicates(
+            members,
+            exact=len({measured[place].sha256 for place in members}) == 1,
+            mirrored=int(labels[members[0]]) in mirrored,
+        )
         for members in _members(labels)
         if len(members) > 1
     ]
 
 
-def find_near_pairs(measured: Sequence[Measured]) -> Pairs:
+@dataclass(frozen=True, slots=True)
+class _Pictures:
+    """What N pictures are compared by: uint64[N] hashes, and float32[N, P] pixels, also centred."""
+
+    hashes: npt.NDArray[np.uint64]
+    small: Floats
+    centred: Floats
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.int64]) -> _Pictures:
+        return _Pictures(self.hashes[rows], self.small[rows], self.centred[rows])
+
+
+def find_near_pairs(measured: Sequence[Measured], *, mirrored: bool = False) -> Pairs:
     """Pairs of images that look the same: int64[P, 2], the smaller place first.
 
     Every image is compared with every later one, in blocks: by the bits of their perceptual
     hashes, and where these are alike by their small pictures.
+
+    Args:
+        measured: the images.
+        mirrored: look for pairs of which one is the other with left and right exchanged.
     """
     if len(measured) < 2:
         return np.empty((0, 2), np.int64)
-    hashes = np.array([one.perceptual for one in measured], np.uint64)
-    small = np.array([one.small for one in measured], np.float32)
-    centred = small - small.mean(axis=1, keepdims=True)
-    contrast = np.linalg.norm(centred, axis=1, keepdims=True)
-    centred /= np.maximum(contrast, MIN_CONTRAST * np.sqrt(small.shape[1]))
-    starts = range(0, len(hashes), ROWS)
+    pictures = _pictures(measured, mirrored=False)
+    others = _pictures(measured, mirrored=True) if mirrored else pictures
+    starts = range(0, len(measured), ROWS)
     return np.concatenate([
-        _near_block(hashes[at:], small[at:], centred[at:]) + at for at in starts
+        _near_block(pictures[at : at + ROWS], others[at:]) + at for at in starts
     ])  # fmt: skip
 
 
-def _near_block(hashes: npt.NDArray[np.uint64], small: Floats, centred: Floats) -> Pairs:
-    """The near pairs of the first `ROWS` images with all later ones."""
-    alike = np.bitwise_count(hashes[:ROWS, None] ^ hashes[None, :]) <= MAX_DIFFERENT_BITS
-    alike = np.triu(alike, 1)
+def _pictures(measured: Sequence[Measured], *, mirrored: bool) -> _Pictures:
+    hashes = [one.mirrored if mirrored else one.perceptual for one in measured]
+    small = np.array([one.small for one in measured], np.float32)
+    if mirrored:
+        square = small.reshape(len(small), SMALL_SIDE, SMALL_SIDE)
+        small = square[:, :, ::-1].reshape(small.shape)
+    centred = small - small.mean(axis=1, keepdims=True)
+    contrast = np.linalg.norm(centred, axis=1, keepdims=True)
+    centred /= np.maximum(contrast, MIN_CONTRAST * np.sqrt(small.shape[1]))
+    return _Pictures(np.array(hashes, np.uint64), small, centred)
+
+
+def _near_block(pictures: _Pictures, others: _Pictures) -> Pairs:
+    """The near pairs of a few images with the others that come after each of them."""
+    bits = np.bitwise_count(pictures.hashes[:, None] ^ others.hashes[None, :])
+    alike = np.triu(bits <= MAX_DIFFERENT_BITS, 1)
     rows, columns = np.flatnonzero(alike.any(axis=1)), np.flatnonzero(alike.any(axis=0))
-    left, right = small[rows], small[columns]
-    products = left @ right.T
-    squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)[None, :] - 2 * products
+    left, right = pictures[rows], others[columns]
+    products = left.small @ right.small.T
+    squares = (left.small**2).sum(axis=1)[:, None] + (right.small**2).sum(axis=1)[None, :]
     near = alike[np.ix_(rows, columns)]
-    near &= squares <= MAX_DIFFERENCE**2 * small.shape[1]
-    near &= centred[rows] @ centred[columns].T >= MIN_CORRELATION
+    near &= squares - 2 * products <= MAX_DIFFERENCE**2 * left.small.shape[1]
+    near &= left.centred @ right.centred.T >= MIN_CORRELATION
     found_rows, found_columns = np.nonzero(near)
     return np.stack([rows[found_rows], columns[found_columns]], axis=1).astype(np.int64)
 

@@ -101,18 +101,22 @@ def _contradictions(evidence: Evidence) -> list[str]:
 
 def _declared_across(evidence: Evidence) -> list[str]:
     """Groups that the manifest puts into several splits."""
-    splits: dict[str, set[str]] = defaultdict(set)
-    for image in evidence.images:
-        splits[image.group_id].add(image.split)
     across = [
         f"{group} ({', '.join(sorted(shown(split) for split in found))})"
-        for group, found in splits.items()
-        if len(found) > 1
+        for group, found in _across(evidence).items()
     ]
     if not across:
         return []
     many = f"{len(across):,} groups lie" if len(across) > 1 else "1 group lies"
     return [f"{many} in several splits: {_listed(across)}; move each into one split"]
+
+
+def _across(evidence: Evidence) -> dict[str, set[str]]:
+    """The splits of each declared group that lies in more than one."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for image in evidence.images:
+        splits[image.group_id].add(image.split)
+    return {group: found for group, found in splits.items() if len(found) > 1}
 
 
 def _unreadable(evidence: Evidence) -> list[str]:
@@ -123,11 +127,15 @@ def _unreadable(evidence: Evidence) -> list[str]:
 
 
 def _moved(evidence: Evidence) -> list[str]:
-    """Images that went to another split because one there shows the same."""
+    """Images that went to another split because one there shows the same.
+
+    Those whose declared group lies in several splits are a problem, and told as one.
+    """
+    declared = _across(evidence)
     moved = [
         f"{evidence.name(place)} ({shown(image.set_name)} to {shown(joined.set_name)})"
         for place, (image, joined) in enumerate(zip(evidence.images, evidence.joined, strict=True))
-        if image.split != joined.split
+        if image.split != joined.split and image.group_id not in declared
     ]
     if not moved:
         return []

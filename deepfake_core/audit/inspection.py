@@ -145,6 +145,7 @@ def _facts(evidence: Evidence, listing: Listing) -> Json:
         "duplicates": [
             {
                 "exact": one.exact,
+                "mirrored": one.mirrored,
                 "across": len({images[place].split for place in one.members}) > 1,
                 "images": [evidence.name(place) for place in one.members],
             }

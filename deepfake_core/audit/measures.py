@@ -19,7 +19,7 @@ from deepfake_core.records import Failure, UInt8Array
 
 # Thumbnails of 16 x 16 grey pixels confirm what equal hashes suggest.
 SMALL_SIDE = 16
-HASHED_SIDE = 64
+HASHED_SIDE, REDUCED_SIDE = 64, 32
 METADATA = ("exif", "xmp", "icc_profile", "comment", "photoshop", "XML:com.adobe.xmp")
 NO_JPEG = {"quality": 0, "subsampling": "none", "progressive": False}
 SUBSAMPLINGS = {(1, 1): "4:4:4", (2, 1): "4:2:2", (2, 2): "4:2:0", (4, 1): "4:1:1", (1, 2): "4:4:0"}
@@ -49,6 +49,7 @@ class Measured:
         metadata: whether there is EXIF, XMP, a colour profile or a comment.
         brightness: mean of the grey pixels, 0 to 255.
         perceptual: a perceptual hash of 64 bits.
+        mirrored: that of the image with left and right exchanged.
         small: uint8[256], the image as 16 x 16 grey pixels.
     """
 
@@ -63,6 +64,7 @@ class Measured:
     metadata: bool
     brightness: float
     perceptual: int
+    mirrored: int
     small: UInt8Array
 
 
@@ -87,13 +89,12 @@ def _read(image: Labelled) -> Measured | str:
 
 def measure(data: bytes) -> Measured | Failure:
     """Measure the bytes of a file; a failure where it cannot be decoded."""
-    from imagehash import phash
-
     loaded = load(data, size=HASHED_SIDE)
     if isinstance(loaded, Failure):
         return loaded
     grey = loaded.image.convert("L")
-    bits = phash(grey).hash.ravel()
+    # The hash is of so many pixels; what is shrunk here is not shrunk again for its mirror image.
+    reduced = grey.resize((REDUCED_SIDE, REDUCED_SIDE), Image.Resampling.LANCZOS)
     small = np.asarray(grey.resize((SMALL_SIDE, SMALL_SIDE), Image.Resampling.BOX)).ravel()
     return Measured(
         sha256=hashlib.sha256(data).hexdigest(),
@@ -102,10 +103,18 @@ def measure(data: bytes) -> Measured | Failure:
         width=loaded.width,
         height=loaded.height,
         brightness=float(np.asarray(grey, np.float32).mean()),
-        perceptual=int.from_bytes(np.packbits(bits).tobytes(), "big"),
+        perceptual=_hash(reduced),
+        mirrored=_hash(reduced.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
         small=small,
         **_header(data),
     )
+
+
+def _hash(reduced: Image.Image) -> int:
+    """The perceptual hash of 32 x 32 grey pixels as a number."""
+    from imagehash import phash
+
+    return int.from_bytes(np.packbits(phash(reduced).hash).tobytes(), "big")
 
 
 def _header(data: bytes) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from deepfake_core.audit.shortcuts import MIN_JUDGED
 from deepfake_core.pages import template
 from deepfake_core.records import Json
 from deepfake_core.report import thumbnail
-from deepfake_core.storage import open_storage
+from deepfake_core.storage import STAGING, LocalStorage, open_storage
 
 PAGE, FACTS = "dataset.html", "dataset.json"
 THUMBNAIL_SIDE = 112
@@ -42,6 +43,9 @@ def render(inspection: Inspection, folder: str | Path) -> str:
     storage = open_storage(str(folder))
     storage.put(FACTS, json.dumps(inspection.facts, indent=1).encode())
     storage.put(PAGE, page(inspection).encode())
+    if isinstance(storage, LocalStorage):
+        with contextlib.suppress(OSError):  # others may be writing there
+            (storage.root / STAGING).rmdir()
     return storage.address(PAGE)
 
 

@@ -9,9 +9,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from deepfake_core.bench.cluster import cluster
+from deepfake_core.bench.coordinator import coordinator
 from deepfake_core.bench.large import large_images
+from deepfake_core.bench.orchestration import orchestration
 from deepfake_core.bench.planning import planning
 from deepfake_core.bench.processes import first_verdict, peak_memory
 from deepfake_core.bench.s3 import s3
@@ -26,6 +30,7 @@ from deepfake_core.bench.setting import (
     measured_precisions,
 )
 from deepfake_core.bench.stages import speed
+from deepfake_core.bench.state import state
 from deepfake_core.bench.training import training
 from deepfake_core.errors import UsageError
 from deepfake_core.registry import DEFAULT_REGISTRY, find_model
@@ -42,6 +47,8 @@ PARTS: tuple[Part, ...] = (
     peak_memory,
     training,
 )
+# Measured only when they are asked for by name.
+EXTRA: tuple[Part, ...] = (state, cluster, coordinator, orchestration)
 DONE, PARTLY, WRONG_USAGE = 0, 1, 2
 
 
@@ -49,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print a table, write ``bench.json``; returns 1 where figures are missing."""
     options = _parser().parse_args(arguments)
     sizes = QUICK if options.quick else Sizes()
+    sizes = replace(sizes, known_images=options.known or sizes.known_images)
+    parts = [part for part in (*PARTS, *EXTRA) if part.__name__ in (options.part or ())]
     with tempfile.TemporaryDirectory(prefix="deepfake-bench-") as folder:
         try:
             bundle = find_model(options.model, options.registry)
@@ -57,13 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _tell(f"bench: {error}")
             return WRONG_USAGE
         setting = Setting(bundle, options.registry, precisions, Path(folder), sizes, _tell)
-        figures = measure(setting)
+        figures = measure(setting, parts or PARTS)
     print(table(figures))
     path = options.output / "bench.json"
     options.output.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(figures, indent=1) + "\n")
     print(f"written to {path}")
-    missing = [name for name in PROMISED if name not in figures]
+    missing = [name for name in PROMISED if name not in figures and not parts]
     if missing:
         _tell(f"could not be measured, see above: {', '.join(missing)}")
     return PARTLY if missing else DONE
@@ -79,7 +88,7 @@ def measure(setting: Setting, parts: Sequence[Part] = PARTS) -> Figures:
         "machine": machine(),
         "model_id": setting.bundle.model_id,
         "precision": setting.precision,
-        "quick": int(setting.sizes == QUICK),
+        "quick": int(setting.sizes.images == QUICK.images),
         "load_before": os.getloadavg()[0],
     }
     began = time.monotonic()
@@ -111,7 +120,7 @@ def _shown(value: float | str) -> str:
 def _unit(name: str) -> str:
     if name.endswith("_per_s"):
         return "images/s"
-    if "_mb_" in name:
+    if "_mb_" in name or name.endswith("_mb"):
         return "MB"
     if "over_" in name:
         return "times"
@@ -146,6 +155,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--registry", type=Path, default=DEFAULT_REGISTRY, help="folder of the models"
     )
+    parser.add_argument(
+        "--part",
+        nargs="+",
+        choices=[part.__name__ for part in (*PARTS, *EXTRA)],
+        help="only these parts; `state` is measured only when it is named",
+    )
+    parser.add_argument("--known", type=int, help="known images of the part `state`")
     return parser
 
 

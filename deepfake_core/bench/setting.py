@@ -62,6 +62,7 @@ class Sizes:
         starts: scans of 20 pictures in a new process.
         planned_files: files of the plan in which nothing is new.
         plans: how often it is planned.
+        known_images: images of the part ``state``, which is measured only when it is asked for.
     """
 
     rounds: int = 3
@@ -76,6 +77,7 @@ class Sizes:
     starts: int = 5
     planned_files: int = 100_000
     plans: int = 5
+    known_images: int = 1_000_000
 
 
 QUICK = Sizes(
@@ -90,6 +92,7 @@ QUICK = Sizes(
     starts=1,
     planned_files=5_000,
     plans=3,
+    known_images=100_000,
 )
 
 

@@ -44,6 +44,14 @@ def add(commands: Commands) -> None:
         "--tiers", action=argparse.BooleanOptionalAction, default=True,
         help="whether compressed, shrunk and blurred copies are measured too",
     )  # fmt: skip
+    parser.add_argument(
+        "--one-class-tiers", action="store_true",
+        help="likewise for sets that are judged class by class",
+    )  # fmt: skip
+    parser.add_argument(
+        "--explanations", type=int, default=0, metavar="N",
+        help="explain N fakes, and count how often the area that is named matters",
+    )  # fmt: skip
     parser.add_argument("--precision", default="fp32", help="auto, fp32, bf16 or int8")
     add_registry(parser)
     add_json(parser)
@@ -88,6 +96,13 @@ def in_words(evaluation: Json, report: str) -> str:
         lines.append(
             f"a new generator: balanced accuracy {expected['mean']:.4f} expected, "
             f"{expected['worst']:.4f} at worst"
+        )
+    explained = evaluation["explanations"]
+    if explained and explained["all"]["images"]:
+        shares = explained["all"]
+        lines.append(
+            f"explanations: {shares['shown']:.3f} of {shares['images']} fakes pass the test, "
+            f"{explained['shown_by_chance']:.3f} would by chance"
         )
     lines += [f"note: {warning}" for warning in evaluation["warnings"][:SHOWN_WARNINGS]]
     if evaluation["failures"]:

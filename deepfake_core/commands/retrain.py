@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="recipe as JSON")
     parser.add_argument("--start", help="in place of the recipe's start: none, imagenet, a file "
                         "of weights, or NAME[@VERSION]")  # fmt: skip
-    for name in ("name", "unlabelled", "output", "work", "run_id", "why"):
+    for name in ("name", "unlabelled", "feedback", "output", "work", "run_id", "why"):
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             default=FIELDS[name].default,
@@ -73,6 +73,8 @@ def _retrain(parsed: argparse.Namespace) -> int:
     tell(result if parsed.json else None, _words(result))
     if result["passed"]:
         return DONE
+    for reason in result["reasons"] if parsed.json else ():
+        say(f"refused: {reason}")
     return complain(f"{result['model_id']} did not pass the gate, and is not current", FAILED)
 
 

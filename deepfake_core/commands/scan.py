@@ -34,12 +34,19 @@ def add(commands: Commands) -> None:
             parser.add_argument(flag, action=action, default=field.default, **described)
         else:
             parser.add_argument(flag, default=argparse.SUPPRESS, **described)
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="judge on a Dask cluster: its scheduler, such as tcp://host:8786, or local:N for N "
+        "workers on this machine",
+    )
     add_registry(parser)
     add_json(parser)
     parser.set_defaults(command=_scan)
 
 
 def _scan(parsed: argparse.Namespace) -> int:
+    from deepfake_core.cluster import open_place
     from deepfake_core.progress import Progress
     from deepfake_core.scan import scan
 
@@ -53,7 +60,9 @@ def _scan(parsed: argparse.Namespace) -> int:
         progress(event, facts)
 
     try:
-        result = scan(ScanConfig(**given), notify=notify, registry=registry_of(parsed))
+        config, registry = ScanConfig(**given), registry_of(parsed)
+        with open_place(parsed.cluster) as place:
+            result = scan(config, notify=notify, registry=registry, place=place)
     except KeyboardInterrupt:
         advice = f"; continue with --run-id {run_id}" if run_id else ""
         return complain(f"interrupted; what was committed is kept{advice}", INTERRUPTED)
@@ -76,6 +85,7 @@ def _in_words(result: Json) -> str:
     tidings = in_words(result)
     if result["flipped"]:
         tidings.append(f"{result['flipped']} have another label than before; see the report.")
+    tidings += [f"Unlike the last runs: {warning['words']}." for warning in result["warnings"]]
     labels = ", ".join(f"{count} {label}" for label, count in result["labels"].items())
     lines = [
         f"{result['listed']} listed = {result['judged']} judged + {result['failed']} failed"

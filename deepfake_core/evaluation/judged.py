@@ -9,7 +9,7 @@ import numpy as np
 
 from deepfake_core.dataset import Labelled, is_fake
 from deepfake_core.decision import Calibration, Thresholds, calibrate, decide
-from deepfake_core.evaluation.scoring import Scored
+from deepfake_core.evaluation.memory import Scored
 from deepfake_core.metrics import BoolArray, figures
 from deepfake_core.records import Float32Array, Json, Label
 

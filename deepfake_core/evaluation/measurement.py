@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from deepfake_core.bundle import Bundle
+from deepfake_core.classifier import Classifier
 from deepfake_core.dataset import Labelled, list_labelled
-from deepfake_core.degradations import TIERS, Change
-from deepfake_core.engine import Engine, open_engine, processor_precisions, resolve_precision
 from deepfake_core.errors import SourceError, UsageError
 from deepfake_core.evaluation.curves import relative
-from deepfake_core.evaluation.judged import CLASS_NAMES, CLEAN, Judged, judge
+from deepfake_core.evaluation.judged import CLASS_NAMES, Judged, judge
+from deepfake_core.evaluation.memory import Memory, Scored
 from deepfake_core.evaluation.parts import (
     TRAIN,
     choose_headline,
@@ -22,30 +20,16 @@ from deepfake_core.evaluation.parts import (
     find_overlaps,
     split_sets,
 )
-from deepfake_core.evaluation.scoring import score_readable
+from deepfake_core.evaluation.set_scoring import SetScorer, open_scorer
 from deepfake_core.evaluation.sets import Known, measure_set
+from deepfake_core.evaluation.settings import EvaluateConfig
 from deepfake_core.evaluation.unseen import leave_one_out, read_features, usable_sources
+from deepfake_core.explanations import measure_explanations
+from deepfake_core.halves import thin
 from deepfake_core.records import Json
 from deepfake_core.training_list import read_training_list
 
 Say = Callable[[str], None]
-
-
-class EvaluateConfig(BaseModel):
-    """What is evaluated, and how."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    sets: tuple[str, ...] = Field((), description="Sets to evaluate; all but train without any.")
-    one_class: tuple[str, ...] = Field(
-        (), description="Sets whose classes differ in more than the label: each class alone."
-    )
-    trained_sources: tuple[str, ...] = Field(
-        (), description="Sources of fakes that the model was trained on, if the bundle is silent."
-    )
-    leave_one_out: bool = Field(False, description="Estimate the accuracy on a new generator.")
-    tiers: bool = Field(True, description="Whether the degraded tiers are measured too.")
-    precision: str = Field("fp32", description="auto, fp32, bf16 or int8.")
 
 
 DEFAULTS = EvaluateConfig()
@@ -57,6 +41,7 @@ def evaluate(
     *,
     config: EvaluateConfig = DEFAULTS,
     say: Say = lambda line: None,
+    memory: Memory | None = None,
 ) -> Json:
     """Measure a bundle on a labelled folder.
 
@@ -65,11 +50,12 @@ def evaluate(
         data: a labelled folder, see `deepfake_core.dataset.read_labelled`.
         config: which sets, and how.
         say: told of the steps, in words.
+        memory: what the bundle gave at fp32 before; read and added to at that precision.
 
     Returns:
         Plain numbers: the model, ``sets`` with their figures, curves and worst mistakes by name,
         ``headline`` (the name of the set to quote), ``warnings``, ``failures`` (images that are
-        not in any figure), and ``leave_one_out``.
+        not in any figure), ``leave_one_out`` and ``explanations``.
 
     Raises:
         UsageError: there is no such folder or set, or it holds nothing that can be judged.
@@ -82,7 +68,14 @@ def evaluate(
     known = _known_sources(bundle, listing.images, config)
     evaluation = _heading(bundle, data, known)
     evaluation["warnings"] = [f"left out: {problem}" for problem in listing.problems]
-    judged = _judge_sets(bundle, members, config, evaluation=evaluation, say=say)
+    scorer = open_scorer(bundle, config, memory=memory, say=say)
+    evaluation["precision"] = scorer.precision
+    judged: dict[str, Judged] = {}
+    for name, images in members.items():
+        scored = scorer.score_set(name, images)
+        evaluation["failures"] += _failures(images, scored, data)
+        one = judge(images, scored, bundle.description.calibration, bundle.description.thresholds)
+        judged |= {name: one} if one.images else {}
     if not judged:
         raise SourceError(f"none of the images in {data} could be judged; are they images?")
     learnt = read_training_list(bundle)
@@ -93,6 +86,9 @@ def evaluate(
         evaluation["sets"][name] = measure_set(part, data, known)
     evaluation["headline"] = choose_headline(parts)
     evaluation["warnings"] += [*warnings, *find_overlaps(learnt, listing.images, parts)]
+    if config.explanations:
+        fakes = parts[evaluation["headline"]]
+        evaluation["explanations"] = _explain(bundle, scorer, fakes, config.explanations)
     if config.leave_one_out:
         everyone = [image for one in judged.values() for image in one.images]
         evaluation["leave_one_out"] = leave_one_out(read_features(bundle, everyone, say=say), known)
@@ -116,6 +112,7 @@ def _heading(bundle: Bundle, data: Path, known: Known) -> Json:
         "failures": [],
         "sets": {},
         "leave_one_out": None,
+        "explanations": None,
     }
 
 
@@ -154,38 +151,18 @@ def _known_sources(bundle: Bundle, images: Sequence[Labelled], config: EvaluateC
     return Known(None, "not known: the bundle does not record them")
 
 
-def _judge_sets(
-    bundle: Bundle,
-    members: Mapping[str, list[Labelled]],
-    config: EvaluateConfig,
-    *,
-    evaluation: Json,
-    say: Say,
-) -> dict[str, Judged]:
-    """Score all sets; images that cannot be judged are noted, and sets of such alone left out."""
-    precision = resolve_precision(bundle, config.precision, processor_precisions())
-    engine = open_engine(bundle, kind="openvino", precision=precision)
-    evaluation["precision"] = precision
-    tiers = TIERS if config.tiers else {CLEAN: TIERS[CLEAN]}
-    judged: dict[str, Judged] = {}
-    for name, images in members.items():
-        say(f"scoring {len(images)} images of {name} in {len(tiers)} tiers")
-        one = _judge_set(bundle, engine, images, tiers, evaluation)
-        judged |= {name: one} if one.images else {}
-    return judged
+def _explain(bundle: Bundle, scorer: SetScorer, judged: Judged, most: int) -> Json | None:
+    """Put explanations of fakes, spread over a set, to the test; None without any fake."""
+    fakes = [image for image in judged.images if image.fake]
+    some = thin(fakes, most)
+    if not some:
+        return None
+    scorer.say(f"explaining {len(some)} of {len(fakes)} fakes")
+    return measure_explanations(Classifier(bundle, scorer.engine), some)
 
 
-def _judge_set(
-    bundle: Bundle,
-    engine: Engine,
-    images: list[Labelled],
-    tiers: Mapping[str, Change],
-    evaluation: Json,
-) -> Judged:
-    description = bundle.description
-    scored = score_readable(engine, images, preprocessing=description.preprocessing, tiers=tiers)
-    root = Path(evaluation["data"])
-    evaluation["failures"] += [
+def _failures(images: Sequence[Labelled], scored: Scored, root: Path) -> list[Json]:
+    return [
         {
             "image": relative(images[row].path, root),
             "class": CLASS_NAMES[images[row].fake],
@@ -194,4 +171,3 @@ def _judge_set(
         }
         for row, failure in scored.failures.items()
     ]
-    return judge(images, scored, description.calibration, description.thresholds)

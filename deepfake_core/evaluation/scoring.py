@@ -14,27 +14,13 @@ from deepfake_core.dataset import Labelled
 from deepfake_core.degradations import TIERS, Change
 from deepfake_core.engine import Engine
 from deepfake_core.errors import SourceError
+from deepfake_core.evaluation.memory import Memory, Scored
 from deepfake_core.images import Loaded, load, resize
 from deepfake_core.records import Failure, FailureCode, Float32Array, UInt8Array
 
 # With ten tiers of 128 px a part takes 16 MB of pixels; it is a multiple of the engine's group.
 PART = 32
 NAMED = 3
-
-
-@dataclass(slots=True)
-class Scored:
-    """Logits of labelled images.
-
-    Attributes:
-        logits: float32[N] by tier, in the order of the images; NaN for one that failed.
-        failures: why an image has no logit, by its row.
-        sizes: int[N, 2], width and height as the file has them, upright; 0 for one that failed.
-    """
-
-    logits: dict[str, Float32Array]
-    failures: dict[int, Failure]
-    sizes: np.ndarray
 
 
 @dataclass(slots=True)
@@ -60,6 +46,7 @@ def score_tiers(
     *,
     preprocessing: Preprocessing,
     tiers: Mapping[str, Change] = TIERS,
+    memory: Memory | None = None,
 ) -> dict[str, Float32Array]:
     """Score images that must all be readable.
 
@@ -69,6 +56,7 @@ def score_tiers(
         preprocessing: how an image becomes the network's input.
         tiers: what happens to each image before it is resized, by name. They act on the image
             as it is decoded: a large JPEG at a scale of about twice the network's input.
+        memory: what this network, at this precision, gave before; new scores are added.
 
     Returns:
         float32[N] by tier, in the order of `images`; positive means fake. Memory is bounded by
@@ -77,7 +65,7 @@ def score_tiers(
     Raises:
         SourceError: images cannot be judged; the first of them are named.
     """
-    scored = score_readable(engine, images, preprocessing=preprocessing, tiers=tiers)
+    scored = score_readable(engine, images, preprocessing=preprocessing, tiers=tiers, memory=memory)
     if scored.failures:
         named = "; ".join(
             f"{images[row].path}: {failure.code} ({failure.detail})"
@@ -93,8 +81,22 @@ def score_readable(
     *,
     preprocessing: Preprocessing,
     tiers: Mapping[str, Change] = TIERS,
+    memory: Memory | None = None,
 ) -> Scored:
     """As `score_tiers`, but an image that cannot be judged is a failure and stops nothing."""
+    known = Memory() if memory is None else memory
+    for rows, lacking in known.missing(images, tiers):
+        some = [images[row] for row in rows]
+        known.keep(some, _score(engine, some, preprocessing, lacking))
+    return known.recall(images, tiers)
+
+
+def _score(
+    engine: Engine,
+    images: Sequence[Labelled],
+    preprocessing: Preprocessing,
+    tiers: Mapping[str, Change],
+) -> Scored:
     logits = {tier: np.full(len(images), np.nan, np.float32) for tier in tiers}
     scored = Scored(logits, {}, np.zeros((len(images), 2), np.int64))
 
@@ -110,7 +112,6 @@ def score_readable(
         for _ in lanes.map(score_part, range(0, len(images), PART)):
             pass
     _refuse_what_is_no_number(scored)
-    scored.failures = dict(sorted(scored.failures.items()))
     return scored
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepfake_core.evaluation.curves import histogram, reliability, roc, worst_mistakes
 from deepfake_core.evaluation.fairness import fairness
-from deepfake_core.evaluation.judged import CLASS_NAMES, Judged
+from deepfake_core.evaluation.judged import CLASS_NAMES, CLEAN, Judged
 from deepfake_core.metrics import BoolArray
 from deepfake_core.records import Json
 
@@ -43,11 +43,12 @@ def measure_set(judged: Judged, root: Path, known: Known) -> Json:
         root: what the paths of the mistakes are relative to.
         known: the sources that the model was trained on.
     """
+    tiers = {tier: judged.figures(tier) for tier in judged.scores}
     found: Json = {
-        "figures": judged.figures(),
-        "tiers": {tier: judged.figures(tier) for tier in judged.scores},
-        **_by_source(judged, known),
-        "sizes": _by_size(judged),
+        "figures": tiers[CLEAN],
+        "tiers": tiers,
+        **_by_source(_Parts(judged, tiers[CLEAN]), known),
+        "sizes": _by_size(_Parts(judged, tiers[CLEAN])),
         "people": fairness(judged),
         "histogram": histogram(judged.clean, judged.fake),
         "mistakes": worst_mistakes(judged, root),
@@ -63,8 +64,21 @@ def has_both(fake: BoolArray) -> bool:
     return bool(fake.any() and not fake.all())
 
 
-def _by_source(judged: Judged, known: Known) -> Json:
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A set, of whose parts figures are made; ``whole`` are its own."""
+
+    judged: Judged
+    whole: Json
+
+    def figures(self, keep: BoolArray) -> Json:
+        """Of the images for which bool[N] is true; not measured twice where these are all."""
+        return self.whole if keep.all() else self.judged.where(keep).figures()
+
+
+def _by_source(parts: _Parts, known: Known) -> Json:
     """Figures by source, each against all of the other class; seen and unseen fakes apart."""
+    judged = parts.judged
     sources = np.array([image.source for image in judged.images])
     fake = judged.fake
     rows = [
@@ -72,33 +86,33 @@ def _by_source(judged: Judged, known: Known) -> Json:
             "class": CLASS_NAMES[kind],
             "source": str(source),
             "seen": known.saw(str(source)) if kind else None,
-            **judged.where((fake != kind) | (sources == source)).figures(),
+            **parts.figures((fake != kind) | (sources == source)),
         }
         for kind in (True, False)
         for source in np.unique(sources[(fake == kind) & (sources != "")])
     ]
-    return {"sources": rows, "novelty": _by_novelty(judged, sources, known)}
+    return {"sources": rows, "novelty": _by_novelty(parts, sources, known)}
 
 
-def _by_novelty(judged: Judged, sources: np.ndarray, known: Known) -> Json:
+def _by_novelty(parts: _Parts, sources: np.ndarray, known: Known) -> Json:
     """Fakes of sources that were trained on, and of others, each against all reals."""
+    judged = parts.judged
     seen = np.array([known.saw(str(source)) for source in sources], dtype=object)
-    parts = {"trained on": True, "never seen": False, "not known": None}
+    kinds = {"trained on": True, "never seen": False, "not known": None}
     found: Json = {}
-    for name, wanted in parts.items():
+    for name, wanted in kinds.items():
         fakes = judged.fake & np.array([one is wanted for one in seen], dtype=bool)
         if fakes.any():
-            found[name] = judged.where(fakes | ~judged.fake).figures()
+            found[name] = parts.figures(fakes | ~judged.fake)
     return found
 
 
-def _by_size(judged: Judged) -> list[Json]:
+def _by_size(parts: _Parts) -> list[Json]:
     """Figures by the shorter side of the files, the smallest first."""
-    shorter = judged.sizes.min(axis=1)
+    shorter = parts.judged.sizes.min(axis=1)
     bins = np.digitize(shorter, SIZE_BOUNDS)
     return [
-        {"size": _size_words(int(one)), **judged.where(bins == one).figures()}
-        for one in np.unique(bins)
+        {"size": _size_words(int(one)), **parts.figures(bins == one)} for one in np.unique(bins)
     ]
 
 

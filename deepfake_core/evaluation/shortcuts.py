@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def separating(
 def _header(path: Path) -> tuple[str, float]:
     """The format and the mean of the JPEG quantisation table; 0 where there is none."""
     try:
-        with Image.open(io.BytesIO(path.read_bytes())) as image:
+        with Image.open(path) as image:
             tables = getattr(image, "quantization", None) or {}
             return image.format or "unknown", float(np.mean(tables[0])) if 0 in tables else 0.0
     except (UnidentifiedImageError, OSError):

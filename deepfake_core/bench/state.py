@@ -1,0 +1,126 @@
+"""What many known images cost: a plan over them, and ``latest.parquet``; with their memory."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from deepfake_core.bench.known import SOURCE, known_listing, publish_known
+from deepfake_core.bench.setting import PartFailed, Setting
+from deepfake_core.config import ScanConfig
+from deepfake_core.listing import Listing
+from deepfake_core.plan import make_plan
+from deepfake_core.records import Json
+from deepfake_core.results import LATEST, Results
+from deepfake_core.storage import LocalStorage
+
+STEPS = ("publish", "rebuild", "update", "plan")
+NEW_SHARE = 100
+
+
+def state(setting: Setting) -> Iterator[dict[str, float]]:
+    """Seconds and peak memory of each step, each in a process of its own."""
+    count, description = setting.sizes.known_images, setting.bundle.description
+    facts = {
+        "known": count,
+        "output": str(setting.folder / "known"),
+        "model": f"{description.name}@{description.version}",
+        "registry": str(setting.registry),
+    }
+    yield {"known_images": count}
+    for step in STEPS:
+        setting.tell(f"{step} of {count} known images")
+        command = [sys.executable, "-m", "deepfake_core.bench.state", step, json.dumps(facts)]
+        done = subprocess.run(  # noqa: S603 - our own module
+            command, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise PartFailed((done.stderr.strip().splitlines() or ["it said nothing"])[-1])
+        found = json.loads(done.stdout)
+        yield {f"known_{step}_{name}": value for name, value in found.items()}
+
+
+def main(step: str, facts: Json) -> None:
+    """Do one step and print what it took."""
+    steps = {"publish": _publish, "rebuild": _rebuild, "update": _update, "plan": _plan}
+    print(json.dumps(steps[step](facts)))
+
+
+def _publish(facts: Json) -> Json:
+    """Make the verdicts; the plan tells which configuration they must be of."""
+    plan = make_plan(_config(facts), registry=Path(facts["registry"]), source=_Listed(1, new=0))
+    fingerprint = str(plan.run["config_fingerprint"])
+    return _timed(lambda: publish_known(_results(facts), facts["known"], fingerprint))
+
+
+def _rebuild(facts: Json) -> Json:
+    def rebuild() -> None:
+        if _results(facts).rebuild_latest() != facts["known"]:
+            raise PartFailed(f"{LATEST} has not one row for each image")
+
+    return _timed(rebuild)
+
+
+def _update(facts: Json) -> Json:
+    """Bring in the last night once more."""
+    results = _results(facts)
+    path = results.published()[-1]
+    return _timed(lambda: results.update_latest(path))
+
+
+def _plan(facts: Json) -> Json:
+    """Plan a run with one new image in a hundred, and store the plan."""
+    new = facts["known"] // NEW_SHARE
+    source = _Listed(facts["known"], new=new)
+
+    def plan() -> None:
+        made = make_plan(_config(facts), registry=Path(facts["registry"]), source=source)
+        made.claim()
+        if made.wanted.num_rows != new:
+            raise PartFailed(f"{made.wanted.num_rows} images would be judged, not {new}")
+
+    return _timed(plan)
+
+
+def _timed(action: Callable[[], object]) -> Json:
+    """Seconds, processor seconds, and how far memory rose above what it was at its highest."""
+    before, cpu, started = _peak_mb(), time.process_time(), time.perf_counter()
+    action()
+    return {
+        "s": time.perf_counter() - started,
+        "cpu_s": time.process_time() - cpu,
+        "rise_mb": _peak_mb() - before,
+    }
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def _results(facts: Json) -> Results:
+    return Results(LocalStorage(Path(facts["output"])))
+
+
+def _config(facts: Json) -> ScanConfig:
+    return ScanConfig(source=SOURCE, output=facts["output"], model=facts["model"])
+
+
+class _Listed(LocalStorage):
+    """A source that was listed already."""
+
+    def __init__(self, count: int, *, new: int) -> None:
+        super().__init__(Path())
+        self.name = SOURCE
+        self._listing = known_listing(count, new=new)
+
+    def list_files(self, *, leave_out: str = "") -> Listing:  # noqa: ARG002
+        return self._listing
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))

@@ -1,0 +1,108 @@
+"""``deepfake plan``."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepfake_core.capacity import Capacity, machines_for, simulate
+from deepfake_core.capacity_figures import Figure, read_figures
+from deepfake_core.commands.terminal import DONE, FAILED, add_json, complain, tell
+from deepfake_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from deepfake_core.commands.terminal import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add ``plan``."""
+    parser = commands.add_parser("plan", help="say what a large scan on many machines takes")
+    parser.add_argument("--images", type=_count, default=100_000_000, help="images of the scan")
+    parser.add_argument(
+        "--machines", type=_count, help="machines that judge; by default as many as --hours needs"
+    )
+    parser.add_argument("--hours", type=float, default=8.0, help="hours that the scan may take (8)")
+    parser.add_argument(
+        "--bench", type=Path, metavar="FILE", help="measured figures, such as reports/bench.json"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="another figure than the one shown, such as image_kb=80; may be repeated",
+    )
+    add_json(parser)
+    parser.set_defaults(command=_plan)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("a number above 0 is expected")
+    return number
+
+
+def _plan(parsed: argparse.Namespace) -> int:
+    figures = read_figures(parsed.bench, dict(_given(one) for one in parsed.set))
+    machines = parsed.machines or machines_for(parsed.images, parsed.hours, figures)
+    if machines is None:
+        return complain(
+            f"no number of machines judges {parsed.images:,} images in {parsed.hours:g} h, as one "
+            "process lists, plans and publishes, and the store has its limits; see what breaks "
+            "first with --machines, or give more --hours",
+            FAILED,
+        )
+    capacity = simulate(parsed.images, machines, figures)
+    tell(_as_json(capacity, figures) if parsed.json else None, in_words(capacity, figures))
+    return DONE
+
+
+def _given(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        return name.strip(), float(number)
+    except ValueError as error:
+        raise UsageError(f"--set {text}: NAME=NUMBER is expected") from error
+
+
+def _as_json(capacity: Capacity, figures: dict[str, Figure]) -> dict[str, object]:
+    named = {name: asdict(figure) for name, figure in figures.items()}
+    return {**asdict(capacity), "hours": capacity.hours, "figures": named}
+
+
+def in_words(capacity: Capacity, figures: dict[str, Figure]) -> str:
+    """The plan as tables of Markdown, which are read well on a terminal, too."""
+    dollars = sum(capacity.dollars.values())
+    lines = [
+        f"{capacity.images:,} images, {capacity.machines:,} machines and a coordinator: "
+        f"{capacity.hours:.1f} h, ${dollars:,.0f}; the coordinator needs "
+        f"{capacity.memory_bytes / 2**30:,.0f} GiB. More than {capacity.useful_machines:,} "
+        "machines wait for the store or the scheduler.",
+        "",
+        "| phase | hours | pace is set by |",
+        "|---|--:|---|",
+        *(f"| {one.name} | {one.seconds / 3600:.2f} | {one.limit} |" for one in capacity.phases),
+        "",
+        "| limit of judging | images/s |",
+        "|---|--:|",
+        *(f"| {name} | {rate:,.0f} |" for name, rate in capacity.rates.items()),
+        "",
+        "| cost | $ |",
+        "|---|--:|",
+        *(f"| {name} | {value:,.2f} |" for name, value in capacity.dollars.items()),
+        "",
+        "| what breaks first, in one run | from images |",
+        "|---|--:|",
+        *(f"| {one.what} | {one.images:,.0f} |" for one in capacity.breaks),
+        "",
+        "| figure | value | from |",
+        "|---|--:|---|",
+        *(
+            f"| {name} | {figure.value:,.4g} {figure.unit} | {figure.origin} |"
+            for name, figure in figures.items()
+        ),
+    ]
+    return "\n".join(lines)

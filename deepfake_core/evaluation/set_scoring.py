@@ -1,0 +1,82 @@
+"""Which tiers of degradation a set is scored in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from deepfake_core.bundle import Bundle, Precision, Preprocessing
+from deepfake_core.dataset import Labelled, is_fake
+from deepfake_core.degradations import TIERS, Change
+from deepfake_core.engine import Engine, open_engine, processor_precisions, resolve_precision
+from deepfake_core.evaluation.judged import CLEAN
+from deepfake_core.evaluation.memory import Memory, Scored
+from deepfake_core.evaluation.scoring import score_readable
+from deepfake_core.evaluation.sets import has_both
+from deepfake_core.evaluation.settings import EvaluateConfig
+from deepfake_core.evaluation.shortcuts import separating
+
+Say = Callable[[str], None]
+
+
+def open_scorer(
+    bundle: Bundle, config: EvaluateConfig, *, memory: Memory | None, say: Say
+) -> SetScorer:
+    """Load a bundle to score sets; what it gave before counts at fp32 alone."""
+    precision = resolve_precision(bundle, config.precision, processor_precisions())
+    engine = open_engine(bundle, kind="openvino", precision=precision)
+    known = memory if memory is not None and precision == "fp32" else Memory()
+    return SetScorer(engine, bundle.description.preprocessing, config, known, say)
+
+
+@dataclass(frozen=True, slots=True)
+class SetScorer:
+    """Scores sets as they are, and degraded where that says something.
+
+    Attributes:
+        engine: the network.
+        preprocessing: how images become its input.
+        config: what is asked.
+        memory: what the engine gave before.
+        say: told of the steps.
+    """
+
+    engine: Engine
+    preprocessing: Preprocessing
+    config: EvaluateConfig
+    memory: Memory
+    say: Say
+
+    @property
+    def precision(self) -> Precision:
+        """The arithmetic of the network."""
+        return self.engine.precision
+
+    def score_set(self, name: str, images: Sequence[Labelled]) -> Scored:
+        """Score the images of a set; one that is judged class by class is not degraded."""
+        self.say(f"scoring {len(images)} images of {name}")
+        scored = self._score(images, {CLEAN: TIERS[CLEAN]})
+        if not self.config.tiers:
+            return scored
+        if not self.config.one_class_tiers and self._is_judged_by_class(name, images, scored):
+            self.say(f"{name} has no figure of both classes, so it is not degraded")
+            return scored
+        self.say(f"scoring them in {len(TIERS) - 1} degraded tiers")
+        return self._score(images, TIERS)
+
+    def _score(self, images: Sequence[Labelled], tiers: Mapping[str, Change]) -> Scored:
+        return score_readable(
+            self.engine,
+            images,
+            preprocessing=self.preprocessing,
+            tiers=tiers,
+            memory=self.memory,
+        )
+
+    def _is_judged_by_class(self, name: str, images: Sequence[Labelled], scored: Scored) -> bool:
+        rows = [row for row in range(len(images)) if row not in scored.failures]
+        kept = [images[row] for row in rows]
+        fake = is_fake(kept)
+        if name in self.config.one_class or not has_both(fake):
+            return True
+        return bool(separating(kept, scored.sizes[rows], fake))
