@@ -44,10 +44,11 @@ def s3(setting: Setting) -> Iterator[dict[str, float]]:
                 )
             rates = race(contestants, sizes.rounds, setting.tell)
     yield rates
+    disk = rates.get("disk_end_to_end_per_s")
     for name in ports:
-        yield {
-            f"{name}_over_disk": rates[f"{name}_end_to_end_per_s"] / rates["disk_end_to_end_per_s"]
-        }
+        rate = rates.get(f"{name}_end_to_end_per_s")
+        if rate and disk:
+            yield {f"{name}_over_disk": rate / disk}
 
 
 def _contestant(setting: Setting, source: str, through: tuple[Server, int] | None) -> Contestant:
