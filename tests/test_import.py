@@ -3,8 +3,6 @@
 import io
 import json
 import logging
-import resource
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +26,7 @@ from deepfake_core.quantise import quantise
 from deepfake_core.records import Label
 from deepfake_core.registry import find_model
 from deepfake_core.scan import scan
+from tests.full_disk import files_up_to
 from tests.onnx_files import BIAS, SIZE, WEIGHTS, expected, write_graph, write_onnx
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (20, SIZE, SIZE, 3)).astype(np.uint8)
@@ -350,23 +349,13 @@ def test_quantising_leaves_standard_output_to_the_result(tmp_path: Path, capfd):
     assert all(handler.level >= logging.ERROR for handler in handlers)
 
 
-@pytest.fixture
-def fill_disk() -> Iterator[Callable[[], None]]:
-    """From then on no file can hold more than a few bytes; lifted afterwards."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_full_disk_at_export_is_named(
-    tmp_path: Path, faces: Path, fill_disk: Callable[[], None]
-) -> None:
+def test_a_full_disk_at_export_is_named(tmp_path: Path, faces: Path) -> None:
     path = write_onnx(tmp_path / "net.onnx")
     graph = foreign_graph(path, ForeignSpec(fake_output=1))
-    fill_disk()
-    with pytest.raises(OutputError, match=r"int8\.xml .* MB are free .* registry did not change"):
+    words = r"int8\.xml .* MB are free .* registry did not change"
+    with pytest.raises(OutputError, match=words), files_up_to(1000):
         save_graph(graph, tmp_path / "int8.xml")
     foreign = Foreign(path, ForeignSpec(fake_output=1), "bright", int8=False)
-    with pytest.raises(OutputError, match="registry did not change"):
+    with pytest.raises(OutputError, match="registry did not change"), files_up_to(1000):
         import_model(foreign, faces, registry=tmp_path / "models")
     assert not (tmp_path / "models").exists()

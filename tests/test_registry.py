@@ -4,11 +4,10 @@ import fcntl
 import itertools
 import json
 import os
-import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ from deepfake_core.registry import (
     register,
     rollback,
 )
+from tests.full_disk import files_up_to
 
 PASSED = {"passed": True, "reasons": []}
 FAILED = {"passed": False, "reasons": ["AUC on clean: 0.5, the limit is 0.9"]}
@@ -140,29 +140,19 @@ def test_a_damaged_version_is_not_promoted(registry: Path):
     assert what_is_in(registry) == before
 
 
-@pytest.fixture
-def small_files() -> Iterator[Callable[[int], None]]:
-    """Limits the size of files, which is how a full disk looks; lifted afterwards."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_full_disk_changes_nothing(
-    registry: Path, make: Make, small_files: Callable[[int], None]
-):
+def test_a_full_disk_changes_nothing(registry: Path, make: Make):
     candidate = make(4)
     before = what_is_in(registry)
-    small_files((candidate.folder / "weights.npz").stat().st_size - 1)
-    with pytest.raises(OutputError, match=r"cannot change the registry.*File too large"):
+    size = (candidate.folder / "weights.npz").stat().st_size - 1
+    refused = pytest.raises(OutputError, match=r"cannot change the registry.*File too large")
+    with refused, files_up_to(size):
         register(candidate, registry=registry)
     assert what_is_in(registry) == before
     assert not list((registry / "tiny").glob(".*"))
     # Room for the file that says what is current, none for the whole line in the log.
-    small_files((registry / "tiny" / LOG_FILE).stat().st_size + 20)
-    with pytest.raises(OutputError, match="File too large"):
+    size = (registry / "tiny" / LOG_FILE).stat().st_size + 20
+    with pytest.raises(OutputError, match="File too large"), files_up_to(size):
         rollback("tiny", registry=registry)
-    small_files(resource.RLIM_INFINITY)
     assert what_is_in(registry) == before
     assert register(candidate, registry=registry).model_id == candidate.model_id
 

@@ -1,14 +1,13 @@
 """From labelled folders to a promoted version, or to a refusal that changes nothing."""
 
+import contextlib
 import hashlib
 import json
 import os
-import resource
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from deepfake_core.registry import current_version, find_model, list_models
 from deepfake_core.retrain import retrain
 from deepfake_core.retrain_config import Recipe, RetrainConfig, read_recipe
 from deepfake_core.storage import open_storage
+from tests.full_disk import files_up_to
 from tests.labelled import RECIPE, save_pictures
 
 KILLED = """
@@ -135,19 +135,10 @@ def answer(path: Path, output: Path) -> None:
     feedback.store(verdict, correct=Label.FAKE, image=image, consent=True)
 
 
-@pytest.fixture
-def small_files() -> Iterator[Any]:
-    """Limits the size of files, which is how a full disk looks; lifted afterwards."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_worse_candidate_is_refused_and_a_full_disk_changes_nothing(
     first: dict,
     data: Path,
     work: Path,
-    small_files: Any,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
@@ -163,14 +154,14 @@ def test_a_worse_candidate_is_refused_and_a_full_disk_changes_nothing(
 
     def fill(event: str, facts: dict) -> None:
         if event == "step" and facts["name"] == "register":
-            small_files(2000)
+            full.enter_context(files_up_to(2000))
 
     before = {path: path.read_bytes() for path in registry.rglob("*") if path.is_file()}
     settings = {"recipe": read_recipe(recipe), "feedback": str(work / "scans")}
     config = config_of(data, work, **settings, work=str(work / "worse"))
-    with pytest.raises(OutputError, match="what is current did not change"):
+    refused = pytest.raises(OutputError, match="what is current did not change")
+    with refused, contextlib.ExitStack() as full:
         retrain(config, registry=registry, notify=fill)
-    small_files(resource.RLIM_INFINITY)
     assert {path: path.read_bytes() for path in registry.rglob("*") if path.is_file()} == before
 
     monkeypatch.setattr("deepfake_core.registry.DEFAULT_REGISTRY", registry)

@@ -3,7 +3,6 @@
 import csv
 import io
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from deepfake_core.errors import (
 from deepfake_core.retrain import read_recipe
 from deepfake_core.train import TrainingData, fit
 from deepfake_core.training_progress import TrainingProgress
+from tests.full_disk import files_up_to
 from tests.training import SMALL, changed, same_weights
 
 AVERAGED = changed(average_momentum=0.5)
@@ -140,13 +140,9 @@ def test_the_state_of_another_training_is_left_alone(data: TrainingData, tmp_pat
 def test_a_state_is_whole_or_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "state.npz"
     save_state(path, {"step": 1}, {"a": np.ones(10)})
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    try:
-        with pytest.raises(OutputError, match="File too large; make room for 16 MB"):
-            save_state(path, {"step": 2}, {"a": np.ones(1_000_000)})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    refused = pytest.raises(OutputError, match="File too large; make room for 16 MB")
+    with refused, files_up_to(20_000):
+        save_state(path, {"step": 2}, {"a": np.ones(1_000_000)})
     assert os.listdir(tmp_path) == ["state.npz"]
     loaded = load_state(path)
     assert loaded is not None
