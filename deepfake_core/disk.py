@@ -41,7 +41,8 @@ def sweep(staging: Path) -> None:
     """Remove what was left half-written long ago."""
     before = time.time() - ORPHANED_AFTER_SECONDS
     for orphan in staging.iterdir():
-        with contextlib.suppress(FileNotFoundError):
+        # Another may have removed it, or it is a folder or somebody else's: no reason to stop.
+        with contextlib.suppress(OSError):
             if orphan.stat().st_mtime < before:
                 orphan.unlink()
 

@@ -56,7 +56,7 @@ def build_manifest(listing: Listing) -> pa.Table:
     except UnicodeEncodeError:
         names = [None if _is_utf8(name) else os.fsencode(name) for name in listing.paths]
         raw = pa.array(names, pa.binary())
-        images = pa.array([_escaped(name) for name in listing.paths], pa.string())
+        images = pa.array(_escaped(listing.paths), pa.string())
     listing.paths.clear()
     columns = [images, raw]
     more: tuple[list[Any], ...] = (listing.sizes, listing.etags, listing.modified)
@@ -71,8 +71,17 @@ def _is_utf8(name: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def _escaped(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def _escaped(names: list[str]) -> list[str]:
+    """Names as UTF-8, each another one: what others are called already is escaped once more."""
+    taken = {name for name in names if "\\" in name and _is_utf8(name)}
+    found: dict[str, str] = {}
+    for name in sorted(name for name in names if not _is_utf8(name)):
+        escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
+        while escaped in taken:
+            escaped = escaped.replace("\\", "\\\\")
+        taken.add(escaped)
+        found[name] = escaped
+    return [found.get(name, name) for name in names]
 
 
 def path_of(row: dict[str, object]) -> str:

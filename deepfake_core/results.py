@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ from deepfake_core.newest import newest as newest
 from deepfake_core.newest import newest_of
 from deepfake_core.records import Json
 from deepfake_core.schema import validate, with_metadata
-from deepfake_core.storage import Place, Storage
+from deepfake_core.storage import Readable, Storage
 from deepfake_core.verdict_files import bare, pieces, write_verdicts
 from deepfake_core.verdict_files import chunks_of as chunks_of
 from deepfake_core.verdict_files import parquet_bytes as parquet_bytes
@@ -28,6 +29,7 @@ LATEST = "latest.parquet"
 MERGED_AT_ONCE = 50_000
 # Folders that are listed at once: one for each day on which something was published.
 LISTED_AT_ONCE = 8
+PART = re.compile(r"part-(?P<index>\d{5,})\.parquet")
 KEY_OF_CONFIG = b"deepfake.config_fingerprint"
 
 
@@ -72,8 +74,8 @@ class Results:
     def committed(self, run_id: str) -> set[int]:
         """The numbers of the shards that are committed."""
         names = self.storage.names(run_file(run_id, "parts"))
-        parts = [n for n in names if n.startswith("part-") and n.endswith(".parquet")]
-        return {int(name[len("part-") : -len(".parquet")]) for name in parts}
+        # Somebody's copy of a part, or a file manager's, is none.
+        return {int(found["index"]) for name in names if (found := PART.fullmatch(name))}
 
     def commit(self, run_id: str, index: int, rows: pa.Table, metadata: dict[str, str]) -> None:
         """Check a shard's rows and put its part; its presence is the commit."""
@@ -145,7 +147,7 @@ class Results:
     def update_latest(self, path: str) -> None:
         """Bring a published file's rows into ``latest.parquet``; doing it twice is the same."""
 
-        def change(before: Place | None, after: Path) -> None:
+        def change(before: Readable | None, after: Path) -> None:
             known = []
             if before is not None:
                 some = pieces(before, self.storage.address(LATEST), None, MERGED_AT_ONCE)
@@ -159,7 +161,7 @@ class Results:
         """Make ``latest.parquet`` again from ``verdicts/``; returns its rows."""
         count = 0
 
-        def change(_: Place | None, after: Path) -> None:
+        def change(_: Readable | None, after: Path) -> None:
             nonlocal count
             with newest_of(self._rows(self.published()), self.storage.spool) as rows:
                 count = write_verdicts(after, rows, {})

@@ -18,6 +18,7 @@ from deepfake_core.errors import (
     StoreGone,
     output_error,
     reason,
+    unreadable,
 )
 from deepfake_core.listing import Listing as Listing
 from deepfake_core.records import Failure, FailureCode
@@ -28,9 +29,9 @@ STAGING = ".staging"
 # What is written: bytes, or a file that `Storage.spool` named, which is used up by it.
 Content = bytes | Path
 # What a part of a file is read from: a path of this machine, or an open file with `seek`.
-Place = str | BinaryIO
+Readable = str | BinaryIO
 # Makes a new file of an old one, which is None where it is missing.
-Change = Callable[[Place | None, Path], None]
+Change = Callable[[Readable | None, Path], None]
 
 
 class Archived(OSError):
@@ -64,7 +65,7 @@ class Storage(Protocol):
         """The bytes of a file; raises OSError."""
         ...
 
-    def place(self, path: str) -> Place:
+    def place(self, path: str) -> Readable:
         """What a part of a file can be read from; raises OSError, here or when it is read."""
         ...
 
@@ -175,15 +176,17 @@ class LocalStorage:
         """See `Storage.names`."""
         try:
             return sorted(entry.name for entry in os.scandir(self.root / folder))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            raise unreadable(self.address(folder), error) from error
 
     def read(self, path: str) -> bytes:
         """See `Storage.read`."""
         with open(os.path.join(self.root, path), "rb") as stream:
             return stream.read()
 
-    def place(self, path: str) -> Place:
+    def place(self, path: str) -> Readable:
         """See `Storage.place`."""
         return os.path.join(self.root, path)
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from deepfake_core.errors import OutputError, unreadable
 from deepfake_core.ranges import RangeFile, Span
 from deepfake_core.schema import VERDICTS, VERSION_KEY, check_version, with_metadata
-from deepfake_core.storage import Changed, Place, Storage
+from deepfake_core.storage import Changed, Readable, Storage
 
 # Rows that are compressed together: as many as are decoded at once when they are read.
 ROWS_IN_GROUP = 100_000
@@ -89,7 +89,10 @@ def verdict_chunks(
         place = storage.place(path)
     except OSError as error:
         raise unreadable(storage.address(path), error) from error
-    yield from pieces(place, storage.address(path), columns, rows)
+    try:
+        yield from pieces(place, storage.address(path), columns, rows)
+    except Changed as error:
+        raise unreadable(storage.address(path), error) from error
 
 
 def chunks_of(
@@ -115,7 +118,7 @@ def _begun(chunks: Iterator[pa.Table], first: Future[pa.Table | None]) -> Iterat
 
 
 def pieces(
-    place: Place, address: str, columns: Sequence[str] | None, rows: int
+    place: Readable, address: str, columns: Sequence[str] | None, rows: int
 ) -> Iterator[pa.Table]:
     """The same of what `Storage.place` gave; Changed passes where somebody changes the file."""
     try:

@@ -152,6 +152,11 @@ def create(api: str, *, block: str | None = None) -> list[str]:
             f"expected a Prefect server at {api}, found none ({type(error).__name__}); start it, "
             "or set PREFECT_API_URL"
         ) from error
+    except httpx.HTTPStatusError as error:
+        raise UsageError(
+            f"the Prefect server at {api} answered {error.response.status_code}, so not all "
+            "automations were made; look at its log, and at PREFECT_API_KEY where it wants one"
+        ) from error
 
 
 def find_block(client: SyncPrefectClient, block: str) -> BlockDocument:

@@ -179,6 +179,9 @@ def test_automations_need_a_server(monkeypatch, capsys):
     with temporary_settings(updates={PREFECT_API_URL: nobody}):
         assert main([]) == 2
     assert f"expected a Prefect server at {nobody}, found none" in capsys.readouterr().err
+    with listening() as other, temporary_settings(updates={PREFECT_API_URL: other.url}):
+        assert main([]) == 2
+    assert f"the Prefect server at {other.url} answered 501" in capsys.readouterr().err
 
 
 def test_a_taken_port_is_refused_before_anything_starts(capsys):

@@ -1,6 +1,7 @@
 """A folder of this machine and a folder of a bucket keep the same promises."""
 
 import errno
+import io
 import os
 import random
 import subprocess
@@ -11,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from deepfake_core.errors import OutputError, OutputLost, SourceError
 from deepfake_core.results import LATEST, Results, parquet_bytes, published_name
 from deepfake_core.schema import VERDICTS, with_metadata
-from deepfake_core.storage import STAGING, Change, LocalStorage, Place, Storage, open_storage
+from deepfake_core.storage import STAGING, Change, LocalStorage, Readable, Storage, open_storage
+from deepfake_core.verdict_files import verdict_chunks
 from tests.s3_server import Bucket, bucket, environment, proxy, server, without_pauses
 
 __all__ = ["bucket", "environment", "proxy", "server", "without_pauses"]
@@ -139,7 +142,7 @@ def test_creating_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert storage.read("a") == b"first"
 
 
-def content(place: Place) -> bytes:
+def content(place: Readable) -> bytes:
     with open(place, "rb") if isinstance(place, str) else place as stream:
         return stream.read()
 
@@ -147,7 +150,7 @@ def content(place: Place) -> bytes:
 def appended(mark: bytes) -> Change:
     """Makes a file longer."""
 
-    def change(before: Place | None, after: Path) -> None:
+    def change(before: Readable | None, after: Path) -> None:
         after.write_bytes((b"" if before is None else content(before)) + mark)
 
     return change
@@ -262,6 +265,40 @@ def test_a_part_of_a_file_is_read(storage: Storage, monkeypatch: pytest.MonkeyPa
         content(storage.place("missing"))
 
 
+def test_a_file_where_a_folder_is_looked_for_holds_no_names(storage: Storage):
+    storage.put("verdicts/run_date=notes", b"mine")
+    assert storage.names("verdicts/run_date=notes") == []
+    assert Results(storage).published() == []
+
+
+def test_a_copy_of_a_part_is_no_part(storage: Storage):
+    for name in ("part-00003.parquet", "part-00003 (copy).parquet", "part-100000.parquet"):
+        storage.put(f"runs/r/parts/{name}", b"")
+    assert Results(storage).committed("r") == {3, 100_000}
+
+
+def test_what_cannot_be_swept_stops_no_write(tmp_path: Path):
+    (tmp_path / STAGING / "folder").mkdir(parents=True)
+    os.utime(tmp_path / STAGING / "folder", (1, 1))
+    LocalStorage(tmp_path).put("a", b"1")
+    assert LocalStorage(tmp_path).read("a") == b"1"
+
+
+def test_verdicts_that_are_changed_while_they_are_read_are_an_error(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("deepfake_core.bucket.TAIL_BYTES", 10)
+    storage, file = open_storage(bucket.url), io.BytesIO()
+    row = pq.read_table(pa.BufferReader(verdicts("one")))
+    pq.write_table(pa.concat_tables([row, row]), file, row_group_size=1)
+    storage.put("a.parquet", file.getvalue())
+    chunks = verdict_chunks(storage, "a.parquet", None, rows=1)
+    next(chunks)
+    storage.put("a.parquet", b"other")
+    with pytest.raises(OutputError, match=r"cannot read .*a\.parquet"):
+        next(chunks)
+
+
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Uploads in parts from 1 MiB on; 5 MiB is the least that S3 takes for a part."""
@@ -288,7 +325,7 @@ def test_a_large_file_that_others_change_meanwhile_loses_nothing(
     storage, marks = open_folder(), iter([b"other", None, None])
     storage.put("a", b"x" * 2**21)
 
-    def change(before: Place | None, after: Path) -> None:
+    def change(before: Readable | None, after: Path) -> None:
         if not isinstance(storage, LocalStorage) and (mark := next(marks)):
             open_folder().update("a", appended(mark))
         after.write_bytes(content(before) + b"mine")
