@@ -39,7 +39,7 @@ REPORT = {
     "fpr_at_fake": 0.025,
     "tpr_at_fake": 0.75,
     "fakes_called_real": 0.05,
-    "decided_share": 0.7917,
+    "reals_called_real": 0.75,
 }
 CURVE = {
     "threshold": [0.5, 0.8, 0.95],
@@ -257,12 +257,16 @@ def test_the_shipped_figures_can_be_read():
     description = find_model("resnet50").description
     measured = measured_points(description.figures, description.thresholds)
     assert measured is not None
-    real_line, fake_line = measured.points[0], measured.points[-1]
+    lines = {point.threshold: point for point in measured.points}
+    real_line = lines[description.thresholds.real_below]
+    fake_line = lines[description.thresholds.fake_from]
     figures = description.figures["report"]
     assert fake_line.false_alarm_rate == pytest.approx(figures["fpr_at_fake"], abs=1e-4)
     assert fake_line.found_rate == pytest.approx(figures["tpr_at_fake"], abs=1e-4)
     assert 1 - real_line.found_rate == pytest.approx(figures["fakes_called_real"], abs=1e-4)
-    assert 0 <= fake_line.false_alarm_rate <= real_line.false_alarm_rate <= 1
+    assert measured.whole_curve
+    alarms = [round(point.false_alarm_rate, 3) for point in measured.points]
+    assert alarms == sorted(alarms, reverse=True)
 
 
 @pytest.mark.parametrize("figures", [{}, {"report": {}}, {"report": {"real": 0, "fake": 9}}])

@@ -66,18 +66,16 @@ def measured_points(figures: Mapping[str, Any], thresholds: Thresholds) -> Measu
 def _label_points(report: Mapping[str, Any], thresholds: Thresholds) -> list[Point]:
     """The points at the bundle's two thresholds, as counts of pictures and exact therefore.
 
-    The shares are rounded; pictures are whole. How many photographs were called real is what
-    remains of all decided pictures.
+    The shares are rounded; pictures are whole.
     """
     real, fake = int(report["real"]), int(report["fake"])
-    names = ("fpr_at_fake", "tpr_at_fake", "fakes_called_real", "decided_share")
+    names = ("fpr_at_fake", "tpr_at_fake", "fakes_called_real", "reals_called_real")
     if any(report.get(name) is None for name in names):
         return []
     flagged = round(report["fpr_at_fake"] * real)
     found = round(report["tpr_at_fake"] * fake)
     fakes_passed = round(report["fakes_called_real"] * fake)
-    decided = round(report["decided_share"] * (real + fake))
-    reals_passed = decided - flagged - found - fakes_passed
+    reals_passed = round(report["reals_called_real"] * real)
     return [
         Point(thresholds.real_below, 1 - reals_passed / real, 1 - fakes_passed / fake),
         Point(thresholds.fake_from, flagged / real, found / fake),
