@@ -116,6 +116,9 @@ class Stream:
                 self.complete, [number, made], (tf.float32, tf.float32), stateful=False
             )
 
+        # Threads of its own: in those that it shares by default, it waits for the step.
+        options = tf.data.Options()
+        options.threading.private_threadpool_size = _workers()
         made = (
             tf.data.Dataset.range(start * count, stop * count)
             .map(pixels, num_parallel_calls=_workers(), deterministic=True)
@@ -123,6 +126,7 @@ class Stream:
             .enumerate(start)
             .map(complete)
             .prefetch(BATCHES_AHEAD)
+            .with_options(options)
         )
         try:
             yield from made.as_numpy_iterator()
