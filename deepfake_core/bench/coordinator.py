@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from deepfake_core.bench.known import SOURCE, known_listing
-from deepfake_core.bench.setting import PartFailed, Setting
+from deepfake_core.bench.known import Listed
+from deepfake_core.bench.processes import run_module
+from deepfake_core.bench.scan_process import peak_bytes
+from deepfake_core.bench.setting import Setting
 from deepfake_core.classifier import Judgement
 from deepfake_core.config import ScanConfig
-from deepfake_core.listing import Listing
 from deepfake_core.place import Shards, Work
 from deepfake_core.plan import Plan, make_plan
 from deepfake_core.records import Json, Label
 from deepfake_core.results import published_name
 from deepfake_core.scan import begin, commit_shard, finish, judge_shards, missing_shards, silent
-from deepfake_core.shards import shard_of, verdict_rows
-from deepfake_core.storage import LocalStorage
+from deepfake_core.shards import TIMINGS_KEY, shard_of, verdict_rows
 
 # Of few images the memory would be lost in that of the libraries.
 TIMES_PLANNED = 4
@@ -36,14 +34,7 @@ def coordinator(setting: Setting) -> Iterator[dict[str, float]]:
     config = setting.scan_config(Path(), setting.folder / "coordinator-out", setting.precision)
     order = {"count": count, "config": config.model_dump(mode="json")}
     order["registry"] = str(setting.registry)
-    done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", "deepfake_core.bench.coordinator", json.dumps(order)],
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise PartFailed((done.stderr.strip().splitlines() or ["it said nothing"])[-1])
-    yield json.loads(done.stdout.splitlines()[-1])
+    yield json.loads(run_module("deepfake_core.bench.coordinator", json.dumps(order)))
 
 
 def main(order: Json) -> None:
@@ -54,7 +45,7 @@ def main(order: Json) -> None:
     # A first run loads what is loaded once.
     small = config.model_copy(update={"output": f"{config.output}-small"})
     _run(small, registry, 100)
-    before = _peak_bytes()
+    before = peak_bytes()
     plan, plan_s, planned, finish_s = _run(config, registry, count)
     path = published_name(str(plan.run["run_date"]), plan.run_id)
     figures = {
@@ -62,7 +53,7 @@ def main(order: Json) -> None:
         "coordinator_plan_us": 1e6 * plan_s / count,
         "coordinator_finish_us": 1e6 * finish_s / count,
         "coordinator_plan_bytes": (planned - before) / count,
-        "coordinator_image_bytes": (_peak_bytes() - before) / count,
+        "coordinator_image_bytes": (peak_bytes() - before) / count,
         "coordinator_row_bytes": len(plan.results.storage.read(path)) / count,
     }
     print(json.dumps(figures))
@@ -71,30 +62,18 @@ def main(order: Json) -> None:
 def _run(config: ScanConfig, registry: Path, count: int) -> tuple[Plan, float, int, float]:
     """The run, the processor seconds of planning, the memory then, and the seconds of the end."""
     made: list[Plan] = []
+    source = Listed(count, new=0)
 
     def planned() -> None:
-        plan = make_plan(config, registry=registry, source=Listed(count))
+        plan = make_plan(config, registry=registry, source=source)
         begin(plan)
         plan.shard(0)
         made.append(plan)
 
-    plan_s, peak = _seconds(planned), _peak_bytes()
+    plan_s, peak = _seconds(planned), peak_bytes()
     work = Work(missing_shards(made[0]), lambda: True, silent)
     judge_shards(made[0], work, commit=commit_shard, place=_nobody)
     return made[0], plan_s, peak, _seconds(lambda: finish(made[0]))
-
-
-class Listed(LocalStorage):
-    """A source that was listed already."""
-
-    def __init__(self, count: int) -> None:
-        """Name nothing that exists."""
-        super().__init__(Path())
-        self.name, self._count = SOURCE, count
-
-    def list_files(self, *, leave_out: str = "") -> Listing:  # noqa: ARG002
-        """See `Storage.list_files`."""
-        return known_listing(self._count, new=0)
 
 
 class Nobody:
@@ -108,7 +87,7 @@ class Nobody:
         judgements = [_judgement(f"{index}/{number}") for number in range(len(shard.images))]
         rows = verdict_rows(shard.images.to_pylist(), judgements, shard.run)
         timings = dict.fromkeys(("seconds", "read_seconds", "decode_seconds", "infer_seconds"), 0.0)
-        metadata = {**shard.metadata, "timings": json.dumps(timings)}
+        metadata = {**shard.metadata, TIMINGS_KEY: json.dumps(timings)}
         plan.results.commit(plan.run_id, index, rows, metadata)
         return {"shard": index, "images": rows.num_rows, **timings}
 
@@ -128,10 +107,6 @@ def _seconds(action: Callable[[], object]) -> float:
     started = time.process_time()
     action()
     return time.process_time() - started
-
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 
@@ -14,6 +14,7 @@ from deepfake_core.bench.setting import PartFailed, Setting
 from deepfake_core.config import ScanConfig
 from deepfake_core.registry import DEFAULT_REGISTRY
 
+SCAN_PROCESS = "deepfake_core.bench.scan_process"
 FIRST_IMAGES = 20
 POLL_SECONDS = 0.005
 MAX_START_SECONDS = 120.0
@@ -27,12 +28,24 @@ def peak_memory(setting: Setting) -> Iterator[dict[str, float]]:
         write_pictures(pictures, count, distinct=min(setting.sizes.distinct, count))
         output = setting.folder / f"memory-{count}-out"
         config = setting.scan_config(pictures, output, setting.precision)
-        done = subprocess.run(  # noqa: S603 - our own module
-            _scan_process(setting, config), capture_output=True, text=True
-        )
-        if done.returncode:
-            raise PartFailed(f"a scan of {count} images failed: {_last_line(done.stderr)}")
-        yield {f"peak_mb_{key}": float(done.stdout.split()[-1]), f"peak_{key}_images": count}
+        peak = run_module(SCAN_PROCESS, str(setting.registry), config.model_dump_json())
+        yield {f"peak_mb_{key}": float(peak), f"peak_{key}_images": count}
+
+
+def run_module(
+    module: str, *arguments: str, environment: Mapping[str, str] | None = None
+) -> str:
+    """Run one of our modules in a process of its own; returns the last line that it prints.
+
+    Raises:
+        PartFailed: it failed; the message is the last line that it complained.
+    """
+    done = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-m", module, *arguments], capture_output=True, text=True, env=environment
+    )
+    if done.returncode:
+        raise PartFailed(f"{module}: {_last_line(done.stderr)}")
+    return _last_line(done.stdout)
 
 
 def first_verdict(setting: Setting) -> Iterator[dict[str, float]]:
@@ -67,16 +80,11 @@ def _seconds_to_published(command: list[str], output: Path) -> float:
 def _command(setting: Setting, config: ScanConfig) -> list[str]:
     """``deepfake scan``; it always takes its own registry, another needs our process."""
     if setting.registry != DEFAULT_REGISTRY:
-        return _scan_process(setting, config)
+        registry, content = str(setting.registry), config.model_dump_json()
+        return [sys.executable, "-m", SCAN_PROCESS, registry, content]
     command = [sys.executable, "-m", "deepfake_core.cli", "scan", config.source]
     command += ["--output", config.output, "--model", config.model]
     return [*command, "--precision", config.precision]
-
-
-def _scan_process(setting: Setting, config: ScanConfig) -> list[str]:
-    module = "deepfake_core.bench.scan_process"
-    registry, content = str(setting.registry), config.model_dump_json()
-    return [sys.executable, "-m", module, registry, content]
 
 
 def _last_line(text: str) -> str:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from deepfake_core.bench.known import SOURCE, known_listing, publish_known
+from deepfake_core.bench.known import SOURCE, Listed, publish_known
+from deepfake_core.bench.processes import run_module
+from deepfake_core.bench.scan_process import peak_bytes
 from deepfake_core.bench.setting import PartFailed, Setting
 from deepfake_core.config import ScanConfig
-from deepfake_core.listing import Listing
 from deepfake_core.plan import make_plan
 from deepfake_core.records import Json
 from deepfake_core.results import LATEST, Results
@@ -35,13 +34,7 @@ def state(setting: Setting) -> Iterator[dict[str, float]]:
     yield {"known_images": count}
     for step in STEPS:
         setting.tell(f"{step} of {count} known images")
-        command = [sys.executable, "-m", "deepfake_core.bench.state", step, json.dumps(facts)]
-        done = subprocess.run(  # noqa: S603 - our own module
-            command, capture_output=True, text=True
-        )
-        if done.returncode:
-            raise PartFailed((done.stderr.strip().splitlines() or ["it said nothing"])[-1])
-        found = json.loads(done.stdout)
+        found = json.loads(run_module("deepfake_core.bench.state", step, json.dumps(facts)))
         yield {f"known_{step}_{name}": value for name, value in found.items()}
 
 
@@ -53,7 +46,7 @@ def main(step: str, facts: Json) -> None:
 
 def _publish(facts: Json) -> Json:
     """Make the verdicts; the plan tells which configuration they must be of."""
-    plan = make_plan(_config(facts), registry=Path(facts["registry"]), source=_Listed(1, new=0))
+    plan = make_plan(_config(facts), registry=Path(facts["registry"]), source=Listed(1, new=0))
     fingerprint = str(plan.run["config_fingerprint"])
     return _timed(lambda: publish_known(_results(facts), facts["known"], fingerprint))
 
@@ -76,7 +69,7 @@ def _update(facts: Json) -> Json:
 def _plan(facts: Json) -> Json:
     """Plan a run with one new image in a hundred, and store the plan."""
     new = facts["known"] // NEW_SHARE
-    source = _Listed(facts["known"], new=new)
+    source = Listed(facts["known"], new=new)
 
     def plan() -> None:
         made = make_plan(_config(facts), registry=Path(facts["registry"]), source=source)
@@ -89,17 +82,13 @@ def _plan(facts: Json) -> Json:
 
 def _timed(action: Callable[[], object]) -> Json:
     """Seconds, processor seconds, and how far memory rose above what it was at its highest."""
-    before, cpu, started = _peak_mb(), time.process_time(), time.perf_counter()
+    before, cpu, started = peak_bytes(), time.process_time(), time.perf_counter()
     action()
     return {
         "s": time.perf_counter() - started,
         "cpu_s": time.process_time() - cpu,
-        "rise_mb": _peak_mb() - before,
+        "rise_mb": (peak_bytes() - before) / 1e6,
     }
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def _results(facts: Json) -> Results:
@@ -108,18 +97,6 @@ def _results(facts: Json) -> Results:
 
 def _config(facts: Json) -> ScanConfig:
     return ScanConfig(source=SOURCE, output=facts["output"], model=facts["model"])
-
-
-class _Listed(LocalStorage):
-    """A source that was listed already."""
-
-    def __init__(self, count: int, *, new: int) -> None:
-        super().__init__(Path())
-        self.name = SOURCE
-        self._listing = known_listing(count, new=new)
-
-    def list_files(self, *, leave_out: str = "") -> Listing:  # noqa: ARG002
-        return self._listing
 
 
 if __name__ == "__main__":
