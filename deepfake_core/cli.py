@@ -15,14 +15,15 @@ from deepfake_core.commands import (
     dataset,
     erase,
     evaluate,
-    maintain,
     models,
     plan,
     redecide,
     report,
+    retention,
     retrain,
     scan,
     serve,
+    trend,
 )
 from deepfake_core.commands.terminal import FAILED, INTERRUPTED, WRONG_USAGE, complain
 from deepfake_core.errors import DeepfakeError, UsageError
@@ -57,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in (scan, app, report, redecide, changes, dataset, retrain, evaluate, models):
         module.add(commands)
-    for module in (serve, plan, erase, maintain):
+    for module in (serve, plan, erase, retention, trend):
         module.add(commands)
     return parser
 

@@ -15,7 +15,8 @@ from prefect.artifacts import (
 )
 
 from deepfake_core.records import Json
-from deepfake_core.summary import UNLIKE, as_markdown, headline, one_line, warned
+from deepfake_core.rendering.text import as_markdown, one_line
+from deepfake_core.reporting.markdown import UNLIKE, headline, warned
 
 SUMMARY_KEY, HIGHEST_KEY = "scan-summary", "scan-highest-scores"
 REPORT_KEY, PROGRESS_KEY, WARNINGS_KEY = "scan-report", "scan-progress", "scan-warnings"

@@ -19,7 +19,8 @@ from prefect.events import emit_event
 from prefect.utilities.urls import url_for
 
 from deepfake_core.records import Json
-from deepfake_core.summary import headline, one_line, warned
+from deepfake_core.rendering.text import one_line
+from deepfake_core.reporting.markdown import headline, warned
 
 FINDINGS, DRIFT = "deepfake.scan.findings", "deepfake.scan.drift"
 MISSED = "deepfake.watch.missed"

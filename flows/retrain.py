@@ -13,11 +13,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
-from deepfake_core import retrain as core
 from deepfake_core.errors import CandidateRefused, DeepfakeError
+from deepfake_core.models.registry import DEFAULT_REGISTRY
 from deepfake_core.records import Json
-from deepfake_core.registry import DEFAULT_REGISTRY
-from deepfake_core.retrain_config import RetrainConfig
+from deepfake_core.retraining import retrain as core
+from deepfake_core.retraining.config import RetrainConfig
 from flows.notices import REFUSED, tell_failed
 from flows.training_artifacts import ShownTraining, outcome_of, show_training
 

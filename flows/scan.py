@@ -17,18 +17,21 @@ from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 from pydantic import Field
 
-from deepfake_core import scan as core
-from deepfake_core.cluster import open_place
-from deepfake_core.config import ScanConfig
-from deepfake_core.drift import LIMITS, DriftLimits
 from deepfake_core.errors import DeepfakeError, SourceOutage
-from deepfake_core.place import Shards
-from deepfake_core.plan import Plan
+from deepfake_core.events import Notify
+from deepfake_core.models.registry import DEFAULT_REGISTRY
 from deepfake_core.records import Json
-from deepfake_core.registry import DEFAULT_REGISTRY
-from deepfake_core.results import Results, run_file
-from deepfake_core.storage import open_storage
-from deepfake_core.summary import headline
+from deepfake_core.reporting.drift import LIMITS, DriftLimits
+from deepfake_core.reporting.markdown import headline
+from deepfake_core.reporting.run_report import report_again
+from deepfake_core.results.layout import MARKDOWN_FILE, SUMMARY_FILE, run_file
+from deepfake_core.results.store import Results
+from deepfake_core.scanning import scan as core
+from deepfake_core.scanning.config import ScanConfig
+from deepfake_core.scanning.dask.executor import open_place
+from deepfake_core.scanning.executor import Shards
+from deepfake_core.scanning.plan import Plan
+from deepfake_core.storage.opening import open_storage
 from flows.artifacts import ShownProgress, show_result, show_warnings
 from flows.notices import tell_failed, tell_result
 
@@ -80,8 +83,8 @@ def judge_shard(number: int, shards: int, commit: Callable[[], Json]) -> Json:  
     return commit()
 
 
-def commit_in_task(plan: Plan, shards: Shards, index: int, notify: core.Notify) -> Json:
-    """Do what `deepfake_core.scan.commit_shard` does, as a task."""
+def commit_in_task(plan: Plan, shards: Shards, index: int, notify: Notify) -> Json:
+    """Do what `deepfake_core.scanning.scan.commit_shard` does, as a task."""
     return judge_shard(
         index + 1, plan.shards, lambda: core.commit_shard(plan, shards, index, notify)
     )
@@ -127,16 +130,16 @@ def named(config: ScanConfig) -> ScanConfig:
 def compared_again(result: Json, config: ScanConfig, drift: DriftLimits) -> Json:
     """The result, with the last runs compared by other limits than the core's usual ones."""
     run_id = result["run_id"]
-    core.report_again(run_id, config.output, thumbnails=config.thumbnails, drift=drift)
-    summary = Results(open_storage(config.output)).get_json(run_id, core.SUMMARY_FILE) or {}
+    report_again(run_id, config.output, thumbnails=config.thumbnails, drift=drift)
+    summary = Results(open_storage(config.output)).get_json(run_id, SUMMARY_FILE) or {}
     return {**result, "warnings": summary["warnings"]}
 
 
 def show(result: Json, output: str) -> str:
     """Show a finished run on Prefect's pages and tell of it; returns its result in a sentence."""
     results, run_id = Results(open_storage(output)), result["run_id"]
-    summary = results.get_json(run_id, core.SUMMARY_FILE) or {}
-    markdown = results.storage.read(run_file(run_id, core.MARKDOWN_FILE)).decode()
+    summary = results.get_json(run_id, SUMMARY_FILE) or {}
+    markdown = results.storage.read(run_file(run_id, MARKDOWN_FILE)).decode()
     show_result(summary, markdown, result["report"])
     show_warnings(summary)
     tell_result(summary, result["report"])

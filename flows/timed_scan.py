@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
-from deepfake_core import scan as core
-from deepfake_core.config import ScanConfig
-from deepfake_core.place import Notify, Place
+from deepfake_core.events import Notify
 from deepfake_core.records import Json
+from deepfake_core.scanning import scan as core
+from deepfake_core.scanning.config import ScanConfig
+from deepfake_core.scanning.executor import Place
 from flows import scan as module
 
 P = ParamSpec("P")

@@ -17,7 +17,7 @@ from prefect.artifacts import (
 )
 
 from deepfake_core.records import Json
-from deepfake_core.retrain import GATE_FILE
+from deepfake_core.retraining.retrain import GATE_FILE
 from flows.artifacts import link_to
 
 CURVES_KEY, MODEL_KEY, HISTORY_KEY = "retrain-curves", "retrain-model", "retrain-history"

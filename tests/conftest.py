@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepfake_core.architectures import Architecture
-from deepfake_core.bundle import Description, Preprocessing, store_weights, write_description
-from deepfake_core.dataset import Labelled
-from deepfake_core.decision import Calibration, Thresholds
-from deepfake_core.registry import CURRENT_FILE
-from deepfake_core.train import TrainingData
-from tests.training import labelled_faces
+from deepfake_core.datasets.labelled import Labelled
+from deepfake_core.models.architecture import Architecture
+from deepfake_core.models.bundle import Description, Preprocessing, store_weights, write_description
+from deepfake_core.models.decision import Calibration, Thresholds
+from deepfake_core.models.registry import CURRENT_FILE
+from deepfake_core.training.data import TrainingData
+from tests.support.training import labelled_faces
 
 TINY = Architecture(kind="plain_cnn", filters=4, dense=(8,), plain_filters=(4, 8))
 # With these weights and this curve the scores of `make_picture` spread over all three labels.

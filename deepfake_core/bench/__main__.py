@@ -33,7 +33,7 @@ from deepfake_core.bench.stages import speed
 from deepfake_core.bench.state import state
 from deepfake_core.bench.training import training
 from deepfake_core.errors import UsageError
-from deepfake_core.registry import DEFAULT_REGISTRY, find_model
+from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 
 Figures = dict[str, float | str]
 Part = Callable[[Setting], Iterator[dict[str, float]]]

@@ -11,13 +11,14 @@ from pathlib import Path
 from deepfake_core.bench.images import write_pictures
 from deepfake_core.bench.setting import PartFailed, Setting, cores
 from deepfake_core.bench.stages import Contestant, race
-from deepfake_core.classifier import Classifier
-from deepfake_core.cluster import open_place
-from deepfake_core.engine import open_engine
-from deepfake_core.place import Place, Shards, Work
-from deepfake_core.plan import Plan, make_plan
-from deepfake_core.scan import begin, commit_shard, finish, judge_shards, missing_shards, silent
-from deepfake_core.shards import ShardJudge
+from deepfake_core.engines.engine import open_engine
+from deepfake_core.events import silent
+from deepfake_core.inference.classifier import Classifier
+from deepfake_core.scanning.dask.executor import open_place
+from deepfake_core.scanning.executor import Place, Shards, Work
+from deepfake_core.scanning.plan import Plan, make_plan
+from deepfake_core.scanning.scan import begin, commit_shard, finish, judge_shards, missing_shards
+from deepfake_core.scanning.shards import ShardJudge
 
 # Small shards, so that little is left over where the workers' last ones end at different times.
 SHARDS_PER_WORKER = 8

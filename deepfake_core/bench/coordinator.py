@@ -14,14 +14,15 @@ from deepfake_core.bench.known import Listed
 from deepfake_core.bench.processes import run_module
 from deepfake_core.bench.scan_process import peak_bytes
 from deepfake_core.bench.setting import Setting
-from deepfake_core.classifier import Judgement
-from deepfake_core.config import ScanConfig
-from deepfake_core.place import Shards, Work
-from deepfake_core.plan import Plan, make_plan
+from deepfake_core.events import silent
+from deepfake_core.inference.classifier import Judgement
 from deepfake_core.records import Json, Label
-from deepfake_core.results import published_name
-from deepfake_core.scan import begin, commit_shard, finish, judge_shards, missing_shards, silent
-from deepfake_core.shards import TIMINGS_KEY, shard_of, verdict_rows
+from deepfake_core.results.layout import published_name
+from deepfake_core.scanning.config import ScanConfig
+from deepfake_core.scanning.executor import Shards, Work
+from deepfake_core.scanning.plan import Plan, make_plan
+from deepfake_core.scanning.scan import begin, commit_shard, finish, judge_shards, missing_shards
+from deepfake_core.scanning.shards import TIMINGS_KEY, shard_of, verdict_rows
 
 # Of few images the memory would be lost in that of the libraries.
 TIMES_PLANNED = 4
@@ -82,7 +83,7 @@ class Nobody:
     begun = -1
 
     def commit(self, plan: Plan, index: int) -> Json:
-        """See `deepfake_core.place.Shards.commit`."""
+        """See `deepfake_core.scanning.executor.Shards.commit`."""
         shard = shard_of(plan, index)
         judgements = [_judgement(f"{index}/{number}") for number in range(len(shard.images))]
         rows = verdict_rows(shard.images.to_pylist(), judgements, shard.run)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from deepfake_core.architectures import build_keras, set_keras_weights
-from deepfake_core.bundle import read_bundle
+from deepfake_core.engines.keras_network import build_keras, set_keras_weights
+from deepfake_core.models.bundle import read_bundle
 
 if TYPE_CHECKING:
     import keras

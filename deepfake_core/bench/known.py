@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepfake_core.listing import Listing
-from deepfake_core.results import Results, published_name
-from deepfake_core.schema import VERDICTS
-from deepfake_core.storage import LocalStorage
-from deepfake_core.verdict_files import write_verdicts
+from deepfake_core.results.layout import published_name
+from deepfake_core.results.schema import VERDICTS
+from deepfake_core.results.store import Results
+from deepfake_core.results.verdict_files import write_verdicts
+from deepfake_core.storage.listing import Listing
+from deepfake_core.storage.local import LocalStorage
 
 SOURCE, MODEL = "s3://bucket/uploads", "resnet50@1+00000000"
 FIRST_DAY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

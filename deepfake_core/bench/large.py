@@ -13,9 +13,9 @@ from PIL import Image
 
 from deepfake_core.bench.images import photograph
 from deepfake_core.bench.setting import PartFailed, Setting, cores
-from deepfake_core.decision import calibrate
-from deepfake_core.engine import open_engine
-from deepfake_core.images import decode, resize
+from deepfake_core.engines.engine import open_engine
+from deepfake_core.images.decoding import decode, resize
+from deepfake_core.models.decision import calibrate
 from deepfake_core.records import Decoded, UInt8Array
 
 SEEDS = (1, 2)

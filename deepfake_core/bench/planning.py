@@ -9,13 +9,14 @@ from pathlib import Path
 from statistics import median
 
 from deepfake_core.bench.setting import PartFailed, Setting
-from deepfake_core.classifier import Judgement
-from deepfake_core.config import ScanConfig
-from deepfake_core.plan import make_plan
+from deepfake_core.inference.classifier import Judgement
 from deepfake_core.records import Label
-from deepfake_core.results import parquet_bytes, published_name
-from deepfake_core.schema import with_metadata
-from deepfake_core.shards import verdict_rows
+from deepfake_core.results.layout import published_name
+from deepfake_core.results.schema import with_metadata
+from deepfake_core.results.store import parquet_bytes
+from deepfake_core.scanning.config import ScanConfig
+from deepfake_core.scanning.plan import make_plan
+from deepfake_core.scanning.shards import verdict_rows
 
 FILES_PER_FOLDER = 1_000
 

@@ -11,8 +11,8 @@ from statistics import median
 
 from deepfake_core.bench.images import write_pictures
 from deepfake_core.bench.setting import PartFailed, Setting
-from deepfake_core.config import ScanConfig
-from deepfake_core.registry import DEFAULT_REGISTRY
+from deepfake_core.models.registry import DEFAULT_REGISTRY
+from deepfake_core.scanning.config import ScanConfig
 
 SCAN_PROCESS = "deepfake_core.bench.scan_process"
 FIRST_IMAGES = 20
@@ -32,9 +32,7 @@ def peak_memory(setting: Setting) -> Iterator[dict[str, float]]:
         yield {f"peak_mb_{key}": float(peak), f"peak_{key}_images": count}
 
 
-def run_module(
-    module: str, *arguments: str, environment: Mapping[str, str] | None = None
-) -> str:
+def run_module(module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
     """Run one of our modules in a process of its own; returns the last line that it prints.
 
     Raises:

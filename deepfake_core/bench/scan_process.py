@@ -6,8 +6,8 @@ import resource
 import sys
 from pathlib import Path
 
-from deepfake_core.config import ScanConfig
-from deepfake_core.scan import scan
+from deepfake_core.scanning.config import ScanConfig
+from deepfake_core.scanning.scan import scan
 
 
 def main(registry: str, config: str) -> None:

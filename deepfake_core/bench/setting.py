@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepfake_core.bundle import Bundle, Precision
-from deepfake_core.config import ScanConfig
-from deepfake_core.engine import processor_precisions, resolve_precision
+from deepfake_core.engines.engine import processor_precisions, resolve_precision
 from deepfake_core.errors import DeepfakeError
+from deepfake_core.models.bundle import Bundle, Precision
+from deepfake_core.scanning.config import ScanConfig
 
 FASTEST_FIRST: tuple[Precision, ...] = ("int8", "bf16", "fp32")
 # The figures that a whole benchmark has; those of precisions and details come beside them.

@@ -14,15 +14,15 @@ import numpy as np
 from deepfake_core.bench.alternatives import KerasProcess
 from deepfake_core.bench.images import write_pictures
 from deepfake_core.bench.setting import FAILURES, PartFailed, Setting, cores
-from deepfake_core.bundle import Precision
-from deepfake_core.classifier import Classifier, Judgement
-from deepfake_core.engine import Engine, open_engine
-from deepfake_core.images import decode
-from deepfake_core.plan import make_plan
+from deepfake_core.engines.engine import Engine, open_engine
+from deepfake_core.images.decoding import decode
+from deepfake_core.inference.classifier import Classifier, Judgement
+from deepfake_core.models.bundle import Precision
 from deepfake_core.records import Decoded, Label, UInt8Array
-from deepfake_core.scan import begin, commit_shard, finish
-from deepfake_core.shards import READ_THREADS, ShardJudge, verdict_rows
-from deepfake_core.storage import LocalStorage
+from deepfake_core.scanning.plan import make_plan
+from deepfake_core.scanning.scan import begin, commit_shard, finish
+from deepfake_core.scanning.shards import READ_THREADS, ShardJudge, verdict_rows
+from deepfake_core.storage.local import LocalStorage
 
 # Measures once; returns images per second.
 Contestant = Callable[[], float]

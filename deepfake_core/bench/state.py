@@ -12,11 +12,12 @@ from deepfake_core.bench.known import SOURCE, Listed, publish_known
 from deepfake_core.bench.processes import run_module
 from deepfake_core.bench.scan_process import peak_bytes
 from deepfake_core.bench.setting import PartFailed, Setting
-from deepfake_core.config import ScanConfig
-from deepfake_core.plan import make_plan
 from deepfake_core.records import Json
-from deepfake_core.results import LATEST, Results
-from deepfake_core.storage import LocalStorage
+from deepfake_core.results.layout import LATEST
+from deepfake_core.results.store import Results
+from deepfake_core.scanning.config import ScanConfig
+from deepfake_core.scanning.plan import make_plan
+from deepfake_core.storage.local import LocalStorage
 
 STEPS = ("publish", "rebuild", "update", "plan")
 NEW_SHARE = 100

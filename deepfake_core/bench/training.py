@@ -8,9 +8,9 @@ from pathlib import Path
 
 from deepfake_core.bench.images import write_pictures
 from deepfake_core.bench.setting import Setting
-from deepfake_core.dataset import Labelled
-from deepfake_core.recipe import TrainConfig
-from deepfake_core.stream import Batch, Stream
+from deepfake_core.datasets.labelled import Labelled
+from deepfake_core.training.batches import Batch, Stream
+from deepfake_core.training.recipe import TrainConfig
 
 BATCH = 16
 PICTURES = 32
@@ -69,7 +69,7 @@ def training_speed(
 
 def _learner(config: TrainConfig) -> Callable[[Batch], object]:
     """What takes a step with a batch, as training does."""
-    from deepfake_core.objective import build, loss_of, optimizer_of
+    from deepfake_core.training.objective import build, loss_of, optimizer_of
 
     model = build(config, config.crop)
     model.compile(optimizer_of(config), loss=loss_of(config), jit_compile=False)

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from deepfake_core.commands.terminal import DONE, add_registry, registry_of, say
-from deepfake_core.registry import find_model
+from deepfake_core.models.registry import find_model
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands

@@ -28,9 +28,9 @@ def add(commands: Commands) -> None:
 
 
 def _changes(parsed: argparse.Namespace) -> int:
-    from deepfake_core.changes import compare
-    from deepfake_core.results import Results
-    from deepfake_core.storage import open_storage
+    from deepfake_core.reporting.changes import compare
+    from deepfake_core.results.store import Results
+    from deepfake_core.storage.opening import open_storage
 
     if parsed.show < 0:
         raise UsageError(f"--show {parsed.show}: give a number from 0 on")
@@ -42,7 +42,7 @@ def _changes(parsed: argparse.Namespace) -> int:
 
 def _in_words(found: Json) -> str:
     """A line per kind of change and per image."""
-    from deepfake_core.summary import one_line, score_text
+    from deepfake_core.rendering.text import one_line, score_text
 
     before, after = found["before"], found["after"]
     lines = [

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from deepfake_core.commands.terminal import DONE, FAILED, add_json, complain, say, tell
 
 if TYPE_CHECKING:
-    from deepfake_core.audit import Inspection
     from deepfake_core.commands.terminal import Commands
+    from deepfake_core.datasets.checks.inspection import Inspection
 
 
 def add(commands: Commands) -> None:
@@ -47,7 +47,8 @@ def _auc(text: str) -> float:
 
 
 def _dataset(parsed: argparse.Namespace) -> int:
-    from deepfake_core.audit import inspect, render
+    from deepfake_core.datasets.checks.inspection import inspect
+    from deepfake_core.datasets.checks.report import render
 
     found = inspect(
         parsed.folder, within=parsed.within, max_shortcut_auc=parsed.max_shortcut_auc, say=say

@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
 
 
 def _erase(parsed: argparse.Namespace) -> int:
-    from deepfake_core.erase import erase
+    from deepfake_core.operations.erasure import erase
 
     if "://" not in parsed.output and not Path(parsed.output).is_dir():
         raise UsageError(f"there is no folder {parsed.output}; name the folder of the results")

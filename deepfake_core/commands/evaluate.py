@@ -59,8 +59,10 @@ def add(commands: Commands) -> None:
 
 
 def _evaluate(parsed: argparse.Namespace) -> int:
-    from deepfake_core.evaluation import EvaluateConfig, evaluate, render
-    from deepfake_core.registry import find_model
+    from deepfake_core.evaluation.config import EvaluateConfig
+    from deepfake_core.evaluation.measurement import evaluate
+    from deepfake_core.evaluation.report import render
+    from deepfake_core.models.registry import find_model
 
     bundle = find_model(parsed.model, registry_of(parsed))
     if not parsed.data.is_dir():
@@ -76,7 +78,7 @@ def _evaluate(parsed: argparse.Namespace) -> int:
 
 def in_words(evaluation: Json, report: str) -> str:
     """A few lines for a person: what is wrong first."""
-    from deepfake_core.evaluation.page import headline
+    from deepfake_core.evaluation.report import headline
 
     lines = [headline(evaluation)]
     for name, one in evaluation["sets"].items():

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.importing import add_import
+from deepfake_core.commands.models_import import add_import
 from deepfake_core.commands.terminal import DONE, add_json, say, tell
 from deepfake_core.errors import UsageError
 from deepfake_core.records import Json
@@ -67,7 +67,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _folder(parsed: argparse.Namespace) -> Path:
-    from deepfake_core import registry
+    from deepfake_core.models import registry
 
     folder: Path = parsed.registry or registry.DEFAULT_REGISTRY
     if not folder.is_dir():
@@ -76,7 +76,7 @@ def _folder(parsed: argparse.Namespace) -> Path:
 
 
 def _list(parsed: argparse.Namespace) -> int:
-    from deepfake_core import registry
+    from deepfake_core.models import registry
 
     models, folder = {}, _folder(parsed)
     for name, versions in registry.list_models(folder).items():
@@ -92,8 +92,8 @@ def _list(parsed: argparse.Namespace) -> int:
 
 
 def _show(parsed: argparse.Namespace) -> int:
-    from deepfake_core import registry
-    from deepfake_core.ledger import gate_record, read_log
+    from deepfake_core.models import registry
+    from deepfake_core.models.registry_log import gate_record, read_log
 
     if parsed.name is None:
         raise UsageError("deepfake models show needs a NAME or NAME@VERSION")
@@ -111,7 +111,7 @@ def _show(parsed: argparse.Namespace) -> int:
 
 
 def _promote(parsed: argparse.Namespace) -> int:
-    from deepfake_core import registry
+    from deepfake_core.models import registry
 
     if parsed.name is None:
         raise UsageError("deepfake models promote needs a NAME@VERSION, or a NAME for its newest")
@@ -119,7 +119,7 @@ def _promote(parsed: argparse.Namespace) -> int:
     versions = registry.list_models(folder).get(reference)
     bundle = registry.find_model(f"{reference}@{versions[-1]}" if versions else reference, folder)
     if parsed.data is not None:
-        from deepfake_core.gate import examine_on
+        from deepfake_core.release.gate import examine_on
 
         say(f"comparing {bundle.model_id} with the current version on {parsed.data}")
         result = examine_on(bundle, parsed.data, registry=folder)
@@ -131,7 +131,7 @@ def _promote(parsed: argparse.Namespace) -> int:
 
 
 def _rollback(parsed: argparse.Namespace) -> int:
-    from deepfake_core import registry
+    from deepfake_core.models import registry
 
     line = registry.rollback(parsed.name, why=parsed.why, registry=_folder(parsed))
     return _told(line, parsed.name, as_json=parsed.json)

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core.capacity import Capacity, machines_for, simulate
-from deepfake_core.capacity_figures import Figure, read_figures
 from deepfake_core.commands.terminal import DONE, FAILED, add_json, complain, tell
 from deepfake_core.errors import UsageError
+from deepfake_core.operations.capacity import Capacity, machines_for, simulate
+from deepfake_core.operations.capacity_figures import Figure, read_figures
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands

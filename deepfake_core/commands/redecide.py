@@ -13,7 +13,7 @@ from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
-    from deepfake_core.decision import Thresholds
+    from deepfake_core.models.decision import Thresholds
 
 
 def add(commands: Commands) -> None:
@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
 def _redecide(parsed: argparse.Namespace) -> int:
     thresholds = _thresholds(parsed.thresholds)
 
-    from deepfake_core.redecide import redecide
+    from deepfake_core.operations.redecision import redecide
 
     result = redecide(parsed.run_id, thresholds, output=parsed.output)
     tell(result if parsed.json else None, _in_words(result))
@@ -44,7 +44,7 @@ def _redecide(parsed: argparse.Namespace) -> int:
 
 
 def _thresholds(text: str) -> Thresholds:
-    from deepfake_core.decision import Thresholds
+    from deepfake_core.models.decision import Thresholds
 
     advice = "give two numbers from 0 to 1, the lower first, such as --thresholds 0.3,0.8"
     try:

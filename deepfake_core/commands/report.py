@@ -36,7 +36,7 @@ def _add_report(commands: Commands) -> None:
 
 
 def _report(parsed: argparse.Namespace) -> int:
-    from deepfake_core.scan import report_again
+    from deepfake_core.reporting.run_report import report_again
 
     address = report_again(parsed.run_id, parsed.output, thumbnails=parsed.thumbnails)
     tell({"report": address} if parsed.json else None, f"report: {address}")
@@ -44,8 +44,8 @@ def _report(parsed: argparse.Namespace) -> int:
 
 
 def _latest(parsed: argparse.Namespace) -> int:
-    from deepfake_core.results import Results
-    from deepfake_core.storage import open_storage
+    from deepfake_core.results.store import Results
+    from deepfake_core.storage.opening import open_storage
 
     if "://" not in parsed.output and not Path(parsed.output).is_dir():
         raise UsageError(f"there is no folder {parsed.output}; name the folder of the results")

@@ -19,7 +19,7 @@ from deepfake_core.commands.terminal import (
     tell,
 )
 from deepfake_core.records import Json
-from deepfake_core.retrain_config import RetrainConfig, read_recipe
+from deepfake_core.retraining.config import RetrainConfig, read_recipe
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
@@ -66,7 +66,7 @@ def add(commands: Commands) -> None:
 
 
 def _retrain(parsed: argparse.Namespace) -> int:
-    from deepfake_core.retrain import retrain
+    from deepfake_core.retraining.retrain import retrain
 
     folder = registry_of(parsed)
     result = retrain(_config(parsed), registry=folder, notify=Told())

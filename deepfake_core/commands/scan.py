@@ -14,8 +14,8 @@ from deepfake_core.commands.terminal import (
     registry_of,
     tell,
 )
-from deepfake_core.config import ScanConfig
 from deepfake_core.records import Json
+from deepfake_core.scanning.config import ScanConfig
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
@@ -46,9 +46,9 @@ def add(commands: Commands) -> None:
 
 
 def _scan(parsed: argparse.Namespace) -> int:
-    from deepfake_core.cluster import open_place
-    from deepfake_core.progress import Progress
-    from deepfake_core.scan import scan
+    from deepfake_core.commands.progress import Progress
+    from deepfake_core.scanning.dask.executor import open_place
+    from deepfake_core.scanning.scan import scan
 
     given = {key: value for key, value in vars(parsed).items() if key in ScanConfig.model_fields}
     progress = Progress()
@@ -74,7 +74,7 @@ def _scan(parsed: argparse.Namespace) -> int:
 
 def _in_words(result: Json) -> str:
     """A few lines for a person."""
-    from deepfake_core.changes import in_words
+    from deepfake_core.reporting.changes import in_words
 
     if not result["judged"] + result["failed"]:
         heading = f"nothing new: all {result['listed']} images are known or out of scope"

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core import registry
+from deepfake_core.errors import UsageError
+from deepfake_core.models import registry
 from deepfake_core.records import Json
 
 if TYPE_CHECKING:
@@ -51,3 +52,14 @@ def complain(message: str, status: int) -> int:
     """Print one line on standard error; returns the exit status."""
     print(f"deepfake: {' '.join(message.split())}", file=sys.stderr)
     return status
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add ``--output``, the folder of results."""
+    parser.add_argument("--output", default="reports", help="folder of the results")
+
+
+def check_output(output: str) -> None:
+    """Raise UsageError where a local folder of results is missing."""
+    if "://" not in output and not Path(output).is_dir():
+        raise UsageError(f"there is no folder {output}; name the folder of the results")

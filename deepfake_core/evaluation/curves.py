@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deepfake_core.evaluation.judged import CLASS_NAMES, Judged
-from deepfake_core.metrics import BoolArray
+from deepfake_core.evaluation.metrics import BoolArray
+from deepfake_core.evaluation.scored_set import CLASS_NAMES, Judged
 from deepfake_core.records import Float32Array, Json
 
 ROC_POINTS = 200

@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from deepfake_core.dataset import Labelled
-from deepfake_core.evaluation.judged import Judged
-from deepfake_core.metrics import BoolArray, figures, resample_counts
+from deepfake_core.evaluation.metrics import BoolArray, figures, resample_counts
+from deepfake_core.evaluation.scored_set import Judged
 from deepfake_core.records import Float32Array, Json, Label
 
 # Fewer images of a class say too little of a group: its rate is shown, but not compared.
 LEAST_IMAGES = 20
 PERMUTATIONS = 2000
 SIGNIFICANCE = 0.05
-# No image counts for more than this many ordinary ones, or a group of one rules the training.
-MAX_WEIGHT = 10.0
 RATES = {"fpr_at_fake": False, "tpr_at_fake": True}
-
-
-def group_weights(images: Sequence[Labelled]) -> Float32Array:
-    """Weights under which the groups of people count alike within each class.
-
-    Args:
-        images: N labelled images; a group is a combination of all their ``people_`` columns.
-
-    Returns:
-        float32[N] with mean 1 in each class, so that the balance of the classes stays what it
-        is; none is above `MAX_WEIGHT` times its class's least. Ones where no image has groups.
-    """
-    weights = np.ones(len(images), np.float32)
-    fake = np.array([image.fake for image in images], dtype=bool)
-    cells = np.array([repr(sorted(image.people.items())) for image in images])
-    for kind in (False, True):
-        rows = np.flatnonzero(fake == kind)
-        if not len(rows):
-            continue
-        _, inverse, counts = np.unique(cells[rows], return_inverse=True, return_counts=True)
-        raw = 1.0 / counts[inverse]
-        raw = np.minimum(raw, MAX_WEIGHT * raw.min())
-        weights[rows] = raw / raw.mean()
-    return weights
 
 
 def fairness(judged: Judged) -> Json:

@@ -6,28 +6,28 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from deepfake_core.bundle import Bundle
-from deepfake_core.classifier import Classifier
-from deepfake_core.dataset import Labelled, list_labelled
+from deepfake_core.datasets.labelled import Labelled, list_labelled
+from deepfake_core.datasets.splits import thin
 from deepfake_core.errors import SourceError, UsageError
+from deepfake_core.evaluation.config import EvaluateConfig
 from deepfake_core.evaluation.curves import relative
-from deepfake_core.evaluation.judged import CLASS_NAMES, Judged, judge
-from deepfake_core.evaluation.memory import Memory, Scored
-from deepfake_core.evaluation.parts import (
+from deepfake_core.evaluation.faithfulness import measure_explanations
+from deepfake_core.evaluation.leave_one_out import leave_one_out, read_features, usable_sources
+from deepfake_core.evaluation.partition import (
     TRAIN,
     choose_headline,
     find_halved,
     find_overlaps,
     split_sets,
 )
+from deepfake_core.evaluation.score_cache import Memory, Scored
+from deepfake_core.evaluation.scored_set import CLASS_NAMES, Judged, judge
+from deepfake_core.evaluation.set_figures import Known, measure_set
 from deepfake_core.evaluation.set_scoring import SetScorer, open_scorer
-from deepfake_core.evaluation.sets import Known, measure_set
-from deepfake_core.evaluation.settings import EvaluateConfig
-from deepfake_core.evaluation.unseen import leave_one_out, read_features, usable_sources
-from deepfake_core.explanations import measure_explanations
-from deepfake_core.halves import thin
+from deepfake_core.evaluation.training_list import read_training_list
+from deepfake_core.inference.classifier import Classifier
+from deepfake_core.models.bundle import Bundle
 from deepfake_core.records import Json
-from deepfake_core.training_list import read_training_list
 
 Say = Callable[[str], None]
 
@@ -47,7 +47,7 @@ def evaluate(
 
     Args:
         bundle: the model.
-        data: a labelled folder, see `deepfake_core.dataset.read_labelled`.
+        data: a labelled folder, see `deepfake_core.datasets.labelled.read_labelled`.
         config: which sets, and how.
         say: told of the steps, in words.
         memory: what the bundle gave at fp32 before; read and added to at that precision.

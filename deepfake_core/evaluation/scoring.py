@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from deepfake_core.bundle import Preprocessing
-from deepfake_core.dataset import Labelled
-from deepfake_core.degradations import TIERS, Change
-from deepfake_core.engine import Engine
+from deepfake_core.datasets.labelled import Labelled
+from deepfake_core.engines.engine import Engine
 from deepfake_core.errors import SourceError
-from deepfake_core.evaluation.memory import Memory, Scored
-from deepfake_core.images import Loaded, load, resize
+from deepfake_core.evaluation.score_cache import Memory, Scored
+from deepfake_core.images.decoding import Loaded, load, resize
+from deepfake_core.images.degradations import TIERS, Change
+from deepfake_core.models.bundle import Preprocessing
 from deepfake_core.records import Failure, FailureCode, Float32Array, UInt8Array
 
 # With ten tiers of 128 px a part takes 16 MB of pixels; it is a multiple of the engine's group.

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from deepfake_core.bundle import Bundle, Precision, Preprocessing
-from deepfake_core.dataset import Labelled, is_fake
-from deepfake_core.degradations import TIERS, Change
-from deepfake_core.engine import Engine, open_engine, processor_precisions, resolve_precision
-from deepfake_core.evaluation.judged import CLEAN
-from deepfake_core.evaluation.memory import Memory, Scored
+from deepfake_core.datasets.labelled import Labelled, is_fake
+from deepfake_core.engines.engine import (
+    Engine,
+    open_engine,
+    processor_precisions,
+    resolve_precision,
+)
+from deepfake_core.evaluation.config import EvaluateConfig
+from deepfake_core.evaluation.score_cache import Memory, Scored
+from deepfake_core.evaluation.scored_set import CLEAN
 from deepfake_core.evaluation.scoring import score_readable
-from deepfake_core.evaluation.sets import has_both
-from deepfake_core.evaluation.settings import EvaluateConfig
+from deepfake_core.evaluation.set_figures import has_both
 from deepfake_core.evaluation.shortcuts import separating
+from deepfake_core.images.degradations import TIERS, Change
+from deepfake_core.models.bundle import Bundle, Precision, Preprocessing
 
 Say = Callable[[str], None]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from deepfake_core.records import Json
-from deepfake_core.summary import percent
+from deepfake_core.rendering.text import percent
 
 ALL: Mapping[str, str] = {
     "real": "real images",

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepfake_core.classifier import Classifier, Judgement
-from deepfake_core.engine import GROUP
+from deepfake_core.engines.engine import GROUP
+from deepfake_core.inference.classifier import Classifier, Judgement
 from deepfake_core.records import UInt8Array
 from deepfake_core.serve.problems import busy
 

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deepfake_core.bundle import CARD_FILE, Bundle, Precision, Preprocessing
-from deepfake_core.classifier import Judgement
-from deepfake_core.decision import Calibration, Thresholds
+from deepfake_core.inference.classifier import Judgement
+from deepfake_core.models.bundle import CARD_FILE, Bundle, Precision, Preprocessing
+from deepfake_core.models.decision import Calibration, Thresholds
 from deepfake_core.records import FailureCode, Json, Label
 from deepfake_core.serve.config import ServeConfig
 from deepfake_core.serve.uploads import Upload
@@ -107,7 +107,7 @@ def verdict(
 
 def model_facts(bundle: Bundle, precision: Precision, config: ServeConfig) -> ModelFacts:
     """The facts of a bundle as it runs here."""
-    from deepfake_core.images import MAX_PIXELS
+    from deepfake_core.images.decoding import MAX_PIXELS
 
     described = bundle.description
     has_card = CARD_FILE in described.files

@@ -12,7 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from deepfake_core.errors import DeepfakeError, UsageError
-from deepfake_core.registry import DEFAULT_REGISTRY, find_model
+from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.serve.application import create_app
 from deepfake_core.serve.config import ServeConfig
 from deepfake_core.serve.protocol import bounded

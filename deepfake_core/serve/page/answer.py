@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from deepfake_core.errors import DeepfakeError
-from deepfake_core.feedback import Feedback
 from deepfake_core.records import Json, Label
+from deepfake_core.results.feedback import Feedback
 from deepfake_core.serve.page.settings import Settings
 from deepfake_core.serve.page.words import CONSENT, KEPT, KEPT_OF_SCAN
-from deepfake_core.storage import open_storage
+from deepfake_core.storage.opening import open_storage
 
 KNOWN: dict[Label, str] = {Label.REAL: "A photograph", Label.FAKE: "Machine-generated"}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from deepfake_core.bundle import CARD_FILE
+from deepfake_core.models.bundle import CARD_FILE
 from deepfake_core.serve.page import browse, check, guide, style
 from deepfake_core.serve.page.model import the_bundle
 from deepfake_core.serve.page.settings import Settings, read_settings

@@ -7,14 +7,14 @@ from html import escape
 import pyarrow as pa
 import streamlit as st
 
-from deepfake_core.decision import Thresholds
 from deepfake_core.errors import DeepfakeError
+from deepfake_core.models.decision import Thresholds
 from deepfake_core.records import Failure, FailureCode, Json, Label
+from deepfake_core.rendering.text import as_markdown, one_line, score_text
 from deepfake_core.serve.page import answer, check, scans, style
-from deepfake_core.serve.page.judged import small_picture
+from deepfake_core.serve.page.pictures import small_picture
 from deepfake_core.serve.page.settings import Settings
 from deepfake_core.serve.page.words import FAILURES, TITLES
-from deepfake_core.summary import as_markdown, one_line, score_text
 
 ROWS_PER_PAGE = 10
 LABELS = (Label.FAKE.value, Label.UNCERTAIN.value, Label.REAL.value, scans.FAILED)

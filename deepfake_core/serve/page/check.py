@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from deepfake_core.decision import Thresholds
-from deepfake_core.explain import explain
-from deepfake_core.origin import Origin
+from deepfake_core.inference.explanation import explain
+from deepfake_core.models.decision import Thresholds
+from deepfake_core.provenance.origin import Origin
 from deepfake_core.records import Failure, FailureCode, Label
+from deepfake_core.rendering.text import one_line, percent, score_text
 from deepfake_core.serve.page import answer, style, threshold
-from deepfake_core.serve.page.judged import Judged, judge_files
 from deepfake_core.serve.page.model import the_classifier
+from deepfake_core.serve.page.pictures import Judged, judge_files
 from deepfake_core.serve.page.settings import MAX_PICTURES, MAX_UPLOAD_MEGABYTES, Settings
 from deepfake_core.serve.page.words import (
     FAILURES,
@@ -24,13 +25,12 @@ from deepfake_core.serve.page.words import (
     SENTENCES,
     TITLES,
 )
-from deepfake_core.summary import one_line, percent, score_text
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-    from deepfake_core.classifier import Classifier
-    from deepfake_core.explain import Explanation
+    from deepfake_core.inference.classifier import Classifier
+    from deepfake_core.inference.explanation import Explanation
 
 
 def show(settings: Settings) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from deepfake_core.bundle import Bundle
-from deepfake_core.classifier import Classifier
+from deepfake_core.inference.classifier import Classifier
+from deepfake_core.models.bundle import Bundle
 from deepfake_core.serve.page.settings import Settings
 
 
@@ -23,7 +23,7 @@ def the_bundle(settings: Settings) -> Bundle:
 def _bundle(model: str, registry: str) -> Bundle:
     from pathlib import Path
 
-    from deepfake_core.registry import find_model
+    from deepfake_core.models.registry import find_model
 
     return find_model(model, Path(registry))
 
@@ -31,7 +31,7 @@ def _bundle(model: str, registry: str) -> Bundle:
 @st.cache_resource(show_spinner="The model is being loaded …")
 def _classifier(model: str, registry: str) -> Classifier:
     """As a scan does it, so that both give the same score."""
-    from deepfake_core.engine import open_engine, processor_precisions, resolve_precision
+    from deepfake_core.engines.engine import open_engine, processor_precisions, resolve_precision
 
     bundle = _bundle(model, registry)
     precision = resolve_precision(bundle, "auto", processor_precisions())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deepfake_core.decision import Thresholds
+from deepfake_core.models.decision import Thresholds
 
 NORMAL_95 = 1.959964
 

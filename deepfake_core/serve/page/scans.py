@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepfake_core.records import Failure, FailureCode, Json
-from deepfake_core.results import Results, read_verdicts
-from deepfake_core.storage import LocalStorage, open_storage, read_or_failure
+from deepfake_core.results.store import Results, read_verdicts
+from deepfake_core.storage.local import LocalStorage
+from deepfake_core.storage.opening import open_storage
+from deepfake_core.storage.reading import read_or_failure
 
 FAILED = "failed"
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from deepfake_core.registry import DEFAULT_REGISTRY
+from deepfake_core.models.registry import DEFAULT_REGISTRY
 
 DEFAULT_MODEL = "resnet50"
 DEFAULT_REPORTS = "reports"

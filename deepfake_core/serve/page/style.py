@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from html import escape
 
-from deepfake_core.decision import Thresholds
+from deepfake_core.models.decision import Thresholds
 from deepfake_core.records import Label
-from deepfake_core.summary import score_text
+from deepfake_core.rendering.text import score_text
 
 CSS = """
 <style>

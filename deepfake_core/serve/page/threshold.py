@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from deepfake_core.bundle import Description
-from deepfake_core.serve.page.judged import Judged
+from deepfake_core.models.bundle import Description
+from deepfake_core.rendering.text import as_markdown, percent, score_text
 from deepfake_core.serve.page.operating import Expected, Measured, Range, expect, measured_points
+from deepfake_core.serve.page.pictures import Judged
 from deepfake_core.serve.page.style import line_text, table
-from deepfake_core.summary import as_markdown, percent, score_text
 
 PICTURES = 1000
 SHARES = (0.001, 0.01, 0.1, 0.5)

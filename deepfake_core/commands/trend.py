@@ -1,0 +1,49 @@
+"""``deepfake trend``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepfake_core.commands.terminal import DONE, add_json, add_output, check_output, tell
+from deepfake_core.errors import OutputError, UsageError, reason
+
+if TYPE_CHECKING:
+    from deepfake_core.commands.terminal import Commands
+
+KINDS = ("png", "svg")
+
+
+def add(commands: Commands) -> None:
+    """Add ``trend``."""
+    parser = commands.add_parser("trend", help="draw what was found week by week")
+    add_output(parser)
+    parser.add_argument(
+        "--to",
+        default="trend.png",
+        metavar="FILE",
+        help="the picture, .png or .svg; the numbers go beside it as .csv",
+    )
+    add_json(parser)
+    parser.set_defaults(command=_trend)
+
+
+def _trend(parsed: argparse.Namespace) -> int:
+    from deepfake_core.reporting.trend import draw, weekly
+
+    check_output(parsed.output)
+    picture = Path(parsed.to)
+    kind = picture.suffix.removeprefix(".").lower()
+    if kind not in KINDS:
+        raise UsageError(f"--to: found {parsed.to}; give a name that ends in .png or .svg")
+    weeks = weekly(parsed.output)
+    table = picture.with_suffix(".csv")
+    try:
+        picture.write_bytes(draw(weeks, kind=kind))
+        weeks.to_csv(table, index=False)
+    except OSError as error:
+        raise OutputError(f"cannot write {picture}: {reason(error)}; give another --to") from error
+    content = {"picture": str(picture), "table": str(table), "weeks": len(weeks)}
+    tell(content if parsed.json else None, f"{picture} and {table}: {len(weeks)} weeks")
+    return DONE

@@ -1,0 +1,1 @@
+"""The data checks of a labelled folder, and their report."""

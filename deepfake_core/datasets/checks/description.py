@@ -1,0 +1,114 @@
+"""What a set of labelled images looks like, in counts, histograms and samples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from deepfake_core.datasets.checks.measures import Measured
+from deepfake_core.datasets.labelled import CLASSES, Labelled
+from deepfake_core.records import Json
+
+Floats = npt.NDArray[np.float64]
+
+BINS = 24
+SHOWN_KINDS = 8
+SAMPLES = 12
+# A few huge files must not press all the others into one bar.
+OUTER_PERCENTILES = (0.5, 99.5)
+
+
+def describe(images: Sequence[Labelled], measured: Sequence[Measured]) -> Json:
+    """Describe the readable images of one set.
+
+    Args:
+        images: of one set.
+        measured: what was measured of them, in the same order.
+
+    Returns:
+        ``counts`` by class, ``groups``, ``kinds`` (counts of formats, sizes, ... by class, the
+        most frequent first), ``histograms`` and ``quantiles`` by class, and ``samples``: places
+        of a few images by class, spread over the set.
+    """
+    places = {name: _places(images, fake=name == "fake") for name in CLASSES}
+    one = {name: [measured[place] for place in found] for name, found in places.items()}
+    numbers: dict[str, dict[str, list[float]]] = {
+        "brightness": {name: [m.brightness for m in found] for name, found in one.items()},
+        "bytes_per_pixel": {
+            name: [m.size / (m.width * m.height) for m in found] for name, found in one.items()
+        },
+        "jpeg_quality": {
+            name: [m.quality for m in found if m.quality] for name, found in one.items()
+        },
+    }
+    return {
+        "counts": {name: len(found) for name, found in places.items()},
+        "groups": len({image.group_id for image in images}),
+        "kinds": {
+            "format": _kinds(one, lambda m: m.format),
+            "size": _kinds(one, lambda m: f"{m.width} x {m.height}"),
+            "chroma_subsampling": _kinds(one, lambda m: m.subsampling),
+            "metadata": _kinds(one, lambda m: "present" if m.metadata else "none"),
+        },
+        "histograms": {name: _histogram(by_class, name) for name, by_class in numbers.items()},
+        "quantiles": {name: _quantiles(by_class) for name, by_class in numbers.items()},
+        "samples": {name: _spread(found) for name, found in places.items()},
+    }
+
+
+def _places(images: Sequence[Labelled], *, fake: bool) -> list[int]:
+    return [place for place, image in enumerate(images) if image.fake == fake]
+
+
+def _kinds(one: dict[str, list[Measured]], kind: Callable[[Measured], str]) -> list[Json]:
+    """Counts by kind, the most frequent first; what is rarer than the first few is one row."""
+    counted = {name: Counter(kind(m) for m in found) for name, found in one.items()}
+    total: Counter[str] = sum(counted.values(), Counter())
+    rows: list[Json] = [
+        {"kind": value} | {name: counts[value] for name, counts in counted.items()}
+        for value, _ in total.most_common()
+    ]
+    rest = rows[SHOWN_KINDS:]
+    if not rest:
+        return rows
+    others = {name: sum(row[name] for row in rest) for name in one}
+    return [*rows[:SHOWN_KINDS], {"kind": f"{len(rest)} others", **others}]
+
+
+def _histogram(by_class: dict[str, list[float]], name: str) -> Json:
+    """Counts in equal bins that cover nearly all values; the outer bins take what lies beyond."""
+    values = np.array([value for found in by_class.values() for value in found], float)
+    if not len(values):
+        return {}
+    low, high = np.percentile(values, OUTER_PERCENTILES)
+    if name == "jpeg_quality":
+        low, high = max(0.5, values.min() - 2.5), min(100.5, values.max() + 2.5)
+        edges = np.arange(low, high + 0.01, max(1, round((high - low) / BINS)))
+        edges = np.append(edges, high) if edges[-1] < high - 0.01 else edges
+    else:
+        spare = max((high - low) * 0.02, 1e-6 * max(abs(high), 1))
+        edges = np.linspace(max(low - spare, 0), high + spare, BINS + 1)
+    counts = {
+        one: np.histogram(np.clip(found, edges[0], edges[-1]), edges)[0].tolist()
+        for one, found in by_class.items()
+    }
+    return {"edges": edges.round(4).tolist(), **counts}
+
+
+def _quantiles(by_class: dict[str, list[float]]) -> Json:
+    """Quarter, half and three quarters of each class's values lie below these."""
+    return {
+        name: np.percentile(found, (25, 50, 75)).round(3).tolist() if found else None
+        for name, found in by_class.items()
+    }
+
+
+def _spread(places: list[int]) -> list[int]:
+    """A few of the places, evenly spread."""
+    if len(places) <= SAMPLES:
+        return places
+    steps = np.linspace(0, len(places) - 1, SAMPLES).astype(int)
+    return [places[step] for step in steps]

@@ -1,0 +1,119 @@
+"""The sets of a labelled folder: each described and audited for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from deepfake_core.datasets.checks.description import describe
+from deepfake_core.datasets.checks.duplicates import name_of
+from deepfake_core.datasets.checks.measures import Measured
+from deepfake_core.datasets.checks.shortcuts import FEATURES, audit_shortcuts
+from deepfake_core.datasets.labelled import CLASSES, SPLITS, Labelled, split_of
+from deepfake_core.records import Json
+
+POOLED = "all sets together"
+LEARNED_SPLITS = ("train", "valid")
+
+Sets = dict[str, Json]
+
+
+def describe_sets(
+    images: Sequence[Labelled], measured: Sequence[Measured], *, listed: Iterable[str], root: Path
+) -> tuple[Sets, list[str]]:
+    """Describe and audit each set.
+
+    A folder whose sets are no splits, some with one class only, is audited as a whole besides.
+
+    Args:
+        images: those that can be read, in the sets that they belong to.
+        measured: what was measured of them, in the same order.
+        listed: the names of all sets, also of those without an image that can be read.
+        root: the folder.
+
+    Returns:
+        By the set's name what `describe` says, with ``split``, ``learned`` and ``shortcuts``;
+        and the names of the sets that a model learns from.
+    """
+    places: dict[str, list[int]] = {name: [] for name in listed}
+    for place, image in enumerate(images):
+        places[image.set_name].append(place)
+    learned = _learned_from(images, places)
+    if POOLED in learned:
+        places[POOLED] = list(range(len(images)))
+    sets = {}
+    for name in sorted(places, key=lambda name: (name not in learned, name)):
+        found = places[name]
+        some, theirs = [images[place] for place in found], [measured[place] for place in found]
+        facts = describe(some, theirs)
+        facts["samples"] = {
+            one: [name_of(some[place], root) for place in sample]
+            for one, sample in facts["samples"].items()
+        }
+        shortcuts = audit_shortcuts(some, theirs)
+        sets[name] = {
+            "split": split_of(name),
+            "learned": name in learned,
+            **facts,
+            "shortcuts": {feature: asdict(one) for feature, one in shortcuts.items()},
+        }
+    return sets, sorted(learned)
+
+
+def _learned_from(images: Sequence[Labelled], places: Mapping[str, Sequence[int]]) -> list[str]:
+    """The sets that a model learns from: those of train and valid; without train, all."""
+    splits = {split_of(name) for name in places}
+    if "train" in splits:
+        return [name for name in places if split_of(name) in LEARNED_SPLITS]
+    complete = [
+        name for name, found in places.items() if len({images[place].fake for place in found}) > 1
+    ]
+    if len(places) == 1 or len(complete) == len(places) or splits & set(SPLITS.values()):
+        return list(places)
+    return [POOLED, *complete]
+
+
+def worst_shortcuts(sets: Sets, learned: Sequence[str]) -> dict[str, float]:
+    """The highest AUC of each feature over the sets that are learned from."""
+    audited = [sets[name]["shortcuts"] for name in learned]
+    return {
+        feature: max(one[feature]["auc"] for one in audited if feature in one)
+        for feature in FEATURES
+        if any(feature in one for one in audited)
+    }
+
+
+def shortcut_reasons(sets: Mapping[str, Any], names: Sequence[str], limit: float) -> list[str]:
+    """One line for each of these sets whose files tell the classes apart."""
+    reasons = []
+    for name in names:
+        found = {
+            feature: one for feature, one in sets[name]["shortcuts"].items() if one["low"] > limit
+        }
+        if not found:
+            continue
+        told = ", ".join(f"{FEATURES[feature]} {one['auc']:.2f}" for feature, one in found.items())
+        reasons.append(
+            f"{shown(name)}: the files tell the classes apart without their pictures "
+            f"(AUC, limit {limit:g}): {told}"
+        )
+    return reasons
+
+
+def small_classes(
+    sets: Mapping[str, Any], names: Sequence[str], *, below: int, least: int = 0
+) -> list[str]:
+    """The classes of these sets with at least `least`, but fewer than `below` usable images."""
+    return [
+        f"{shown(name)} has {count or 'no'} usable {label} image{'' if count == 1 else 's'}"
+        for name in names
+        for label in CLASSES
+        if least <= (count := sets[name]["counts"][label]) < below
+    ]
+
+
+def shown(set_name: str) -> str:
+    """A set's name for people."""
+    return set_name or "the folder"

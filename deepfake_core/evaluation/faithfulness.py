@@ -1,0 +1,91 @@
+"""How often explanations hold: the map's area against random ones, over labelled fakes.
+
+``python -m deepfake_core.evaluation.faithfulness DATA --within valid`` prints the figures as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deepfake_core.datasets.labelled import Labelled, read_labelled
+from deepfake_core.engines.engine import open_engine, processor_precisions, resolve_precision
+from deepfake_core.inference.classifier import Classifier
+from deepfake_core.inference.explanation import MUST_BEAT, RANDOM_AREAS, Explanation, explain
+from deepfake_core.models.registry import find_model
+from deepfake_core.records import Json, Label
+
+
+def measure_explanations(classifier: Classifier, images: Sequence[Labelled]) -> Json:
+    """Explain images and count how often the named area matters more than random ones.
+
+    Args:
+        classifier: the model.
+        images: fakes, or whatever the figures are to be about; those that cannot be read are
+            left out.
+
+    Returns:
+        Counts and shares, of all images and of those whose score leans to their label. ``shown``
+        passed the test, which by chance ``shown_by_chance`` would; ``above_random_mean`` dropped
+        more than the random areas did on average.
+    """
+    explained: list[tuple[Labelled, Explanation]] = []
+    seconds = []
+    for image in images:
+        data = image.path.read_bytes()
+        started = time.perf_counter()
+        explanation = explain(classifier, data)
+        seconds.append(time.perf_counter() - started)
+        if isinstance(explanation, Explanation):
+            explained.append((image, explanation))
+    right = [e for i, e in explained if (e.towards is Label.FAKE) == i.fake]
+    return {
+        "model_id": classifier.bundle.model_id,
+        "random_areas": RANDOM_AREAS,
+        "must_beat": MUST_BEAT,
+        "shown_by_chance": (RANDOM_AREAS - MUST_BEAT + 1) / (RANDOM_AREAS + 1),
+        "all": _shares([explanation for _, explanation in explained]),
+        "leaning_to_their_label": _shares(right),
+        "seconds_median": float(np.median(seconds)) if seconds else None,
+    }
+
+
+def _shares(explanations: Sequence[Explanation]) -> Json:
+    if not explanations:
+        return {"images": 0}
+    drops = np.array([one.drop for one in explanations])
+    random_drops = np.array([one.random_drops for one in explanations])
+    shown = np.array([one.faithful for one in explanations])
+    return {
+        "images": len(explanations),
+        "shown": float(shown.mean()),
+        "above_random_mean": float((drops > random_drops.mean(axis=1)).mean()),
+        "drop_mean": float(drops.mean()),
+        "random_drop_mean": float(random_drops.mean()),
+    }
+
+
+def main() -> None:
+    """Measure on the fakes of a labelled folder that no choice was made on."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("data", type=Path, help="a labelled folder")
+    parser.add_argument("--within", default="", help="only this set of it, such as valid")
+    parser.add_argument("--model", default="resnet50", help="NAME[@VERSION]")
+    parser.add_argument("--limit", type=int, help="at most so many, spread over all")
+    parsed = parser.parse_args()
+    bundle = find_model(parsed.model)
+    precision = resolve_precision(bundle, "auto", processor_precisions())
+    classifier = Classifier(bundle, open_engine(bundle, kind="openvino", precision=precision))
+    images = [one for one in read_labelled(parsed.data, parsed.within) if one.fake and one.reported]
+    chosen = np.linspace(0, len(images) - 1, min(parsed.limit or len(images), len(images)))
+    figures = measure_explanations(classifier, [images[int(index)] for index in chosen])
+    print(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()

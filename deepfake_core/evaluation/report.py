@@ -1,0 +1,131 @@
+"""The report of an evaluation: one HTML file that needs nothing else, its numbers, and a card."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from deepfake_core.errors import OutputError
+from deepfake_core.evaluation.plots import draw_plots
+from deepfake_core.evaluation.tables import build_tables
+from deepfake_core.images.thumbnails import thumbnail
+from deepfake_core.models.bundle import CARD_FILE, Bundle
+from deepfake_core.models.card import card
+from deepfake_core.records import Json
+from deepfake_core.rendering.html import template
+from deepfake_core.rendering.text import NOT_PROOF, percent
+
+REPORT_FILE, NUMBERS_FILE = "report.html", "evaluation.json"
+GALLERY = 12
+
+
+def render(evaluation: Json, bundle: Bundle, folder: Path) -> dict[str, Path]:
+    """Write the report, the numbers and the model card with the new figures.
+
+    Args:
+        evaluation: what `evaluate` gave.
+        bundle: the model that was evaluated; it is not changed.
+        folder: where the three files go; earlier ones are replaced.
+
+    Returns:
+        The paths of ``report``, ``numbers`` and ``card``.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    files = {
+        "numbers": (NUMBERS_FILE, json.dumps(evaluation, indent=1) + "\n"),
+        "card": (CARD_FILE, evaluated_card(evaluation, bundle)),
+        "report": (REPORT_FILE, render_html(evaluation)),
+    }
+    paths: dict[str, Path] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, (file, text) in files.items():
+            paths[name], beside = folder / file, folder / f".{file}"
+            beside.write_bytes(text.encode("utf-8", "replace"))
+            beside.replace(paths[name])
+    except OSError as error:
+        raise OutputError(f"cannot write the report into {folder}: {error.strerror}") from error
+    return paths
+
+
+def evaluated_card(evaluation: Json, bundle: Bundle) -> str:
+    """The model's card with the figures of an evaluation beside those it was registered with."""
+    place = Path(evaluation["data"]).resolve().name
+    measured: Json = {}
+    for name, one in evaluation["sets"].items():
+        measured[f"{place}/{name}"] = one["figures"] | {"people": one["people"]}
+        for tier, figures in one["tiers"].items():
+            if tier != "clean":
+                measured[f"{place}/{name}_{tier}"] = figures
+    description = bundle.description
+    figures = {**description.figures, **measured}
+    return card(description.model_copy(update={"figures": figures}))
+
+
+def render_html(evaluation: Json) -> str:
+    """HTML that loads nothing from anywhere and runs no script."""
+    mistakes = _mistakes(evaluation)
+    root = Path(evaluation["data"])
+    pictures = {
+        row["image"]: _data_uri("image/jpeg", picture)
+        for rows in mistakes.values()
+        for row in rows
+        if (picture := _thumbnail(root / row["image"])) is not None
+    }
+    plots = {
+        name: _data_uri("image/svg+xml", svg.encode())
+        for name, svg in draw_plots(evaluation).items()
+    }
+    return template("evaluation.html.j2").render(
+        evaluation=evaluation,
+        headline=headline(evaluation),
+        first=evaluation["sets"][evaluation["headline"]],
+        not_proof=NOT_PROOF,
+        tables=build_tables(evaluation),
+        plots=plots,
+        mistakes=mistakes,
+        pictures=pictures,
+    )
+
+
+def headline(evaluation: Json) -> str:
+    """What the model gets wrong, in one sentence, from the set to quote."""
+    name = evaluation["headline"]
+    found: Mapping[str, float] = evaluation["sets"][name]["figures"]
+    parts = []
+    if "fpr_at_fake" in found:
+        share = percent(found["fpr_at_fake"])
+        parts.append(f"of {found['real']:,} photographs {share} were labelled fake")
+    if "fakes_called_real" in found:
+        share = percent(found["fakes_called_real"])
+        parts.append(f"of {found['fake']:,} generated faces {share} were labelled real")
+    undecided = percent(1 - found["decided_share"])
+    return f"On {name}, {' and '.join(parts)}; {undecided} are left uncertain."
+
+
+def _mistakes(evaluation: Json) -> dict[str, list[Json]]:
+    """The worst mistakes over all sets, by true class."""
+    found: dict[str, list[Json]] = {}
+    for kind, sign in (("real", -1), ("fake", 1)):
+        rows = {
+            row["image"]: {**row, "set": name}
+            for name, one in evaluation["sets"].items()
+            for row in one["mistakes"][kind]
+        }
+        found[kind] = sorted(rows.values(), key=lambda row: sign * row["score"])[:GALLERY]
+    return found
+
+
+def _thumbnail(path: Path) -> bytes | None:
+    try:
+        return thumbnail(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _data_uri(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64," + base64.b64encode(data).decode()

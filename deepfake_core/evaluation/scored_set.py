@@ -1,0 +1,76 @@
+"""Labelled images with their scores, and the selections that figures are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepfake_core.datasets.labelled import Labelled, is_fake
+from deepfake_core.evaluation.metrics import BoolArray, figures
+from deepfake_core.evaluation.score_cache import Scored
+from deepfake_core.models.decision import Calibration, Thresholds, calibrate, decide
+from deepfake_core.records import Float32Array, Json, Label
+
+CLEAN = "clean"
+# Names of the classes as they stand in file names, headings and keys.
+CLASS_NAMES = {False: "real", True: "fake"}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Images that a model gave a score, in every tier.
+
+    Attributes:
+        images: N labelled images.
+        scores: float32[N] by tier, calibrated.
+        sizes: int[N, 2], width and height of the files.
+        thresholds: what turns scores into labels.
+    """
+
+    images: tuple[Labelled, ...]
+    scores: dict[str, Float32Array]
+    sizes: np.ndarray
+    thresholds: Thresholds
+
+    @property
+    def fake(self) -> BoolArray:
+        """The truth, bool[N]."""
+        return is_fake(list(self.images))
+
+    @property
+    def groups(self) -> list[str]:
+        """The group of each image."""
+        return [image.group_id for image in self.images]
+
+    @property
+    def clean(self) -> Float32Array:
+        """The scores of the files as they are."""
+        return self.scores[CLEAN]
+
+    @property
+    def labels(self) -> list[Label]:
+        """The labels of the files as they are."""
+        return decide(self.clean, self.thresholds)
+
+    def where(self, keep: BoolArray) -> Judged:
+        """The images for which bool[N] is true."""
+        images = tuple(self.images[row] for row in np.flatnonzero(keep).tolist())
+        scores = {tier: values[keep] for tier, values in self.scores.items()}
+        return Judged(images, scores, self.sizes[keep], self.thresholds)
+
+    def figures(self, tier: str = CLEAN) -> Json:
+        """See `deepfake_core.evaluation.metrics.figures`; there must be at least one image."""
+        called = decide(self.scores[tier], self.thresholds)
+        return figures(self.scores[tier], called, self.fake, self.groups)
+
+
+def judge(
+    images: Sequence[Labelled], scored: Scored, calibration: Calibration, thresholds: Thresholds
+) -> Judged:
+    """Turn logits into scores; images that failed are left out."""
+    keep = np.array([row not in scored.failures for row in range(len(images))], dtype=bool)
+    scores = {tier: calibrate(logits[keep], calibration) for tier, logits in scored.logits.items()}
+    kept = tuple(images[row] for row in np.flatnonzero(keep).tolist())
+    return Judged(kept, scores, scored.sizes[keep], thresholds)

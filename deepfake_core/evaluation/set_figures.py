@@ -1,0 +1,125 @@
+"""What is measured on one set of judged images, and on its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepfake_core.evaluation.curves import histogram, reliability, roc, worst_mistakes
+from deepfake_core.evaluation.fairness import fairness
+from deepfake_core.evaluation.metrics import BoolArray
+from deepfake_core.evaluation.scored_set import CLASS_NAMES, CLEAN, Judged
+from deepfake_core.records import Json
+
+# Bounds of the shorter side in pixels; 128 is what the shipped network sees.
+SIZE_BOUNDS = (128, 256, 512, 1024)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The sources that a model was trained on.
+
+    Attributes:
+        names: the sources of its fakes; None where nothing is known of them.
+        said_by: where the names come from, in words.
+    """
+
+    names: frozenset[str] | None
+    said_by: str
+
+    def saw(self, source: str) -> bool | None:
+        """Whether a source was trained on; None where that is not known."""
+        return None if self.names is None or not source else source in self.names
+
+
+def measure_set(judged: Judged, root: Path, known: Known) -> Json:
+    """All figures of a set with one class or both, as plain numbers.
+
+    Args:
+        judged: at least one image.
+        root: what the paths of the mistakes are relative to.
+        known: the sources that the model was trained on.
+    """
+    tiers = {tier: judged.figures(tier) for tier in judged.scores}
+    found: Json = {
+        "figures": tiers[CLEAN],
+        "tiers": tiers,
+        **_by_source(_Parts(judged, tiers[CLEAN]), known),
+        "sizes": _by_size(_Parts(judged, tiers[CLEAN])),
+        "people": fairness(judged),
+        "histogram": histogram(judged.clean, judged.fake),
+        "mistakes": worst_mistakes(judged, root),
+    }
+    if has_both(judged.fake):
+        found["roc"] = roc(judged.clean, judged.fake)
+        found["reliability"] = reliability(judged.clean, judged.fake)
+    return found
+
+
+def has_both(fake: BoolArray) -> bool:
+    """Whether both classes are there."""
+    return bool(fake.any() and not fake.all())
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A set, of whose parts figures are made; ``whole`` are its own."""
+
+    judged: Judged
+    whole: Json
+
+    def figures(self, keep: BoolArray) -> Json:
+        """Of the images for which bool[N] is true; not measured twice where these are all."""
+        return self.whole if keep.all() else self.judged.where(keep).figures()
+
+
+def _by_source(parts: _Parts, known: Known) -> Json:
+    """Figures by source, each against all of the other class; seen and unseen fakes apart."""
+    judged = parts.judged
+    sources = np.array([image.source for image in judged.images])
+    fake = judged.fake
+    rows = [
+        {
+            "class": CLASS_NAMES[kind],
+            "source": str(source),
+            "seen": known.saw(str(source)) if kind else None,
+            **parts.figures((fake != kind) | (sources == source)),
+        }
+        for kind in (True, False)
+        for source in np.unique(sources[(fake == kind) & (sources != "")])
+    ]
+    return {"sources": rows, "novelty": _by_novelty(parts, sources, known)}
+
+
+def _by_novelty(parts: _Parts, sources: np.ndarray, known: Known) -> Json:
+    """Fakes of sources that were trained on, and of others, each against all reals."""
+    judged = parts.judged
+    seen = np.array([known.saw(str(source)) for source in sources], dtype=object)
+    kinds = {"trained on": True, "never seen": False, "not known": None}
+    found: Json = {}
+    for name, wanted in kinds.items():
+        fakes = judged.fake & np.array([one is wanted for one in seen], dtype=bool)
+        if fakes.any():
+            found[name] = parts.figures(fakes | ~judged.fake)
+    return found
+
+
+def _by_size(parts: _Parts) -> list[Json]:
+    """Figures by the shorter side of the files, the smallest first."""
+    shorter = parts.judged.sizes.min(axis=1)
+    bins = np.digitize(shorter, SIZE_BOUNDS)
+    return [
+        {"size": _size_words(int(one)), **parts.figures(bins == one)} for one in np.unique(bins)
+    ]
+
+
+def _size_words(one: int) -> str:
+    bounds: Sequence[int] = SIZE_BOUNDS
+    if one == 0:
+        return f"below {bounds[0]} px"
+    if one == len(bounds):
+        return f"{bounds[-1]} px and more"
+    return f"{bounds[one - 1]} to {bounds[one] - 1} px"

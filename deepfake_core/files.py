@@ -1,0 +1,185 @@
+"""Files of this machine that appear whole, under their final name, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import errno
+import fcntl
+import getpass
+import json
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import IO
+
+from deepfake_core.errors import OutputError, RunTaken
+
+# What a killed process left in a staging folder; no write takes that long.
+ORPHANED_AFTER_SECONDS = 24 * 3600.0
+# What file systems say that know no hard links.
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+
+
+@contextlib.contextmanager
+def spooled(folder: Path | None = None) -> Iterator[Path]:
+    """A name for a file that is still to be made; what is left of it at the end is removed.
+
+    Args:
+        folder: where; by default in a folder of its own among the system's temporary files.
+    """
+    own = None if folder else tempfile.mkdtemp(prefix="deepfake-")
+    file = Path(folder or own or "") / f"{os.getpid()}.{secrets.token_hex(8)}"
+    try:
+        yield file
+    finally:
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)
+        if own:
+            shutil.rmtree(own, ignore_errors=True)
+
+
+def sweep(staging: Path) -> None:
+    """Remove what was left half-written long ago."""
+    before = time.time() - ORPHANED_AFTER_SECONDS
+    for orphan in staging.iterdir():
+        # Another may have removed it, or it is a folder or somebody else's: no reason to stop.
+        with contextlib.suppress(OSError):
+            if orphan.stat().st_mtime < before:
+                orphan.unlink()
+
+
+def write_through(file: Path, data: bytes) -> None:
+    """Write a file and wait until the disk has it."""
+    with file.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def flush(file: Path) -> None:
+    """Wait until the disk has a file that was written."""
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def show(file: Path, final: Path) -> bool:
+    """Give a file its final name, whatever was there."""
+    file.replace(final)
+    return True
+
+
+def show_first(file: Path, final: Path) -> bool:
+    """Give a file its final name unless that is taken; of several processes one succeeds.
+
+    Returns:
+        Whether it has the name.
+    """
+    try:
+        final.hardlink_to(file)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with locked(final.parent / f".{final.name}.lock"):
+            return not final.exists() and show(file, final)
+    return True
+
+
+@contextlib.contextmanager
+def locked(place: Path) -> Iterator[None]:
+    """Hold a lock among the processes of this program; others wait."""
+    with place.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def written_beside(path: Path, advice: str) -> Iterator[IO[bytes]]:
+    """Write a file that is put in its place at the end, whole; or not at all.
+
+    Args:
+        path: its place.
+        advice: what to do where it cannot be written.
+
+    Raises:
+        OutputError: it cannot be written; what was in its place is still there.
+    """
+    beside = path.with_name(f".{path.name}.writing")
+    try:
+        with beside.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}; {advice}"
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, if it is not there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder {folder} cannot be made: {error.strerror or error}; choose another"
+        ) from error
+
+
+def who() -> str:
+    """The user and the machine, as ``user@host``."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        # A container's user may have a number and no name.
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+LOCK_FILE = "lock"
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold a folder; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+        RunTaken: another process holds it.
+    """
+    with (folder / LOCK_FILE).open("ab+", buffering=0) as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunTaken(
+                f"{folder} is in use by {_holder(stream)}; wait until that has ended, stop it, or "
+                "choose another --work"
+            ) from error
+        stream.truncate(0)
+        since = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        stream.write(json.dumps({"pid": os.getpid(), "who": who(), "since": since}).encode())
+        yield
+
+
+def _holder(stream: FileIO) -> str:
+    """Who holds a folder, in words."""
+    stream.seek(0)
+    try:
+        facts = json.loads(stream.read())
+        return f"process {facts['pid']} of {facts['who']} since {facts['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"  # which has not yet said who it is

@@ -1,0 +1,196 @@
+"""A bundle: weights with their preprocessing, calibration, thresholds and figures, by hash."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from deepfake_core.errors import ModelError
+from deepfake_core.models.architecture import Architecture
+from deepfake_core.models.decision import Calibration, Thresholds
+from deepfake_core.models.onnx_spec import ForeignSpec
+from deepfake_core.records import Json
+
+DESCRIPTION_FILE = "bundle.json"
+WEIGHTS_FILE = "weights.npz"
+NETWORK_FILE = "network.xml"
+NETWORK_WEIGHTS_FILE = "network.bin"
+INT8_FILE = "int8.xml"
+INT8_WEIGHTS_FILE = "int8.bin"
+CARD_FILE = "card.md"
+
+Precision = Literal["fp32", "bf16", "int8"]
+# In the bundle's own folder, and in none below or above it.
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+
+
+class Preprocessing(BaseModel):
+    """How an image becomes the network's input."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = Field(128, ge=32, description="Side of the square input in pixels.")
+    resampling: Literal["bilinear"] = Field("bilinear", description="Pillow's filter.")
+    colours: Literal["RGB"] = Field("RGB", description="Order of the channels.")
+    background: tuple[int, int, int] = Field(
+        (255, 255, 255), description="Colour that shows through transparent pixels."
+    )
+    mean: float = Field(127.5, description="Subtracted from the pixels, 0 to 255.")
+    scale: float = Field(64.0, gt=0, description="What the centred pixels are divided by.")
+
+
+class Description(BaseModel):
+    """The content of ``bundle.json``; its bytes give the bundle's hash."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Name of the model.")
+    version: int = Field(ge=1, description="Version of the model.")
+    architecture: Architecture | None = Field(
+        None, description="Shape of a network that was trained here."
+    )
+    foreign: ForeignSpec | None = Field(
+        None,
+        description="How a network that was made elsewhere is run; colours and scaling are "
+        "inside its graph, after the preprocessing.",
+    )
+    preprocessing: Preprocessing = Field(description="How images become its input.")
+    outputs: tuple[str, str] = Field(("fake", "real"), description="Order of the raw outputs.")
+    calibration: Calibration = Field(description="From logit to score.")
+    thresholds: Thresholds = Field(description="From score to label.")
+    precisions: tuple[Precision, ...] = Field(
+        ("fp32",), description="Precisions that passed the comparison with fp32."
+    )
+    tolerances: dict[Precision, float] = Field(
+        default_factory=dict,
+        description="Largest difference of a score over batch sizes 1 to 64, by precision.",
+    )
+    figures: Json = Field(default_factory=dict, description="What was measured, by data set.")
+    qualification: Json = Field(default_factory=dict, description="Precisions against fp32.")
+    trained_on: str = Field("", description="The images it was trained on, and their terms.")
+    limits: tuple[str, ...] = Field((), description="What it must not be used for.")
+    training: Json = Field(default_factory=dict, description="The recipe it was trained by.")
+    files: dict[FileName, str] = Field(description="sha256 of each file of the bundle, by name.")
+
+    @model_validator(mode="after")
+    def _made_here_or_elsewhere(self) -> Description:
+        if (self.architecture is None) == (self.foreign is None):
+            raise ValueError("a bundle has either an architecture or a foreign network")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle on disk whose description was read; files are verified as they are loaded.
+
+    Attributes:
+        folder: where its files are.
+        description: the content of ``bundle.json``.
+        digest: sha256 of the bytes of ``bundle.json``, which names the hash of every file.
+    """
+
+    folder: Path
+    description: Description
+    digest: str
+
+    @property
+    def model_id(self) -> str:
+        """``name@version+hash8``."""
+        return f"{self.description.name}@{self.description.version}+{self.digest[:8]}"
+
+    @property
+    def architecture(self) -> Architecture:
+        """The shape of a network that was trained here.
+
+        Raises:
+            ModelError: it was made elsewhere and is only known as a graph.
+        """
+        if self.description.architecture is None:
+            raise ModelError(
+                f"{self.model_id} was imported from ONNX, so Keras cannot build it; "
+                "use the openvino engine"
+            )
+        return self.description.architecture
+
+    def verified(self, name: str) -> Path:
+        """The path of one of the bundle's files after its hash was checked.
+
+        Raises:
+            ModelError: the file is missing, unknown, or not what the hash says.
+        """
+        path, expected = self.folder / name, self.description.files.get(name)
+        if expected is None or not path.is_file():
+            raise ModelError(f"{self.model_id} lacks {name} in {self.folder}; restore the folder")
+        found = file_digest(path)
+        if found != expected:
+            raise ModelError(
+                f"{path} has the sha256 {found[:12]}…, its bundle says {expected[:12]}…; "
+                "it was changed or damaged, restore it"
+            )
+        return path
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The arrays as they are stored (fp16 or fp32), by ``layer/variable``."""
+        path = self.verified(WEIGHTS_FILE)
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                return dict(stored)
+        # What needs pickle, which could run anything, is a ValueError; what is no archive lacks
+        # the methods of one.
+        except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+            raise ModelError(f"{path} cannot be read as weights: {error}") from error
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file as hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read a bundle's description.
+
+    Raises:
+        ModelError: there is none, or it is not one of a version that is understood here.
+    """
+    path = folder / DESCRIPTION_FILE
+    try:
+        data = path.read_bytes()
+        description = Description.model_validate_json(data)
+    except OSError as error:
+        raise ModelError(f"no bundle in {folder}: {error.strerror or error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelError(f"{path} is no bundle: {where}: {first['msg']}") from error
+    return Bundle(folder, description, hashlib.sha256(data).hexdigest())
+
+
+def store_weights(folder: Path, weights: Mapping[str, np.ndarray]) -> None:
+    """Write weights into a bundle's folder: kernels as fp16, the rest as fp32.
+
+    Statistics and offsets are small files and large errors, so they keep their precision.
+    """
+    stored = {
+        key: array.astype(np.float16 if key.endswith("/kernel") else np.float32)
+        for key, array in weights.items()
+    }
+    np.savez(folder / WEIGHTS_FILE, allow_pickle=False, **stored)
+
+
+def write_description(folder: Path, description: Description) -> Bundle:
+    """Hash the bundle's files and write ``bundle.json``, last and at once."""
+    names = sorted(path.name for path in folder.iterdir() if path.name != DESCRIPTION_FILE)
+    files = {name: file_digest(folder / name) for name in names}
+    complete = description.model_copy(update={"files": files})
+    beside = folder / f".{DESCRIPTION_FILE}"
+    beside.write_text(complete.model_dump_json(indent=1) + "\n")
+    beside.replace(folder / DESCRIPTION_FILE)
+    return read_bundle(folder)

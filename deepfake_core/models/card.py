@@ -1,0 +1,183 @@
+"""The model card: what a model was trained on, what was measured, what it must not be used for."""
+
+from __future__ import annotations
+
+import json
+
+from deepfake_core.models.bundle import Description
+from deepfake_core.records import Json
+
+COLUMNS = {
+    "images": "images",
+    "auc": "AUC",
+    "balanced_accuracy": "balanced accuracy at 0.5",
+    "tpr_at_1_percent_fpr": "fakes found at 1 % false alarms",
+    "tpr_at_5_percent_fpr": "fakes found at 5 % false alarms",
+    "fpr_at_fake": "reals labelled fake",
+    "tpr_at_fake": "fakes labelled fake",
+    "fakes_called_real": "fakes labelled real",
+    "decided_share": "decided (not uncertain)",
+    "ece": "calibration error (ECE)",
+}
+# Figures of the model index by their names at Hugging Face.
+INDEXED = {
+    "auc": "roc_auc",
+    "average_precision": "average_precision",
+    "balanced_accuracy": "balanced_accuracy",
+    "brier": "brier_score",
+}
+
+
+def card(description: Description) -> str:
+    """The card as markdown with the front matter of the Hugging Face format; failures first."""
+    both = {name: f for name, f in description.figures.items() if "auc" in f}
+    single = {name: f for name, f in description.figures.items() if "auc" not in f}
+    parts = [
+        _front_matter(description, both),
+        f"# {description.name}@{description.version}\n",
+        "## What it gets wrong, and must not be used for\n",
+        "\n".join(f"- {limit}" for limit in description.limits) + "\n",
+        _misses(both),
+        _fairness(description.figures),
+        f"## What it was trained on\n\n{description.trained_on}\n",
+        "## What was measured\n",
+        "`report` are the validation images on which neither calibration nor thresholds were "
+        "chosen; precisions are qualified on them. The sets `report_…` are the same images after "
+        "a degradation. In brackets 95 % bootstrap intervals over groups.\n",
+        _table(both),
+        _single(single),
+        _decision(description),
+        "## Precisions\n",
+        _precisions(description),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _front_matter(description: Description, both: Json) -> str:
+    """What Hugging Face reads: tags, and the figures as a model index."""
+    lines = [
+        "---", "license: other",
+        f"library_name: {'openvino' if description.architecture is None else 'keras'}",
+        "pipeline_tag: image-classification",
+        "tags: [deepfake-detection, faces]",
+    ]  # fmt: skip
+    if both:
+        lines += ["model-index:", f"- name: {description.name}", "  results:"]
+    for name, found in both.items():
+        # A JSON string is a YAML string, whatever is in it.
+        quoted = json.dumps(name)
+        lines += [
+            "  - task: {type: image-classification}",
+            f"    dataset: {{type: {quoted}, name: {quoted}}}",
+            "    metrics:",
+            *(
+                f"    - {{type: {kind}, value: {found[key]}}}"
+                for key, kind in INDEXED.items()
+                if key in found
+            ),
+        ]
+    return "\n".join([*lines, "---\n"])
+
+
+def _fairness(figures: Json) -> str:
+    """The gaps between groups of people, or that none were measured."""
+    lines = [
+        f"- `{name}`, {column}: {_gap(rate, gap)}"
+        for name, found in figures.items()
+        for column, measured in (found.get("people") or {}).items()
+        for rate, gap in measured["gaps"].items()
+    ]
+    if not lines:
+        return "Fairness was not measured: the data names no groups of people.\n"
+    return "Differences between groups of people:\n\n" + "\n".join(lines) + "\n"
+
+
+def _gap(rate: str, gap: Json | None) -> str:
+    if gap is None:
+        return f"{COLUMNS[rate]}: too few images to compare groups"
+    low, high = gap["interval"]
+    words = "a gap of" if gap["found"] else "no gap beyond chance; the largest difference is"
+    return (
+        f"{COLUMNS[rate]}: {words} {gap['gap']:.3f} [{low:.3f}, {high:.3f}] between "
+        f"{gap['highest']} and {gap['lowest']}"
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _misses(both: Json) -> str:
+    clean = both.get("report")
+    if not clean:
+        return ""
+    worst = min(both, key=lambda name: both[name]["auc"])
+    return (
+        f"Of {clean['real']} photographs in `report`, {_percent(clean['fpr_at_fake'])} were "
+        f"labelled fake; of {clean['fake']} generated faces, "
+        f"{_percent(clean['fakes_called_real'])} were "
+        f"labelled real. It was weakest on `{worst}` (AUC {both[worst]['auc']:.3f}).\n"
+    )
+
+
+def _table(both: Json) -> str:
+    lines = ["| set | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    for name, found in both.items():
+        cells = [str(found["images"])]
+        for key in list(COLUMNS)[1:]:
+            bounds = found["intervals"].get(key)
+            between = " [{:.3f}, {:.3f}]".format(*bounds) if bounds else ""
+            cells.append(f"{found[key]:.3f}{between}")
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _single(single: Json) -> str:
+    if not single:
+        return ""
+    lines = ["Sets that hold one class only:\n", "| set | images | labels |", "|---|---|---|"]
+    for name, found in single.items():
+        labels = ", ".join(f"{count} {label}" for label, count in found["labels"].items())
+        lines.append(f"| `{name}` | {found['images']} | {labels} |")
+    return "\n".join(lines) + "\n"
+
+
+def _decision(description: Description) -> str:
+    curve, limits = description.calibration, description.thresholds
+    return (
+        "## Score and label\n\n"
+        f"score = 1 / (1 + exp(-(logit - {curve.offset:.4f}) / {curve.temperature:.4f})); "
+        f"`real` below {limits.real_below:.4f}, `fake` from {limits.fake_from:.4f}, `uncertain` "
+        "between them. The score is calibrated for as many fakes as photographs: where fakes are "
+        "rarer it is too high.\n"
+    )
+
+
+def _precisions(description: Description) -> str:
+    trials: Json = {}
+    if "bf16" in description.qualification:
+        bf16 = description.qualification["bf16"]
+        trials["bf16, emulated" if bf16["emulated"] else "bf16"] = bf16
+    for way, found in description.qualification.get("int8", {}).items():
+        trials[f"int8, {way}" + (" (ships)" if found["shipped"] else "")] = found
+    if not trials:
+        return "fp32 only.\n"
+    lines = [
+        f"Qualified: {', '.join(description.precisions)}. Losses against fp32 on `report`, in "
+        "brackets paired 95 % bootstrap intervals; flips are labels that went from fake to real "
+        "or back, on `report` and the further sets.\n",
+        "| precision | balanced accuracy lost | TPR at 5 % FPR lost | labels changed | flips "
+        "| qualified |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, found in trials.items():
+        accuracy, tpr = (
+            "{:.4f} [{:.4f}, {:.4f}]".format(found[key], *found[f"{key}_interval"])
+            for key in ("balanced_accuracy_loss", "tpr_at_5_percent_fpr_loss")
+        )
+        lines.append(
+            f"| {name} | {accuracy} | {tpr} | {found['labels_changed']} of "
+            f"{found['images_for_flips']} | {found['flips']} "
+            f"| {'yes' if found['qualified'] else 'no'} |"
+        )
+    return "\n".join(lines) + "\n"

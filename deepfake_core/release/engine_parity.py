@@ -1,0 +1,98 @@
+"""Whether the engines that answer agree with the network as it was trained, in Keras."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from deepfake_core.datasets.labelled import Labelled, read_pixels
+from deepfake_core.engines.engine import open_engine, processor_precisions
+from deepfake_core.models.bundle import WEIGHTS_FILE, Bundle
+from deepfake_core.models.decision import calibrate, decide
+from deepfake_core.records import Float32Array, Json, Label
+
+# The two engines add in another order; 2e-3 of a logit is 1e-4 of a score for the model that
+# ships. The second term is for networks whose logits are large.
+MAX_LOGIT_DIFFERENCE, MAX_RELATIVE_DIFFERENCE = 2e-3, 1e-4
+# Of bf16 and int8, which passed their own comparison with fp32: scores move a little, and no
+# label goes from fake to real or back.
+MAX_MEAN_SCORE_GAP = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The engines of a bundle against Keras.
+
+    Attributes:
+        checked: whether they could be compared.
+        reasons: what differs by too much; where nothing was checked, why.
+        differences: by precision: largest logit difference, mean score gap, labels flipped.
+    """
+
+    checked: bool
+    reasons: tuple[str, ...]
+    differences: Json
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing differs by too much; what was not checked passes, with its reason."""
+        return not (self.checked and self.reasons)
+
+    def as_json(self) -> Json:
+        """The result as plain data."""
+        return {**asdict(self), "passed": self.passed}
+
+
+def check_engines(bundle: Bundle, images: Sequence[Labelled]) -> Agreement:
+    """Compare what a bundle answers with Keras' answers on real images.
+
+    Args:
+        bundle: every precision it is qualified for, that this processor has, is checked.
+        images: readable images; a few hundred are enough.
+
+    Returns:
+        The outcome; nothing is checked where TensorFlow is not installed, or where the bundle
+        holds a network from elsewhere that Keras does not have.
+    """
+    if WEIGHTS_FILE not in bundle.description.files:
+        return Agreement(False, ("the network comes from elsewhere, Keras does not have it",), {})
+    if importlib.util.find_spec("tensorflow") is None:
+        return Agreement(False, ("TensorFlow is not installed here",), {})
+    description = bundle.description
+    pixels = read_pixels(list(images), size=description.preprocessing.size)
+    reference = open_engine(bundle, kind="keras", precision="fp32").logits(pixels)
+    reasons: list[str] = []
+    differences: Json = {}
+    for precision in description.precisions:
+        if precision in processor_precisions():
+            engine = open_engine(bundle, kind="openvino", precision=precision)
+            found, wrong = _differ(
+                bundle, engine.logits(pixels), reference, exact=precision == "fp32"
+            )
+            differences[precision] = found
+            reasons += [f"{precision} differs from Keras: {one}" for one in wrong]
+    return Agreement(True, tuple(reasons), differences)
+
+
+def _differ(
+    bundle: Bundle, logits: Float32Array, reference: Float32Array, *, exact: bool
+) -> tuple[Json, list[str]]:
+    calibration, thresholds = bundle.description.calibration, bundle.description.thresholds
+    gap = np.abs(logits - reference)
+    scores = [calibrate(one, calibration) for one in (logits, reference)]
+    labels = [decide(one, thresholds) for one in scores]
+    flips = sum({Label.FAKE, Label.REAL} == set(pair) for pair in zip(*labels, strict=True))
+    largest, mean = float(gap.max()), float(np.abs(scores[0] - scores[1]).mean())
+    allowed = MAX_LOGIT_DIFFERENCE + MAX_RELATIVE_DIFFERENCE * np.abs(reference)
+    wrong = []
+    if exact and (gap > allowed).any():
+        wrong.append(f"a logit by {largest:.4g}, allowed is {MAX_LOGIT_DIFFERENCE:g}")
+    if mean > MAX_MEAN_SCORE_GAP:
+        wrong.append(f"scores by {mean:.4f} on average, allowed is {MAX_MEAN_SCORE_GAP:g}")
+    if flips:
+        wrong.append(f"{flips} labels go from fake to real or back")
+    found = {"images": len(logits), "logit": largest, "mean_score": mean, "flips": flips}
+    return found, wrong

@@ -1,0 +1,224 @@
+"""The gate: whether a candidate may take the place of the current model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from deepfake_core.datasets.labelled import Labelled, is_fake
+from deepfake_core.datasets.splits import split_labelled
+from deepfake_core.errors import SourceError
+from deepfake_core.evaluation.score_cache import Memory
+from deepfake_core.evaluation.training_list import read_training_list
+from deepfake_core.models.bundle import Bundle
+from deepfake_core.models.registry import DEFAULT_REGISTRY, find_current, record_gate
+from deepfake_core.records import Json
+from deepfake_core.release.engine_parity import check_engines
+from deepfake_core.release.gate_comparison import Judged, Row, differences, draw, floors, judge
+from deepfake_core.release.gate_config import GateConfig
+from deepfake_core.release.gate_feedback import judge_answered
+
+NAMED = 3
+ENGINE_IMAGES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """What the gate found.
+
+    Attributes:
+        passed: whether the candidate may become current.
+        reasons: what failed, one sentence each.
+        table: every test.
+        notes: what could not be tested, and why.
+        engines: what `check_engines` found, where it was asked.
+    """
+
+    passed: bool
+    reasons: tuple[str, ...]
+    table: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    engines: Json | None = None
+
+    def as_json(self) -> Json:
+        """The result as plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a candidate besides the images it is tested on.
+
+    Attributes:
+        shortcut_passed: whether the training data passed the shortcut audit; None: unknown.
+        corrected: images with the labels that people gave them, see `judge_answered`.
+        memory: what it, and no other network, scored at fp32 before, see `Memory`.
+    """
+
+    shortcut_passed: bool | None = None
+    corrected: Sequence[Labelled] = ()
+    memory: Memory | None = None
+
+
+def compare(
+    candidate: Bundle,
+    current: Bundle | None,
+    data: Sequence[Labelled],
+    *,
+    config: GateConfig,
+    facts: Facts | None = None,
+) -> GateResult:
+    """Test a candidate on images that neither model was trained on.
+
+    Args:
+        candidate: the bundle that wants to become current.
+        current: the one that is, or None for the first of its name.
+        data: labelled images of both classes, such as the reported half of the validation set.
+        config: floors and margins.
+        facts: what else is known of the candidate.
+
+    Raises:
+        SourceError: a class is missing, or one of the models was trained on some of the images.
+    """
+    facts = facts or Facts()
+    fake = is_fake(list(data))
+    if fake.all() or not fake.any():
+        raise SourceError("the gate needs images of both classes; it was given one class or none")
+    bundles = [candidate] if current is None else [candidate, current]
+    notes = [note for bundle in bundles for note in refuse_seen(bundle, data)]
+    tiers = judge(candidate, data, memory=facts.memory)
+    table = floors(tiers["clean"], config)
+    if current is None:
+        notes.append("there is no current model to compare with: only the floors were tested")
+    else:
+        before = judge(current, data)
+        table += _tiers(tiers, before, [image.group_id for image in data], config)
+        people, skipped = _people(tiers["clean"], before["clean"], data, config)
+        table, notes = table + people, notes + skipped
+    found, said = judge_answered(candidate, current, facts.corrected, config)
+    table, notes = table + found, notes + said
+    reasons = [row.words() for row in table if not row.passed]
+    if config.require_shortcut_audit and facts.shortcut_passed is not True:
+        how = "did not pass" if facts.shortcut_passed is False else "did not go through"
+        reasons.append(f"the training data {how} the shortcut audit")
+    return GateResult(not reasons, tuple(reasons), tuple(table), tuple(notes))
+
+
+def examine(
+    candidate: Bundle,
+    data: Sequence[Labelled],
+    *,
+    config: GateConfig,
+    facts: Facts | None = None,
+    registry: Path = DEFAULT_REGISTRY,
+) -> GateResult:
+    """Send a registered version through the gate, its engines too, and log the outcome.
+
+    It is compared with the current version of its name, see `compare`; a version that passes
+    can be promoted as long as that one is current.
+    """
+    current = find_current(candidate.description.name, registry)
+    if current is not None and current.digest == candidate.digest:
+        current = None
+    result = compare(candidate, current, data, config=config, facts=facts)
+    engines = check_engines(candidate, data[:ENGINE_IMAGES])
+    reasons, notes = result.reasons, result.notes
+    if not engines.checked:
+        notes += tuple(f"engines were not compared with Keras: {one}" for one in engines.reasons)
+    elif not engines.passed:
+        reasons += engines.reasons
+    complete = replace(
+        result, passed=not reasons, reasons=reasons, notes=notes, engines=engines.as_json()
+    )
+    record_gate(candidate, current, complete.as_json(), registry=registry)
+    return complete
+
+
+def examine_on(
+    candidate: Bundle,
+    folder: Path,
+    *,
+    config: GateConfig = GateConfig(),  # noqa: B008 - it is frozen
+    registry: Path = DEFAULT_REGISTRY,
+) -> GateResult:
+    """Send a registered version through the gate on a labelled folder, which is audited first."""
+    from deepfake_core.datasets.checks.inspection import inspect
+
+    inspection = inspect(folder)
+    if inspection.problems:
+        raise SourceError("; ".join(inspection.problems))
+    return examine(
+        candidate,
+        split_labelled(folder).report,
+        config=config,
+        facts=Facts(inspection.shortcut_passed),
+        registry=registry,
+    )
+
+
+def refuse_seen(bundle: Bundle, data: Sequence[Labelled]) -> list[str]:
+    """Refuse images that a model has learnt from.
+
+    Returns:
+        A note where the bundle does not record its training images; else nothing.
+
+    Raises:
+        SourceError: some were, by their bytes or by their group.
+    """
+    training = read_training_list(bundle)
+    if training is None:
+        return [f"{bundle.model_id} does not record which images it was trained on"]
+    seen = training.overlap(data)
+    if seen:
+        named = ", ".join(str(image.path) for image in seen[:NAMED])
+        raise SourceError(
+            f"{bundle.model_id} was trained or tuned on {len(seen)} of the {len(data)} images it "
+            f"should be tested on, or on others of their groups: {named}; leave them out"
+        )
+    return []
+
+
+def _tiers(
+    candidate: dict[str, Judged],
+    current: dict[str, Judged],
+    groups: Sequence[str],
+    config: GateConfig,
+) -> list[Row]:
+    samples = draw(groups, candidate["clean"].fake, config)
+    return [
+        row
+        for tier, one in candidate.items()
+        for row in differences(
+            tier,
+            (one, current[tier]),
+            samples,
+            margins=config.margins(tier),
+            confidence=config.confidence,
+        )
+    ]
+
+
+def _people(
+    candidate: Judged, current: Judged, data: Sequence[Labelled], config: GateConfig
+) -> tuple[list[Row], list[str]]:
+    """The rows of every group of people with enough images, and notes on those without."""
+    rows: list[Row] = []
+    notes: list[str] = []
+    named = sorted({(column, value) for one in data for column, value in one.people.items()})
+    for column, value in named:
+        members = np.array([one.people.get(column) == value for one in data])
+        pair = candidate.of(members), current.of(members)
+        fewest = int(min(pair[0].fake.sum(), (~pair[0].fake).sum()))
+        name = f"{column} {value}"
+        if fewest < config.min_group_images:
+            notes.append(f"{name} has {fewest} images of a class, too few to be judged")
+            continue
+        groups = [one.group_id for one in data if one.people.get(column) == value]
+        samples = draw(groups, pair[0].fake, config)
+        rows += differences(
+            name, pair, samples, margins=config.people, confidence=config.confidence
+        )
+    return rows, notes

@@ -1,0 +1,1 @@
+"""How things are shown: texts, HTML, names of figures."""

@@ -1,0 +1,36 @@
+"""The templates of all reports: one way to load and to write what is in them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import jinja2
+
+from deepfake_core.rendering.text import duration, expected_text, one_line, percent, score_text
+
+FOLDER = Path(__file__).parent / "templates"
+
+
+@functools.cache
+def template(name: str) -> jinja2.Template:
+    """A template of ``templates/``: names of files and the like are escaped, gaps are errors."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., str]] = {
+        "auc": "{:.3f}".format,
+        "count": "{:,}".format,
+        "expected": expected_text,
+        "line": one_line,
+        "percent": percent,
+        "score": score_text,
+        "seconds": duration,
+    }
+    environment.filters |= filters
+    return environment.get_template(name)

@@ -1,0 +1,189 @@
+"""Which labels changed between two models, two runs, or two pairs of thresholds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deepfake_core.errors import UsageError
+from deepfake_core.records import Json, Label
+from deepfake_core.results.manifest import unskipped
+from deepfake_core.results.schema import REDECIDED_KEY
+from deepfake_core.results.store import Results, newest, read_verdicts
+
+IMAGES_SHOWN = 100
+# What is shown of an image whose label changed.
+COLUMNS = ("image", "before", "after", "score", "model_before")
+
+# What is read of verdicts to compare them; the last three tell which is the newest.
+READ = (
+    *("source", "image", "sha256", "label", "score", "model_id"),
+    *("failure", "run_started", "run_id"),
+)
+
+
+def flips(pairs: pa.Table, *, shown: int = IMAGES_SHOWN) -> Json:
+    """Count the labels that changed, and name the images.
+
+    Args:
+        pairs: columns `COLUMNS`, one row per image that has a label before and after.
+        shown: at most this many images are named, those called fake now first.
+
+    Returns:
+        ``compared`` and ``flipped``, counts; ``by``, a list of from, to and images; and
+        ``images``, rows of the columns.
+    """
+    flipped = pairs.filter(pc.not_equal(pairs["before"], pairs["after"]))
+    counted = flipped.group_by(["before", "after"]).aggregate([([], "count_all")]).to_pylist()
+    counted.sort(key=lambda row: (-row["count_all"], row["before"], row["after"]))
+    fake_now = pc.equal(flipped["after"], Label.FAKE).to_numpy()
+    # From the side of the fakes the highest scores come first, in the rest the lowest.
+    scores = flipped["score"].to_numpy()
+    order = np.lexsort((np.where(fake_now, -scores, scores), ~fake_now))[:shown]
+    return {
+        "compared": pairs.num_rows,
+        "flipped": flipped.num_rows,
+        "by": [
+            {"from": row["before"], "to": row["after"], "images": row["count_all"]}
+            for row in counted
+        ],
+        "images": flipped.select(COLUMNS).take(pa.array(order)).to_pylist(),
+    }
+
+
+def changes_of_run(rows: pa.Table, manifest: pa.Table) -> Json | None:
+    """The labels of a run's rows that are not those which earlier runs gave the same content.
+
+    Args:
+        rows: the run's verdicts.
+        manifest: the run's manifest, which keeps the labels from before.
+
+    Returns:
+        What `flips` gives and ``models``, how many labels from before each gave; None where
+        nothing was judged before.
+    """
+    before = unskipped(manifest)
+    before = before.filter(pc.is_valid(before["seen_label"]))
+    now = rows.select(["image", "label", "score"]).replace_schema_metadata()
+    both = now.filter(pc.is_valid(now["label"])).join(
+        before.select(["image", "seen_label", "seen_model"]), "image", join_type="inner"
+    )
+    if not both.num_rows:
+        return None
+    columns = ("image", "seen_label", "label", "score", "seen_model")
+    pairs = pa.table({name: both[column] for name, column in zip(COLUMNS, columns, strict=True)})
+    counts = pc.value_counts(both["seen_model"]).to_pylist()
+    models = {str(row["values"]): int(row["counts"]) for row in counts}
+    return {**flips(pairs.sort_by("image")), "models": dict(sorted(models.items()))}
+
+
+def compare(results: Results, before: str, after: str, *, shown: int = IMAGES_SHOWN) -> Json:
+    """Compare two runs or two models by what they published.
+
+    Args:
+        results: where they published.
+        before: a run_id, or a model as ``name@version`` or with its hash; a model's newest
+            verdict of each image counts.
+        after: likewise.
+        shown: at most this many images are named.
+
+    Returns:
+        What `flips` gives, and ``before`` and ``after``, what each stands for; ``other_content``,
+        how many images were judged by both with different bytes; ``only_before`` and
+        ``only_after``, how many images only one of them judged.
+
+    Raises:
+        UsageError: nothing was published under one of the names.
+    """
+    old, new = _Side(results, before), _Side(results, after)
+    names = {"sha256": "sha256_before", "label": "before", "model_id": "model_before"}
+    left = old.rows.select(["source", "image", *names]).rename_columns(names)
+    right = new.rows.select(["source", "image", "sha256", "label", "score"])
+    both = right.join(left, ["source", "image"], join_type="inner")
+    same = both.filter(pc.equal(both["sha256"], both["sha256_before"]))
+    same = same.rename_columns({"label": "after"})
+    same = same.sort_by([("source", "ascending"), ("image", "ascending")])
+    return {
+        "before": old.facts,
+        "after": new.facts,
+        **flips(same, shown=shown),
+        "other_content": both.num_rows - same.num_rows,
+        "only_before": old.rows.num_rows - both.num_rows,
+        "only_after": new.rows.num_rows - both.num_rows,
+    }
+
+
+class _Side:
+    """The judged images of a run or of a model, each once."""
+
+    def __init__(self, results: Results, name: str) -> None:
+        self._name, self._facts, found = name, set[tuple[str, str]](), []
+        published = results.published()
+        own = [path for path in published if path.endswith(f"/{name}.parquet")]
+        for path in own or published:
+            table = read_verdicts(results.storage, path, list(READ))
+            footer = table.schema.metadata
+            if not own:
+                # A model's labels are those by its own thresholds.
+                again = REDECIDED_KEY in footer
+                table = table.slice(0, 0) if again else table.filter(_is_model(table, name))
+            if table.num_rows:
+                thresholds = footer.get(b"deepfake.thresholds", b"").decode()
+                models = table["model_id"].unique().to_pylist()
+                self._facts |= {(model, thresholds) for model in models}
+                found.append(table.replace_schema_metadata())
+        if not found:
+            raise UsageError(
+                f"neither a run nor a model {name} has published verdicts in "
+                f"{results.storage.name}; give a run_id, or a model as NAME@VERSION"
+            )
+        rows = pa.concat_tables(found)
+        self.rows = newest(rows.filter(pc.is_valid(rows["label"])))
+
+    @property
+    def facts(self) -> Json:
+        """What the verdicts were made with."""
+        made = [
+            {"model_id": model, "thresholds": json.loads(thresholds) if thresholds else None}
+            for model, thresholds in sorted(self._facts)
+        ]
+        return {"name": self._name, "images": self.rows.num_rows, "made_with": made}
+
+
+def _is_model(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """Which rows a model judged, by its id or by its name and version."""
+    whole = pc.equal(table["model_id"], name)
+    return pc.or_(whole, pc.starts_with(table["model_id"], f"{name}+")) if "@" in name else whole
+
+
+def in_words(summary: Mapping[str, Any]) -> list[str]:
+    """What is new in the source, what waits, and what is gone, in sentences."""
+    sentences = []
+    if summary.get("redecided"):
+        before = summary["redecided"]["thresholds_before"]
+        sentences.append(
+            f"The labels were decided again from the scores of run {summary['redecided']['from']}: "
+            f"real below {summary['thresholds']['real_below']:g} (before: {before['real_below']:g})"
+            f", fake from {summary['thresholds']['fake_from']:g} (before: "
+            f"{before['fake_from']:g}). No image was read."
+        )
+    elif summary.get("backlog"):
+        sentences.append(
+            f"{summary['new']:,} of the images were new; {summary['backlog']:,} had been tried "
+            "before."
+        )
+    if summary.get("left"):
+        sentences.append(f"{summary['left']:,} wait for the next scan, new ones first.")
+    if summary.get("gone"):
+        sentences.append(
+            f"{summary['gone']:,} images that were judged before are not listed any more; their "
+            "last verdicts are kept."
+        )
+    if summary.get("renamed"):
+        sentences.append(f"{summary['renamed']:,} new names have the content of such an image.")
+    return sentences

@@ -1,0 +1,186 @@
+"""Whether a run differs from the last ones: in its share of fakes, of failures, in its scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from deepfake_core.errors import OutputError
+from deepfake_core.records import Json
+from deepfake_core.rendering.text import percent
+from deepfake_core.results.layout import SUMMARY_FILE
+from deepfake_core.results.store import Results
+
+SCORE_BINS = 10
+# Summaries that are opened in the search for comparable ones.
+OPENED_AT_MOST = 60
+
+
+class DriftLimits(BaseModel):
+    """From where on a difference to the last runs is worth a warning."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    runs: int = Field(
+        7, ge=0, description="Compare with this many earlier runs of the same source and model."
+    )
+    min_images: int = Field(
+        200, ge=1, description="Compare only where both sides have at least this many images."
+    )
+    fakes: float = Field(
+        0.05, gt=0, description="Warn when the share of fakes among judged images moves by this."
+    )
+    failures: float = Field(
+        0.05, gt=0, description="Warn when the share of failures among tried images moves by this."
+    )
+    z: float = Field(
+        4.0, gt=0, description="Warn of a share only when it moved by this many standard errors."
+    )
+    scores: float = Field(
+        0.25,
+        gt=0,
+        description="Warn when the population stability index of the scores reaches this.",
+    )
+
+
+LIMITS = DriftLimits()
+
+
+def compare(
+    summary: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]], limits: DriftLimits = LIMITS
+) -> list[Json]:
+    """Compare a run with the ones before it, which are counted together.
+
+    Args:
+        summary: the content of the run's ``summary.json``.
+        earlier: those of the runs to compare with; with none there is nothing to say.
+        limits: from where on a difference counts.
+
+    Returns:
+        One warning per measure that moved, each with ``measure`` (``fakes``, ``failures`` or
+        ``scores``), ``now``, ``before``, ``statistic``, ``limit`` and, for people, ``words``.
+    """
+    judged = (summary["judged"], sum(past["judged"] for past in earlier))
+    tried = (judged[0] + summary["failed"], judged[1] + sum(past["failed"] for past in earlier))
+    warnings = []
+    if min(judged) >= limits.min_images:
+        fakes = (summary["labels"]["fake"], sum(past["labels"]["fake"] for past in earlier))
+        warnings += _share("fakes", fakes, judged, limits)
+        warnings += _scores(summary, earlier, limits)
+    if min(tried) >= limits.min_images:
+        failed = (tried[0] - judged[0], tried[1] - judged[1])
+        warnings += _share("failures", failed, tried, limits)
+    return warnings
+
+
+def warnings_of(
+    results: Results, summary: Mapping[str, Any], limits: DriftLimits = LIMITS
+) -> list[Json]:
+    """In what a run is unlike the last ones that lie beside it, see `compare`."""
+    return compare(summary, earlier_summaries(results, summary, count=limits.runs), limits)
+
+
+def two_proportion_z(found: tuple[int, int], of: tuple[int, int]) -> float:
+    """By how many standard errors two shares differ, if both came from one population."""
+    together = sum(found) / sum(of)
+    error = math.sqrt(together * (1 - together) * (1 / of[0] + 1 / of[1]))
+    return (found[0] / of[0] - found[1] / of[1]) / error if error else 0.0
+
+
+def population_stability_index(now: ArrayLike, before: ArrayLike) -> float:
+    """How far two histograms of the same bins are apart: 0 for equal shapes.
+
+    Half an image is added to every bin, so that an empty one has a finite weight.
+    """
+    filled = [np.asarray(counts) + 0.5 for counts in (now, before)]
+    new, old = (counts / counts.sum() for counts in filled)
+    return float(((new - old) * np.log(new / old)).sum())
+
+
+def _share(
+    measure: str, found: tuple[int, int], of: tuple[int, int], limits: DriftLimits
+) -> list[Json]:
+    now, before = found[0] / of[0], found[1] / of[1]
+    z, limit = two_proportion_z(found, of), getattr(limits, measure)
+    if abs(now - before) < limit or abs(z) < limits.z:
+        return []
+    words = f"the share of {measure} is {percent(now)}, and was {percent(before)} in the last runs"
+    return [_warning(measure, now, before, (z, limits.z), words)]
+
+
+def _scores(
+    summary: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]], limits: DriftLimits
+) -> list[Json]:
+    now = _histogram(summary)
+    before = np.sum([_histogram(past) for past in earlier], axis=0)
+    index = population_stability_index(now, before)
+    if index < limits.scores:
+        return []
+    means = _mean(now), _mean(before)
+    words = (
+        f"the scores are spread otherwise than in the last runs: stability index {index:.2f} "
+        f"(from {limits.scores:g} on that is a lot), mean about {means[0]:.2f} instead of "
+        f"{means[1]:.2f}"
+    )
+    return [_warning("scores", means[0], means[1], (index, limits.scores), words)]
+
+
+def _histogram(summary: Mapping[str, Any]) -> NDArray[np.int64]:
+    """The scores of a run in `SCORE_BINS` bins."""
+    counts = np.asarray(summary["histogram"]["counts"], np.int64)
+    together: NDArray[np.int64] = counts.reshape(SCORE_BINS, -1).sum(axis=1)
+    return together
+
+
+def _mean(counts: NDArray[np.int64]) -> float:
+    """The mean score of a histogram, to half a bin."""
+    return float(np.average((np.arange(SCORE_BINS) + 0.5) / SCORE_BINS, weights=counts))
+
+
+def _warning(
+    measure: str, now: float, before: float, reached: tuple[float, float], words: str
+) -> Json:
+    """A warning; `reached` is the statistic and its limit."""
+    statistic, limit = reached
+    return {
+        "measure": measure,
+        "now": round(now, 6),
+        "before": round(before, 6),
+        "statistic": round(statistic, 4),
+        "limit": limit,
+        "words": words,
+    }
+
+
+def earlier_summaries(results: Results, summary: Mapping[str, Any], *, count: int) -> list[Json]:
+    """The summaries of the last finished runs of the same source and model, newest first.
+
+    Runs that judged nothing say nothing and do not count. The search goes by the names of runs,
+    which begin with their time unless somebody chose another, and stops after 60 of them.
+    """
+    found: list[Json] = []
+    names = sorted(set(results.storage.names("runs")) - {summary["run_id"]}, reverse=True)
+    for name in names[:OPENED_AT_MOST]:
+        if len(found) >= count:
+            break
+        try:
+            past = results.get_json(name, SUMMARY_FILE)
+        except (OutputError, ValueError):
+            # A damaged summary of some other run is no reason to fail this one.
+            continue
+        if past and past.get("judged") and _comparable(past, summary):
+            found.append(past)
+    return found
+
+
+def _comparable(past: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
+    # The images of a redecision are counted with the scan that it comes from.
+    if past.get("redecided"):
+        return False
+    same = all(past.get(name) == summary.get(name) for name in ("source", "model_id"))
+    return same and str(past.get("finished")) <= str(summary.get("finished"))

@@ -1,0 +1,98 @@
+"""``summary.md``, and the words for codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from deepfake_core.rendering.text import NOT_PROOF, as_markdown, expected_text, percent, score_text
+from deepfake_core.reporting.changes import in_words
+from deepfake_core.reporting.summary import COUNTS, ROWS_SHOWN
+
+FAILURE_WORDS: Mapping[str, str] = {
+    "read.not_found": "the file was gone when its turn came",
+    "read.denied": "the store refused access to the file",
+    "read.archived": "the file lies in cold storage and must be restored first",
+    "read.failed": "reading failed, also when it was tried again; the next scan tries once more",
+    "decode.unsupported": "the file is no image in a format that is read here",
+    "decode.corrupt": "the image is damaged or incomplete; half an image is not judged",
+    "decode.too_large": "the image has more pixels than are decoded safely",
+    "score.not_finite": "the network gave no number for the image",
+}
+SKIP_WORDS: Mapping[str, str] = {
+    "known": "judged before by the same model, and unchanged since",
+    "excluded": "left out by --include or --exclude",
+    "old": "modified before --since",
+    "limit": "beyond --limit",
+    "time": "no time left within --max-minutes; the next scan goes on",
+}
+UNLIKE = "Unlike the last runs: look at the source and at the model before using the labels."
+
+
+def headline(summary: Mapping[str, Any]) -> str:
+    """The result in one sentence."""
+    judged, failed, labels = summary["judged"], summary["failed"], summary["labels"]
+    if judged:
+        return (
+            f"Of {judged:,} judged images {labels['fake']:,} were flagged as machine-generated, "
+            f"{labels['uncertain']:,} are uncertain, and {labels['real']:,} look like photographs."
+        )
+    if failed:
+        return f"None of the {failed:,} files that were tried could be judged."
+    if summary["listed"]:
+        return f"Nothing was judged: all {summary['listed']:,} listed files were skipped."
+    return "Nothing was found: the source holds no files."
+
+
+def warned(summary: Mapping[str, Any]) -> list[str]:
+    """In what a run is unlike the last ones, a sentence for each."""
+    found = [str(warning["words"]) for warning in summary.get("warnings") or ()]
+    return [f"{words[:1].upper()}{words[1:]}." for words in found]
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> list[str]:
+    """A markdown table between empty lines; nothing where there are no rows."""
+    lines = ["| " + " | ".join(as_markdown(cell) for cell in row) + " |" for row in rows]
+    return ["", "| " + " | ".join(head) + " |", "|---" * len(head) + "|", *lines] if lines else []
+
+
+def markdown(summary: Mapping[str, Any]) -> str:
+    """The content of ``summary.md``."""
+    facts = [f"Run {summary['run_id']} of {summary['run_date']}", f"source {summary['source']}"]
+    facts += [f"model {summary['model_id']} ({summary['precision']}, {summary['engine']})"]
+    lines = [f"# {headline(summary)}", "", as_markdown("; ".join(facts) + "."), "", NOT_PROOF]
+    sentences = [f"- {as_markdown(sentence)}" for sentence in warned(summary)]
+    lines += ["", f"**{UNLIKE}**", "", *sentences] if sentences else []
+    lines += _table(COUNTS, [tuple(summary[name] for name in COUNTS)])
+    lines += _table(("label", "images"), summary["labels"].items())
+    for title, names, words in (
+        ("failed because", summary["failures"], FAILURE_WORDS),
+        ("skipped because", summary["skipped_reasons"], SKIP_WORDS),
+    ):
+        reasons = ((words.get(name, name), name, count) for name, count in names.items())
+        lines += _table((title, "code", "files"), reasons)
+    lines += [text for sentence in in_words(summary) for text in ("", as_markdown(sentence))]
+    folders = ((folder,) for folder in summary["unlisted_folders"])
+    lines += _table(("folders that could not be listed; what they hold is unknown",), folders)
+    for title, name in (("highest scores", "highest"), ("nearly flagged", "uncertain")):
+        images = ((row["image"], score_text(row["score"]), row["label"]) for row in summary[name])
+        lines += _table((title, "score", "label"), images)
+    changes = summary["changes"] or {"by": [], "images": []}
+    changed = ((row["from"], row["to"], row["images"]) for row in changes["by"])
+    lines += _table(("label before", "label now", "images"), changed)
+    flipped = (
+        (row["image"], row["before"], row["after"], score_text(row["score"]))
+        for row in changes["images"][:ROWS_SHOWN]
+    )
+    lines += _table(("another label than before", "before", "now", "score"), flipped)
+    failed = (
+        (row["image"], row["failure"], row["detail"] or "") for row in summary["failed_images"]
+    )
+    lines += _table(("failed", "code", "detail"), failed)
+    expected = (
+        (percent(row["share_of_fakes"]), expected_text(row)) for row in summary["expectations"]
+    )
+    lines += _table(("if this share of the source is fake", "so many flagged are real"), expected)
+    speed = summary["timings"].get("images_per_s")
+    lines += ["", f"{speed:,.0f} images per second."] if speed else []
+    return "\n".join(lines) + "\n"

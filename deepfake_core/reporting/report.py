@@ -1,0 +1,179 @@
+"""The report of a run: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deepfake_core.records import Json, Label
+from deepfake_core.rendering.html import template
+from deepfake_core.rendering.text import NOT_PROOF, one_line, percent
+from deepfake_core.reporting.changes import in_words
+from deepfake_core.reporting.markdown import FAILURE_WORDS, SKIP_WORDS, UNLIKE, headline, warned
+
+TEMPLATES = Path(__file__).parent / "templates"
+# The histogram's drawing area, in units of its view box.
+LEFT, TOP, WIDTH, HEIGHT = 58, 54, 490, 190
+
+FIGURES: Mapping[str, str] = {
+    "tpr_at_fake": "fakes that are flagged",
+    "fpr_at_fake": "real ones flagged by mistake",
+    "fakes_called_real": "fakes that pass as real",
+    "decided_share": "not uncertain",
+    "balanced_accuracy": "right at score 0.5",
+    "auc": "a fake scores above a real one (AUC)",
+    "ece": "gap between score and truth (ECE)",
+    "images": "images",
+    "real": "of them real",
+    "fake": "of them fake",
+}
+COUNTED = ("images", "real", "fake")
+AS_NUMBERS = ("auc", "ece")
+STAGES: Mapping[str, str] = {
+    "read_seconds": "reading",
+    "decode_seconds": "decoding",
+    "infer_seconds": "the network",
+    "commit_seconds": "writing",
+}
+
+
+def render(summary: Mapping[str, Any], *, thumbnails: Mapping[str, bytes]) -> str:
+    """Render the report of a summary.
+
+    Args:
+        summary: what `deepfake_core.reporting.summary.summarise` made.
+        thumbnails: JPEG bytes by image; one that is missing is shown as a placeholder, and
+            where there are none at all the galleries become tables.
+
+    Returns:
+        HTML that loads nothing from anywhere and runs no script.
+    """
+    pictures = {
+        image: "data:image/jpeg;base64," + base64.b64encode(data).decode()
+        for image, data in thumbnails.items()
+    }
+    text = template("report.html.j2").render(
+        summary=summary,
+        pictures=pictures,
+        headline=headline(summary),
+        not_proof=NOT_PROOF,
+        failure_words=FAILURE_WORDS,
+        skip_words=SKIP_WORDS,
+        unlike=UNLIKE,
+        warned=[one_line(sentence) for sentence in warned(summary)],
+        source_words=[one_line(sentence) for sentence in in_words(summary)],
+        histogram=_histogram(summary),
+        figures=_figures(summary["card"].get("figures") or {}),
+        stages=_stages(summary["timings"]),
+    )
+    # Unpaired surrogates in a file name were spelled out; elsewhere they must not break a write.
+    return text.encode("utf-8", "replace").decode()
+
+
+def _histogram(summary: Mapping[str, Any]) -> Json:
+    """Places and sizes of the histogram's parts; heights are logarithmic."""
+    counts: Sequence[int] = summary["histogram"]["counts"]
+    edges: Sequence[float] = summary["histogram"]["edges"]
+    thresholds: Mapping[str, float] = summary["thresholds"] or {}
+    highest = math.log10(1 + max(1, *counts))
+
+    def height(count: int) -> float:
+        return round(HEIGHT * math.log10(1 + count) / highest, 2)
+
+    bars = [
+        {
+            "x": round(LEFT + WIDTH * low, 2),
+            "width": round(WIDTH * (high - low) - 1, 2),
+            "height": height(count),
+            "words": f"{low:.3f} to {high:.3f}: {count:,}",
+            "zone": _zone((low + high) / 2, thresholds),
+        }
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+        if count
+    ]
+    ticks = [10**power for power in range(12) if 10**power <= max(1, *counts)]
+    return {
+        "left": LEFT,
+        "top": TOP,
+        "right": LEFT + WIDTH,
+        "bottom": TOP + HEIGHT,
+        "bars": bars,
+        "ticks": [{"y": TOP + HEIGHT - height(tick), "words": f"{tick:,}"} for tick in ticks],
+        "scores": [{"x": LEFT + WIDTH * at / 4, "words": f"{at / 4:g}"} for at in range(5)],
+        "thresholds": [
+            {
+                "x": round(LEFT + WIDTH * thresholds[name], 2),
+                "y": y,
+                "words": f"{title} {thresholds[name]:g}",
+                # The words stay inside the drawing whichever half the line is in.
+                "anchor": "end" if thresholds[name] > 0.5 else "start",
+            }
+            for name, title, y in (("real_below", "real below", 36), ("fake_from", "fake from", 14))
+            if name in thresholds
+        ],
+    }
+
+
+def _zone(score: float, thresholds: Mapping[str, float]) -> str:
+    if not thresholds:
+        return "uncertain"
+    if score >= thresholds["fake_from"]:
+        return "fake"
+    return "real" if score < thresholds["real_below"] else "uncertain"
+
+
+def _figures(figures: Mapping[str, Any]) -> Json:
+    """The model's figures as a table: a row per data set, a column per measure."""
+    sets = {
+        name: _one_class(found) for name, found in figures.items() if isinstance(found, Mapping)
+    }
+    measures = [
+        name for name in FIGURES if any(found.get(name) is not None for found in sets.values())
+    ]
+    rows = [
+        {"set": name, "cells": [_figure(measure, found) for measure in measures]}
+        for name, found in sets.items()
+    ]
+    return {"measures": [FIGURES[name] for name in measures], "rows": rows} if measures else {}
+
+
+def _one_class(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Turn the labels' counts of a set with one class only into the same measures."""
+    labels, images = found.get("labels"), found.get("images")
+    if not labels or not images:
+        return found
+    shares = {label: count / images for label, count in labels.items()}
+    decided = {"decided_share": 1 - shares.get(Label.UNCERTAIN, 0.0)}
+    if not found.get("fake"):
+        return {**found, **decided, "fpr_at_fake": shares.get(Label.FAKE, 0.0)}
+    called = {"fakes_called_real": shares.get(Label.REAL, 0.0)}
+    return {**found, **decided, **called, "tpr_at_fake": shares.get(Label.FAKE, 0.0)}
+
+
+def _figure(name: str, found: Mapping[str, Any]) -> tuple[str, str]:
+    """One measure and its interval; each is empty where it is missing."""
+    value, bounds = found.get(name), (found.get("intervals") or {}).get(name)
+    if value is None:
+        return "", ""
+    if name in COUNTED:
+        return f"{value:,}", ""
+    show = "{:.3f}".format if name in AS_NUMBERS else percent
+    if not bounds:
+        return show(value), ""
+    return show(value), f"{show(bounds[0]).removesuffix(' %')} to {show(bounds[1])}"
+
+
+def _stages(timings: Mapping[str, float]) -> list[Json]:
+    """Where the threads' time went."""
+    total = sum(timings.get(name, 0.0) for name in STAGES)
+    if total <= 0:
+        return []
+    return [
+        {"name": name.partition("_")[0], "words": title, "seconds": timings[name]}
+        | {"share": timings[name] / total}
+        for name, title in STAGES.items()
+        if name in timings
+    ]

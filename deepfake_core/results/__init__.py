@@ -1,0 +1,1 @@
+"""The output folder: its files, their columns and laws."""

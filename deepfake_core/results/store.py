@@ -1,0 +1,163 @@
+"""Where results land: parts, published verdicts, the newest verdict of each image."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deepfake_core.errors import BrokenInvariant, output_error, unreadable
+from deepfake_core.records import Json
+from deepfake_core.results.latest import newest as newest
+from deepfake_core.results.latest import newest_of
+from deepfake_core.results.layout import LATEST, PART, part_name, published_name, run_file
+from deepfake_core.results.schema import validate, with_metadata
+from deepfake_core.results.verdict_files import bare, pieces, write_verdicts
+from deepfake_core.results.verdict_files import chunks_of as chunks_of
+from deepfake_core.results.verdict_files import parquet_bytes as parquet_bytes
+from deepfake_core.results.verdict_files import read_verdicts as read_verdicts
+from deepfake_core.results.verdict_files import verdict_chunks as verdict_chunks
+from deepfake_core.storage.base import Readable, Storage
+
+# Rows of it, or of verdicts, that are read at once while others are brought in.
+MERGED_AT_ONCE = 50_000
+# Folders that are listed at once: one for each day on which something was published.
+LISTED_AT_ONCE = 8
+
+
+class Results:
+    """The output folder of scans."""
+
+    def __init__(self, storage: Storage) -> None:
+        """Wrap the output's storage."""
+        self.storage = storage
+
+    def put_json(self, run_id: str, name: str, content: Json) -> None:
+        """Write one of a run's JSON files."""
+        data = json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n"
+        # The name of a folder that could not be listed may be no UTF-8.
+        self.storage.put(run_file(run_id, name), data.encode("utf-8", "backslashreplace"))
+
+    def get_json(self, run_id: str, name: str) -> Json | None:
+        """Read one of a run's JSON files; None where it is missing."""
+        try:
+            content: Json = json.loads(self.storage.read(run_file(run_id, name)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise unreadable(self.storage.address(run_file(run_id, name)), error) from error
+        return content
+
+    def committed(self, run_id: str) -> set[int]:
+        """The numbers of the shards that are committed."""
+        names = self.storage.names(run_file(run_id, "parts"))
+        # Somebody's copy of a part, or a file manager's, is none.
+        return {int(found["index"]) for name in names if (found := PART.fullmatch(name))}
+
+    def commit(self, run_id: str, index: int, rows: pa.Table, metadata: dict[str, str]) -> None:
+        """Check a shard's rows and put its part; its presence is the commit."""
+        validate(rows)
+        part = parquet_bytes(with_metadata(rows, metadata))
+        self.storage.put(run_file(run_id, f"parts/{part_name(index)}"), part)
+
+    def part(self, run_id: str, index: int) -> pa.Table:
+        """Read a committed shard."""
+        return read_verdicts(self.storage, run_file(run_id, f"parts/{part_name(index)}"))
+
+    def publish(
+        self, run_id: str, run_date: str, expected: pa.Table, metadata: dict[str, str], parts: int
+    ) -> str:
+        """Join a run's parts into its one file under ``verdicts/``, by one rename or put.
+
+        Args:
+            run_id: the run.
+            run_date: the UTC date on which it started.
+            expected: the manifest's unskipped rows in the order in which they were judged; the
+                parts must be exactly these. They are published in the order of `image`.
+            metadata: facts for the footer.
+            parts: number of shards.
+
+        Raises:
+            BrokenInvariant: the rows are not those of the manifest.
+        """
+        path = published_name(run_date, run_id)
+        rows = self._checked(run_id, expected["image"], parts)
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(self.storage.spool())
+            if not _is_sorted(expected["image"]):
+                rows = stack.enter_context(newest_of(rows, self.storage.spool))
+            try:
+                write_verdicts(file, rows, metadata)
+            except OSError as error:
+                raise output_error(self.storage.address(path), error, started=True) from error
+            # Another process that finishes the same run has published the same rows.
+            self.storage.create(path, file)
+        return path
+
+    def _checked(self, run_id: str, expected: pa.ChunkedArray, parts: int) -> Iterator[pa.Table]:
+        """The rows of each part, which must be those of the expected images, in order."""
+        seen = 0
+        for index in range(parts):
+            rows = bare(self.part(run_id, index))
+            validate(rows)
+            images = expected.slice(seen, rows.num_rows)
+            if not rows["image"].combine_chunks().equals(images.combine_chunks()):
+                raise BrokenInvariant(f"part {index} of run {run_id} is not its manifest's")
+            yield rows
+            seen += rows.num_rows
+        if seen != len(expected):
+            raise BrokenInvariant(f"run {run_id} has {seen} rows of {len(expected)}")
+
+    def published(self) -> list[str]:
+        """The paths of all published files, oldest date first."""
+        days = [day for day in self.storage.names("verdicts") if day.startswith("run_date=")]
+        folders = [f"verdicts/{day}" for day in days]
+        with ThreadPoolExecutor(LISTED_AT_ONCE, "list") as pool:
+            found = zip(folders, pool.map(self.storage.names, folders), strict=True)
+            return [
+                f"{folder}/{name}"
+                for folder, names in found
+                for name in names
+                if name.endswith(".parquet") and not name.startswith(".")
+            ]
+
+    def update_latest(self, path: str) -> None:
+        """Bring a published file's rows into ``latest.parquet``; doing it twice is the same."""
+
+        def change(before: Readable | None, after: Path) -> None:
+            known = []
+            if before is not None:
+                some = pieces(before, self.storage.address(LATEST), None, MERGED_AT_ONCE)
+                known = [map(bare, some)]
+            with newest_of(self._rows([path]), self.storage.spool, *known) as rows:
+                write_verdicts(after, rows, {})
+
+        self.storage.update(LATEST, change)
+
+    def rebuild_latest(self) -> int:
+        """Make ``latest.parquet`` again from ``verdicts/``; returns its rows."""
+        count = 0
+
+        def change(_: Readable | None, after: Path) -> None:
+            nonlocal count
+            with newest_of(self._rows(self.published()), self.storage.spool) as rows:
+                count = write_verdicts(after, rows, {})
+
+        self.storage.update(LATEST, change)
+        return count
+
+    def _rows(self, paths: list[str]) -> Iterator[pa.Table]:
+        """The rows of some published files, bit by bit."""
+        return map(bare, chunks_of(self.storage, paths, None, rows=MERGED_AT_ONCE))
+
+
+def _is_sorted(images: pa.ChunkedArray) -> bool:
+    if len(images) < 2:
+        return True
+    together = images.combine_chunks()
+    return bool(pc.all(pc.less_equal(together[:-1], together[1:])).as_py())

@@ -1,0 +1,168 @@
+"""Verdict files, read and written whole or little by little."""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deepfake_core.errors import OutputError, unreadable
+from deepfake_core.results.schema import VERDICTS, VERSION_KEY, check_version, with_metadata
+from deepfake_core.storage.base import Changed, Readable, Storage
+from deepfake_core.storage.range_file import RangeFile, Span
+
+# Rows that are compressed together: as many as are decoded at once when they are read.
+ROWS_IN_GROUP = 100_000
+# Files of which the first rows are read while those before them are used.
+FILES_AHEAD = 8
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as Parquet: zstd, dictionaries for what repeats."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", row_group_size=ROWS_IN_GROUP)
+    return buffer.getvalue()
+
+
+def write_verdicts(file: Path, tables: Iterable[pa.Table], metadata: dict[str, str]) -> int:
+    """Write verdict rows as they come, in groups that are good to read; returns their number."""
+    schema, waiting, count = with_metadata(VERDICTS.empty_table(), metadata).schema, [], 0
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for rows in tables:
+            waiting.append(bare(rows))
+            count += rows.num_rows
+            if sum(map(len, waiting)) >= ROWS_IN_GROUP:
+                writer.write_table(_joined(waiting, schema), row_group_size=ROWS_IN_GROUP)
+                waiting = []
+        if waiting:
+            writer.write_table(_joined(waiting, schema), row_group_size=ROWS_IN_GROUP)
+    return count
+
+
+def _joined(tables: list[pa.Table], schema: pa.Schema) -> pa.Table:
+    together = pa.concat_tables([VERDICTS.empty_table(), *tables])
+    return together.replace_schema_metadata(schema.metadata)
+
+
+def bare(table: pa.Table) -> pa.Table:
+    """Verdict rows without the facts of their file."""
+    return table.replace_schema_metadata().cast(VERDICTS)
+
+
+def read_verdicts(storage: Storage, path: str, columns: list[str] | None = None) -> pa.Table:
+    """Read a verdict file of a schema version that is understood here.
+
+    Raises:
+        OutputError: it is of another version, or no verdict file.
+    """
+    address = storage.address(path)
+    try:
+        table = pq.read_table(pa.BufferReader(storage.read(path)), columns=columns)
+    except pa.ArrowInvalid as error:
+        raise OutputError(f"{address} cannot be read: {error}") from error
+    except OSError as error:
+        raise unreadable(address, error) from error
+    check_version((table.schema.metadata or {}).get(VERSION_KEY, b"none").decode(), address)
+    return table
+
+
+def verdict_chunks(
+    storage: Storage, path: str, columns: Sequence[str] | None, *, rows: int
+) -> Iterator[pa.Table]:
+    """Read a verdict file little by little, and of it only what is asked for.
+
+    Args:
+        storage: where it is.
+        path: the file.
+        columns: the columns that are read; None for all.
+        rows: a table has at most so many.
+
+    Raises:
+        OutputError: it cannot be read, is of another version, or no verdict file.
+    """
+    try:
+        place = storage.place(path)
+    except OSError as error:
+        raise unreadable(storage.address(path), error) from error
+    try:
+        yield from pieces(place, storage.address(path), columns, rows)
+    except Changed as error:
+        raise unreadable(storage.address(path), error) from error
+
+
+def chunks_of(
+    storage: Storage, paths: Iterable[str], columns: Sequence[str] | None, *, rows: int
+) -> Iterator[pa.Table]:
+    """The same of several files one after the other; meanwhile the next ones are begun."""
+    waiting: deque[tuple[Iterator[pa.Table], Future[pa.Table | None]]] = deque()
+    with ThreadPoolExecutor(FILES_AHEAD, "verdicts") as pool:
+        for path in paths:
+            chunks = verdict_chunks(storage, path, columns, rows=rows)
+            waiting.append((chunks, pool.submit(next, chunks, None)))
+            if len(waiting) > FILES_AHEAD:
+                yield from _begun(*waiting.popleft())
+        while waiting:
+            yield from _begun(*waiting.popleft())
+
+
+def _begun(chunks: Iterator[pa.Table], first: Future[pa.Table | None]) -> Iterator[pa.Table]:
+    begun = first.result()
+    if begun is not None:
+        yield begun
+        yield from chunks
+
+
+def pieces(
+    place: Readable, address: str, columns: Sequence[str] | None, rows: int
+) -> Iterator[pa.Table]:
+    """The same of what `Storage.place` gave; Changed passes where somebody changes the file."""
+    try:
+        with pq.ParquetFile(place) as file:
+            footer = file.schema_arrow.metadata or {}
+            check_version(footer.get(VERSION_KEY, b"none").decode(), address)
+            names = list(file.schema_arrow.names if columns is None else columns)
+            for groups in _bunches(file.metadata, rows):
+                if isinstance(place, RangeFile):
+                    place.fetch(_spans(file.metadata, groups, names))
+                for batch in file.iter_batches(rows, row_groups=groups, columns=names):
+                    yield pa.Table.from_batches([batch]).replace_schema_metadata(footer)
+    except Changed:
+        raise
+    except pa.ArrowInvalid as error:
+        raise OutputError(f"{address} cannot be read: {error}") from error
+    except OSError as error:
+        raise unreadable(address, error) from error
+
+
+def _bunches(facts: pq.FileMetaData, rows: int) -> Iterator[list[int]]:
+    """Row groups in a row that have about so many rows together."""
+    bunch: list[int] = []
+    count = 0
+    for group in range(facts.num_row_groups):
+        more = facts.row_group(group).num_rows
+        if bunch and count + more > rows:
+            yield bunch
+            bunch, count = [], 0
+        bunch.append(group)
+        count += more
+    if bunch:
+        yield bunch
+
+
+def _spans(facts: pq.FileMetaData, groups: list[int], names: list[str]) -> list[Span]:
+    """Where in the file the columns of some row groups are."""
+    spans = []
+    for group in groups:
+        for index in range(facts.num_columns):
+            column = facts.row_group(group).column(index)
+            if column.path_in_schema in names:
+                start = column.data_page_offset
+                if column.has_dictionary_page:
+                    start = min(start, column.dictionary_page_offset)
+                spans.append((start, start + column.total_compressed_size))
+    return spans

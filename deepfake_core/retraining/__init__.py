@@ -1,0 +1,1 @@
+"""The whole way from labelled folders to a promoted model."""

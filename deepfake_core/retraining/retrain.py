@@ -1,0 +1,242 @@
+"""Retrain: labelled folders → checks → split → fit → calibrate → evaluate → gate → promote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from deepfake_core.datasets.checks.inspection import Inspection, inspect
+from deepfake_core.datasets.checks.report import render as render_data
+from deepfake_core.datasets.labelled import IMAGE_SUFFIXES, Labelled
+from deepfake_core.datasets.splits import arrange, split_labelled
+from deepfake_core.engines.keras_network import keras_weights
+from deepfake_core.errors import CandidateRefused, DataRefused, ModelError
+from deepfake_core.evaluation.config import EvaluateConfig
+from deepfake_core.evaluation.measurement import evaluate
+from deepfake_core.evaluation.report import render as render_evaluation
+from deepfake_core.models.architecture import Weights
+from deepfake_core.models.bundle import DESCRIPTION_FILE, Bundle, Preprocessing, read_bundle
+from deepfake_core.models.registry import (
+    DEFAULT_REGISTRY,
+    find_current,
+    next_version,
+    promote,
+    register,
+)
+from deepfake_core.models.registry_log import gate_record
+from deepfake_core.records import Json
+from deepfake_core.release.candidate import Material, make_candidate
+from deepfake_core.release.gate import Facts, examine, refuse_seen
+from deepfake_core.release.gate_feedback import gathered
+from deepfake_core.retraining.config import Recipe, RetrainConfig, read_recipe
+from deepfake_core.retraining.run import Notify, Run, begin
+from deepfake_core.training.data import TrainingData
+from deepfake_core.training.fit import fit
+
+__all__ = ["Recipe", "RetrainConfig", "read_recipe", "retrain"]
+
+T = TypeVar("T")
+GATE_FILE = "gate.json"
+TRAINING_FILES = ("history.csv", "curves.png", "model.txt")
+
+
+class Step(Protocol):
+    """Does a step of a run, given its name and a function, and returns what that returns."""
+
+    def __call__(self, name: str, work: Callable[[], T], /) -> T:
+        """Do it."""
+        ...
+
+
+def plainly(name: str, work: Callable[[], T], /) -> T:  # noqa: ARG001
+    """Do a step."""
+    return work()
+
+
+def retrain(
+    config: RetrainConfig,
+    *,
+    registry: Path = DEFAULT_REGISTRY,
+    notify: Notify = lambda event, facts: None,
+    step: Step = plainly,
+) -> Json:
+    """Train, calibrate, evaluate and register a new version; promote it if it passes the gate.
+
+    Args:
+        config: how.
+        registry: where the version goes.
+        notify: told of ``retraining``, ``step``, ``said`` and the events of `fit`.
+        step: does each step, given its name and a function: as it is, or as a tracked task.
+
+    Returns:
+        ``run_id, model_id, passed, promoted, reasons, notes, figures, report, work, ...``; that
+        of the first time where the run was finished before.
+
+    Raises:
+        DataRefused: the data checks found why nothing should be learnt from the data.
+        PlanMismatch: the state is that of a run with other settings.
+        DeepfakeError: as the steps raise it; the registry is as it was.
+    """
+    with begin(config, registry=registry, notify=notify) as run:
+        if run.result is not None:
+            return run.result
+
+        def do(name: str, work: Callable[[], T]) -> T:
+            notify("step", {"name": name})
+            return step(name, work)
+
+        inspection = do("check the data", lambda: check_data(run))
+        data = do("split by group", lambda: arrange_data(run, inspection))
+        weights = do("fit", lambda: fit_network(run, data))
+        made = do("calibrate and export", lambda: calibrate_candidate(run, data, weights))
+        report = do("evaluate", lambda: evaluate_candidate(run, data, made))
+        bundle = do("register", lambda: register(made, why=config.why, registry=registry))
+        passed = inspection.shortcut_passed
+        gate = do("gate", lambda: gate_candidate(run, data, bundle, shortcut_passed=passed))
+        promoted = do("promote", lambda: promote_candidate(run, bundle, gate))
+        return run.finish(
+            {
+                "model_id": bundle.model_id,
+                "passed": gate["passed"],
+                "promoted": promoted,
+                "reasons": list(gate["reasons"]),
+                "notes": list(gate["notes"]),
+                "figures": bundle.description.figures,
+                "report": str(report),
+            }
+        )
+
+
+def check_data(run: Run) -> Inspection:
+    """Check the labelled folder and write the data report; stop where nothing may be learnt."""
+    config = run.config
+    inspection = inspect(run.data, max_shortcut_auc=config.max_shortcut_auc, say=run.say)
+    report = render_data(inspection, run.report / "data")
+    for warning in inspection.warnings:
+        run.say(f"warning: {warning}")
+    reasons = inspection.reasons(allow_shortcuts=config.allow_shortcuts)
+    if reasons:
+        advice = "" if inspection.problems else "; --allow-shortcuts trains all the same"
+        raise DataRefused(f"{run.data}: {'; '.join(reasons)}; see {report}{advice}")
+    return inspection
+
+
+def arrange_data(run: Run, inspection: Inspection) -> Path:
+    """The folder to train on; refused where the current model was trained on what is reported."""
+    data = arrange(run.data, inspection.images, run.work / "data")
+    current = find_current(run.config.name, run.registry)
+    if current is not None:
+        # Said before hours are spent; the gate asks again.
+        refuse_seen(current, split_labelled(data).report)
+    return data
+
+
+def fit_network(run: Run, data: Path) -> Weights:
+    """Train, or go on; nothing where the candidate is finished. Learning curves are copied."""
+    if made_before(run) is not None:
+        return {}
+    split = split_labelled(data)
+    material = TrainingData(
+        labelled=tuple(split.train),
+        validation=tuple(split.chosen),
+        unlabelled=list_unlabelled(run.config.unlabelled),
+        teachers=tuple(Path(teacher) for teacher in run.config.teachers),
+    )
+    place, training = run.work / "training", run.config.recipe.training
+    model = fit(training, material, work=place, notify=run.notify, registry=run.registry)
+    for name in TRAINING_FILES:
+        run.keep(place / name)
+    return keras_weights(model)
+
+
+def list_unlabelled(folder: str | None) -> tuple[Labelled, ...]:
+    """The images below a folder; their label says nothing."""
+    paths = sorted(Path(folder).rglob("*")) if folder else []
+    return tuple(
+        Labelled(path, fake=False, group_id=str(path))
+        for path in paths
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    )
+
+
+def made_before(run: Run) -> Bundle | None:
+    """The finished candidate of a run that was stopped later; None if its version was taken."""
+    folder = run.work / "candidate"
+    if not (folder / DESCRIPTION_FILE).is_file():
+        return None
+    made = read_bundle(folder)
+    taken = run.registry / run.config.name / str(made.description.version) / DESCRIPTION_FILE
+    free = not taken.exists() or read_bundle(taken.parent).digest == made.digest
+    return made if free else None
+
+
+def calibrate_candidate(run: Run, data: Path, weights: Weights) -> Bundle:
+    """Make the complete bundle in the run's own folder; its presence there means done."""
+    made = made_before(run)
+    if made is not None:
+        return made
+    config, training = run.config, run.config.recipe.training
+    sources = {one.source for one in split_labelled(data).train if one.fake and one.source}
+    material = Material(
+        weights=weights,
+        architecture=training.architecture,
+        preprocessing=Preprocessing(size=training.size, mean=training.mean, scale=training.scale),
+        data=data,
+        training={
+            **training.model_dump(mode="json"),
+            "teachers": [Path(teacher).name for teacher in config.teachers],
+            **({"sources": sorted(sources)} if sources else {}),
+        },
+        trained_on=config.recipe.trained_on,
+        limits=config.recipe.limits,
+        one_class=config.recipe.one_class,
+        int8=config.recipe.int8,
+        seen=list_unlabelled(config.unlabelled),
+        memory=run.memory,
+    )
+    beside, final = run.fresh("candidate.writing"), run.fresh("candidate")
+    version = next_version(config.name, run.registry)
+    try:
+        make_candidate(material, beside, name=config.name, version=version, say=run.say)
+    except ModelError as error:
+        raise CandidateRefused(
+            f"the training gave no usable model: {error}; train longer, on more images, or from "
+            "a better start"
+        ) from error
+    beside.rename(final)
+    return read_bundle(final)
+
+
+def evaluate_candidate(run: Run, data: Path, made: Bundle) -> Path:
+    """Measure the candidate and write the evaluation report."""
+    chosen = EvaluateConfig(one_class=run.config.recipe.one_class)
+    evaluation = evaluate(made, data, config=chosen, say=run.say, memory=run.memory)
+    return render_evaluation(evaluation, made, run.report / "evaluation")["report"]
+
+
+def gate_candidate(run: Run, data: Path, bundle: Bundle, *, shortcut_passed: bool) -> Json:
+    """Compare the candidate with the current version on the reported half, and log it."""
+    current = find_current(run.config.name, run.registry)
+    known = gate_record(bundle.folder.parent, bundle.digest)
+    if known is None or current is None or current.digest != bundle.digest:
+        with gathered(run.config.feedback) as corrected:
+            known = examine(
+                bundle,
+                split_labelled(data).report,
+                config=run.config.recipe.gate,
+                facts=Facts(shortcut_passed, corrected, run.memory),
+                registry=run.registry,
+            ).as_json()
+    run.write(GATE_FILE, known)
+    return known
+
+
+def promote_candidate(run: Run, bundle: Bundle, gate: Json) -> bool:
+    """Make the version current if it passed and this is wanted; whether it was done."""
+    if not (gate["passed"] and run.config.promote):
+        return False
+    why = run.config.why or f"retraining {run.run_id} passed the gate"
+    name, version = bundle.description.name, bundle.description.version
+    promote(name, version, why=why, registry=run.registry)
+    return True

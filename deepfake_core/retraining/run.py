@@ -1,0 +1,176 @@
+"""One retraining on disk: where its state and its report are, and whether it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deepfake_core.errors import ModelError, OutputError, PlanMismatch, SourceError, UsageError
+from deepfake_core.evaluation.score_cache import Memory
+from deepfake_core.files import claimed
+from deepfake_core.models.registry import find_model
+from deepfake_core.records import Json
+from deepfake_core.release.gate_feedback import check_output
+from deepfake_core.results.run_ids import new_run_id
+from deepfake_core.retraining.config import RetrainConfig
+from deepfake_core.training.initial_weights import NO_IMAGENET, SUFFIXES
+
+Notify = Callable[[str, Json], None]
+RUN_FILE, RESULT_FILE = "run.json", "result.json"
+# What may differ when a run goes on: it changes nothing of what was computed.
+FREE = {"output", "work", "run_id", "promote", "why"}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A retraining.
+
+    Attributes:
+        config: its settings.
+        run_id: its name.
+        work: folder of its state.
+        report: folder of what people read.
+        registry: where the version goes.
+        notify: told of what happens.
+        result: what it gave, where it is finished.
+        memory: what its candidate scored, so that no step judges an image again.
+    """
+
+    config: RetrainConfig
+    run_id: str
+    work: Path
+    report: Path
+    registry: Path
+    notify: Notify
+    result: Json | None = None
+    memory: Memory = field(default_factory=Memory)
+
+    @property
+    def data(self) -> Path:
+        """The labelled folder."""
+        return Path(self.config.data)
+
+    def say(self, line: str) -> None:
+        """Tell of a step in words."""
+        self.notify("said", {"line": line})
+
+    def fresh(self, name: str) -> Path:
+        """The path of a folder of the state, of which nothing is left."""
+        shutil.rmtree(self.work / name, ignore_errors=True)
+        return self.work / name
+
+    def keep(self, path: Path) -> None:
+        """Copy a file of the state to the report, where there is one."""
+        if path.is_file():
+            shutil.copyfile(path, self.report / path.name)
+
+    def write(self, name: str, content: Json) -> None:
+        """Write a JSON file of the report so that it appears whole."""
+        _write(self.report / name, content)
+
+    def finish(self, result: Json) -> Json:
+        """Write the result: from then on the run is finished."""
+        complete = {
+            "run_id": self.run_id,
+            **result,
+            "data_report": str(self.report / "data" / "dataset.html"),
+            "folder": str(self.report),
+            "work": str(self.work),
+        }
+        self.write(RESULT_FILE, complete)
+        _write(self.work / RESULT_FILE, complete)
+        self.fresh("candidate")  # the registry has it
+        return complete
+
+
+@contextlib.contextmanager
+def begin(config: RetrainConfig, *, registry: Path, notify: Notify) -> Iterator[Run]:
+    """Start a run, or take up the one whose state is in its work folder.
+
+    Raises:
+        UsageError: a path or a model is missing, or the output is no local folder.
+        PlanMismatch: the state is that of a run with other settings.
+        RunTaken: another process is at it.
+        OutputError: something cannot be written; raised for the steps within, too.
+    """
+    _check_paths(config, registry)
+    run_id = config.run_id or new_run_id(dt.datetime.now(dt.UTC))
+    home = Path(config.output) / "retrain"
+    work = Path(config.work) if config.work else home / run_id / "work"
+    settings = config.model_dump(mode="json", exclude=FREE)
+    settings["data"] = str(Path(config.data).absolute())
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        with claimed(work):
+            stored = _read(work / RUN_FILE)
+            if stored is None:
+                stored = {"run_id": run_id, "settings": settings}
+                _write(work / RUN_FILE, stored)
+            _refuse_other(stored["settings"], settings, work)
+            run_id = stored["run_id"]
+            report = home / run_id
+            report.mkdir(parents=True, exist_ok=True)
+            result = _read(work / RESULT_FILE)
+            facts = {"run_id": run_id, "work": str(work), "report": str(report)}
+            notify("retraining", {**facts, "finished": result is not None})
+            yield Run(config, run_id, work, report, registry, notify, result)
+    except OSError as error:
+        raise OutputError(
+            f"the run stopped: {error.strerror or error}: {error.filename or work}; put that "
+            f"right (such as by making room), and start it again with --work {work}"
+        ) from error
+
+
+def _check_paths(config: RetrainConfig, registry: Path) -> None:
+    if "://" in config.output:
+        raise UsageError(f"retraining needs a local folder as output, found {config.output}")
+    if not Path(config.data).is_dir():
+        raise SourceError(f"there is no folder {config.data}; name a labelled folder")
+    if config.unlabelled and not Path(config.unlabelled).is_dir():
+        raise SourceError(f"there is no folder {config.unlabelled} of unlabelled images")
+    check_output(config.feedback)
+    start = config.recipe.training.start
+    for path in (*config.teachers, *([start] if start.endswith(SUFFIXES) else [])):
+        if not Path(path).is_file():
+            raise ModelError(f"there is no weights file {path}; name an existing one")
+    if start not in ("none", "imagenet") and not start.endswith(SUFFIXES):
+        find_model(start, registry)
+    if start == "imagenet" and config.recipe.training.architecture.kind != "resnet50":
+        raise ModelError(NO_IMAGENET)
+
+
+def _refuse_other(stored: Json, asked: Json, work: Path) -> None:
+    for name, value in asked.items():
+        if stored.get(name) != value:
+            raise PlanMismatch(
+                f"{work} holds the state of a run with another {name}: "
+                f"{_differ(stored, asked, name)}; continue it with the same settings, or choose "
+                "another --work"
+            )
+
+
+def _differ(stored: Json, asked: Json, name: str) -> str:
+    """The first setting that differs, in words; of a recipe the field inside it."""
+    before, now = stored.get(name), asked[name]
+    while isinstance(before, dict) and isinstance(now, dict):
+        name = next(key for key in now if before.get(key) != now[key])
+        before, now = before.get(name), now[name]
+    return f"{name} was {before!r}, is {now!r}"
+
+
+def _read(path: Path) -> Json | None:
+    if not path.is_file():
+        return None
+    content: Json = json.loads(path.read_bytes())
+    return content
+
+
+def _write(path: Path, content: Json) -> None:
+    beside = path.with_name(f".{path.name}")
+    beside.write_text(json.dumps(content, indent=1, default=str) + "\n")
+    beside.replace(path)

@@ -1,0 +1,69 @@
+"""What a scan can be told; the descriptions appear in ``--help`` and in the Prefect form."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from deepfake_core.results.run_ids import RUN_ID_PATTERN, no_folder_above
+
+
+class ScanConfig(BaseModel):
+    """Settings of one scan."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str = Field(
+        min_length=1,
+        description="Folder of images: a local path or a URL such as s3://bucket/prefix.",
+    )
+    output: str = Field(
+        "reports", min_length=1, description="Folder for verdicts and reports, local or a URL."
+    )
+    model: str = Field("resnet50", description="Model as NAME or NAME@VERSION.")
+    run_id: str | None = Field(
+        None,
+        pattern=RUN_ID_PATTERN,
+        description="Name of the run; an unfinished run of that name is continued.",
+    )
+    full: bool = Field(False, description="Judge all images again, known ones too.")
+    precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
+        "auto",
+        description="Arithmetic of the network; auto takes the fastest that the model is "
+        "qualified for and the processor has.",
+    )
+    engine: Literal["openvino", "keras"] = Field(
+        "openvino", description="What runs the network: openvino on processors, keras on GPUs."
+    )
+    include: str | None = Field(
+        None, min_length=1, description="Only images whose path matches this glob."
+    )
+    exclude: str | None = Field(
+        None, min_length=1, description="No images whose path matches this glob."
+    )
+    since: dt.datetime | None = Field(
+        None, description="Only images modified since this date, such as 2026-11-24 (UTC)."
+    )
+    limit: int | None = Field(None, ge=1, description="At most this many images are judged.")
+    max_minutes: float | None = Field(
+        None, gt=0, description="Start no further shard after this many minutes."
+    )
+    shard_size: int = Field(4096, ge=1, description="Images that are committed together.")
+    batch_size: int = Field(
+        16, ge=1, le=1024, description="Images that go through the network together."
+    )
+    thumbnails: bool = Field(True, description="Whether the report shows small pictures.")
+
+    @field_validator("since", mode="before")
+    @classmethod
+    def _a_date(cls, since: object) -> object:
+        # A number would be taken as seconds since 1970, and 20261124 is a day in August of 1970.
+        if isinstance(since, int | float) or (
+            isinstance(since, str) and since.strip().lstrip("+-").replace(".", "").isdecimal()
+        ):
+            raise ValueError("a date such as 2026-11-24, or 2026-11-24T06:00+02:00, is expected")
+        return since
+
+    _folder = field_validator("run_id")(no_folder_above)

@@ -1,0 +1,1 @@
+"""Shards judged on a Dask cluster."""

@@ -1,0 +1,60 @@
+"""Where the shards of a run are judged: by this process, or wherever else `Shards` can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from deepfake_core.engines.engine import open_engine
+from deepfake_core.events import Notify
+from deepfake_core.inference.classifier import Classifier
+from deepfake_core.records import Json
+from deepfake_core.scanning.plan import Plan
+from deepfake_core.scanning.shards import ShardJudge
+
+
+class Shards(Protocol):
+    """The shards of a run, ready to be judged: a `ShardJudge` here, or a cluster's.
+
+    Attributes:
+        begun: no shard of a higher number has been begun.
+    """
+
+    begun: int
+
+    def commit(self, plan: Plan, index: int) -> Json:
+        """Return when a shard's part is there; gives its facts, see `judge_and_commit`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is left of a run.
+
+    Attributes:
+        indices: the shards that are not committed, rising; they are asked for in this order.
+        in_time: whether another shard may be begun.
+        notify: is told ``judged`` as images are.
+    """
+
+    indices: list[int]
+    in_time: Callable[[], bool]
+    notify: Notify
+
+
+# Makes the shards of a run ready to be judged, and gives up what is needed for it afterwards.
+Place = Callable[[Plan, Work], AbstractContextManager[Shards]]
+
+
+def here(plan: Plan, work: Work) -> AbstractContextManager[Shards]:
+    """Shards are judged by this process, one after the other."""
+    return open_judge(plan, lambda count: work.notify("judged", {"images": count}))
+
+
+def open_judge(plan: Plan, on_batch: Callable[[int], None] = lambda count: None) -> ShardJudge:
+    """Load the model and start the threads that judge shards."""
+    engine = open_engine(plan.bundle, kind=str(plan.run["engine"]), precision=plan.run["precision"])
+    classifier = Classifier(plan.bundle, engine)
+    return ShardJudge(plan.source, classifier, batch_size=plan.config.batch_size, on_batch=on_batch)

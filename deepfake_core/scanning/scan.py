@@ -1,0 +1,209 @@
+"""The scan: plan, judge shard by shard, publish, report. Each step can be repeated safely."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from deepfake_core.errors import BrokenInvariant
+from deepfake_core.events import Notify as Notify
+from deepfake_core.events import silent
+from deepfake_core.models.registry import DEFAULT_REGISTRY
+from deepfake_core.records import Json
+from deepfake_core.reporting.run_report import write_report
+from deepfake_core.results.layout import (
+    LATEST,
+    REPORT_FILE,
+    SUMMARY_FILE,
+    part_name,
+    published_name,
+    run_file,
+)
+from deepfake_core.results.manifest import turn_counts
+from deepfake_core.results.schema import VERDICTS
+from deepfake_core.results.store import read_verdicts
+from deepfake_core.scanning.config import ScanConfig
+from deepfake_core.scanning.executor import Place, Shards, Work, here
+from deepfake_core.scanning.executor import open_judge as open_judge
+from deepfake_core.scanning.plan import Plan, make_plan
+from deepfake_core.scanning.selection import skip_rest
+
+# What a run's result says of its source beside its counts.
+OF_SOURCE = ("new", "backlog", "left", "gone", "renamed")
+
+# Has one shard judged and committed, like `commit_shard`.
+Commit = Callable[[Plan, Shards, int, Notify], Json]
+
+
+def scan(
+    config: ScanConfig,
+    *,
+    notify: Notify = silent,
+    registry: Path = DEFAULT_REGISTRY,
+    commit: Commit | None = None,
+    place: Place = here,
+) -> Json:
+    """Scan a source: the whole job, resumable after a kill at any moment.
+
+    Args:
+        config: what to scan and how.
+        notify: is told ``planned``, ``judged``, ``committed``, ``published``, ``latest``,
+            ``reported`` and ``done`` as they happen.
+        registry: where bundles are.
+        commit: stands in for `commit_shard`, which it must call; an orchestrator wraps it.
+        place: where shards are judged, see `deepfake_core.scanning.dask.executor.open_place`.
+
+    Returns:
+        The result, as ``deepfake scan --json`` prints it.
+
+    Raises:
+        DeepfakeError: see its subclasses; what was committed is kept.
+    """
+    began = time.monotonic()
+    plan = make_plan(config, registry=registry)
+    if plan.run["state"] == "done":
+        return result_of(plan)
+    begin(plan, notify)
+    missing = missing_shards(plan)
+    if missing:
+        work = Work(missing, lambda: _in_time(plan, began), notify)
+        judge_shards(plan, work, commit=commit or commit_shard, place=place)
+    return finish(plan, notify, seconds=time.monotonic() - began)
+
+
+def begin(plan: Plan, notify: Notify = silent) -> None:
+    """Store a new plan: the manifest first, so that a run.json never lacks it."""
+    if not plan.begun:
+        plan.claim()
+        notify("manifest", {"run_id": plan.run_id})
+        plan.store_run()
+    listed, wanted = plan.manifest.num_rows, plan.wanted.num_rows
+    facts = {"run_id": plan.run_id, "listed": listed, "wanted": wanted, "shards": plan.shards}
+    notify("planned", facts)
+
+
+def missing_shards(plan: Plan) -> list[int]:
+    """The shards that are not committed yet."""
+    done = plan.results.committed(plan.run_id)
+    return [index for index in range(plan.shards) if index not in done]
+
+
+def judge_shards(plan: Plan, work: Work, *, commit: Commit, place: Place = here) -> None:
+    """Have shards judged and committed in their order, within the time that was allowed."""
+    size, indices = int(plan.run["shard_size"]), work.indices
+    done = plan.wanted.num_rows - sum(len(plan.shard(index)) for index in indices)
+    work.notify("resumed", {"done": done})
+    # A cluster that was lost may have committed a shard and not the one before it; what lies
+    # before a committed shard is finished, as the rest of a run is left out from one shard on.
+    committed = max(set(range(plan.shards)) - set(indices), default=-1)
+    with place(plan, work) as shards:
+        for index in indices:
+            if index > max(committed, shards.begun) and not work.in_time():
+                plan.manifest = skip_rest(plan.manifest, index * size)
+                plan.store_manifest()
+                return
+            commit(plan, shards, index, work.notify)
+
+
+def _in_time(plan: Plan, began: float) -> bool:
+    allowed = plan.config.max_minutes
+    return allowed is None or (time.monotonic() - began) / 60 < allowed
+
+
+def commit_shard(plan: Plan, shards: Shards, index: int, notify: Notify = silent) -> Json:
+    """Have one shard judged and its part committed."""
+    facts = {"shards": plan.shards, **shards.commit(plan, index)}
+    notify("committed", facts)
+    return facts
+
+
+def finish(plan: Plan, notify: Notify = silent, *, seconds: float | None = None) -> Json:
+    """Publish, bring ``latest.parquet`` up to date, report, and close the run."""
+    results, run_id, run_date = plan.results, plan.run_id, str(plan.run["run_date"])
+    path, wanted = published_name(run_date, run_id), plan.wanted
+    if wanted.num_rows:
+        if not results.storage.exists(path):
+            results.publish(run_id, run_date, plan.in_turn, plan.metadata, plan.shards)
+        notify("published", {"verdicts": results.storage.address(path)})
+        results.update_latest(path)
+        notify("latest", {"latest": results.storage.address(LATEST)})
+        rows = read_verdicts(results.storage, path)
+    else:
+        rows = VERDICTS.empty_table()
+    _count(plan, rows, seconds)
+    write_report(plan.run, rows, plan.config.output, thumbnails=plan.config.thumbnails)
+    notify("reported", {"report": results.storage.address(run_file(run_id, REPORT_FILE))})
+    plan.run["state"] = "done"
+    plan.store_run()
+    result = result_of(plan)
+    notify("done", result)
+    return result
+
+
+def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
+    """Fill in the counts, timings and the model's figures of ``run.json``."""
+    skipped = Counter(reason for reason in plan.manifest["skip"].to_pylist() if reason)
+    judged = pc.sum(pc.equal(rows["status"], "ok")).as_py() or 0
+    counts = {
+        "listed": plan.manifest.num_rows,
+        "skipped": skipped.total(),
+        "judged": judged,
+        "failed": rows.num_rows - judged,
+    }
+    if counts["listed"] != counts["judged"] + counts["failed"] + counts["skipped"]:
+        raise BrokenInvariant(f"run {plan.run_id}: the counts do not add up: {counts}")
+    timings: Counter[str] = Counter()
+    for index in range(plan.shards):
+        path = run_file(plan.run_id, f"parts/{part_name(index)}")
+        footer = pq.read_schema(pa.BufferReader(plan.results.storage.read(path))).metadata
+        timings.update(json.loads(footer[b"deepfake.timings"]))
+    description = plan.bundle.description
+    plan.run |= {
+        "counts": counts,
+        "skipped_reasons": dict(skipped),
+        **turn_counts(plan.manifest),
+        # A run that was continued took at least the time of all its shards.
+        "timings": {**timings, "seconds": max(seconds or 0.0, timings["seconds"])},
+        "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "thresholds": description.thresholds.model_dump(),
+        "temperature": description.calibration.temperature,
+        "card": {
+            "figures": description.figures,
+            "trained_on": description.trained_on,
+            "limits": description.limits,
+        },
+    }
+
+
+def result_of(plan: Plan) -> Json:
+    """What a finished run gave, as ``--json`` prints it."""
+    results, run_id, run = plan.results, plan.run_id, plan.run
+    summary = results.get_json(run_id, SUMMARY_FILE) or {}
+    counts: Json = run["counts"]
+    path = published_name(str(run["run_date"]), run_id)
+    has_rows = counts["judged"] + counts["failed"] > 0
+    return {
+        "run_id": run_id,
+        "run_date": run["run_date"],
+        **counts,
+        "labels": summary.get("labels", {}),
+        "failures": summary.get("failures", {}),
+        "skipped_reasons": run["skipped_reasons"],
+        **{name: summary.get(name) for name in OF_SOURCE},
+        "flipped": (summary.get("changes") or {}).get("flipped"),
+        "warnings": summary.get("warnings") or [],
+        "model_id": run["model_id"],
+        "precision": run["precision"],
+        "engine": run["engine"],
+        "verdicts": results.storage.address(path) if has_rows else None,
+        "report": results.storage.address(run_file(run_id, REPORT_FILE)),
+        "seconds": run["timings"]["seconds"],
+    }

@@ -1,0 +1,280 @@
+"""Judge a shard: reads run ahead in threads, one lane per core decodes and infers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+
+import pyarrow as pa
+
+from deepfake_core.errors import BrokenInvariant, SourceOutage
+from deepfake_core.inference.classifier import Classifier, JudgedBatch, Judgement, StageSeconds
+from deepfake_core.records import Failure, FailureCode, Json
+from deepfake_core.results.manifest import path_of
+from deepfake_core.results.schema import VERDICTS
+from deepfake_core.results.store import Results
+from deepfake_core.scanning.plan import Plan
+from deepfake_core.storage.base import Storage
+from deepfake_core.storage.reading import read_or_failure
+
+READ_THREADS = 16
+OUTAGE_AFTER = 32
+# Bytes of undecoded files that are held at once; one larger file may exceed it alone.
+MAX_BYTES_AHEAD = 128 * 2**20
+MAX_FILE_BYTES = 512 * 2**20
+TIMINGS_KEY = "timings"
+
+Rows = list[Json]
+Read = tuple[bytes | Failure, bool, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard with all that judging it takes, but for the model and the stores.
+
+    Attributes:
+        run: run_id, source, model_id and run_started go into each row.
+        index: its number.
+        images: its rows of the manifest.
+        following: the next rows of the run, which are read too if the shard ends in failures.
+        metadata: facts for the footer of its part.
+    """
+
+    run: Json
+    index: int
+    images: pa.Table
+    following: pa.Table
+    metadata: dict[str, str]
+
+
+def shard_of(plan: Plan, index: int) -> Shard:
+    """One shard of a planned run."""
+    following = plan.in_turn.slice((index + 1) * int(plan.run["shard_size"]), OUTAGE_AFTER)
+    return Shard(plan.run, index, plan.shard(index), following, plan.metadata)
+
+
+class ShardJudge:
+    """Threads that read, decode and infer; used for all shards of a run.
+
+    Attributes:
+        begun: no shard is begun before it is asked for; see `deepfake_core.scanning.scan.Shards`.
+    """
+
+    begun = -1
+
+    def __init__(
+        self,
+        source: Storage,
+        classifier: Classifier,
+        *,
+        batch_size: int,
+        on_batch: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            source: where images are read.
+            classifier: judges their bytes.
+            batch_size: images that go through the network together.
+            on_batch: called with the number of images after each batch.
+        """
+        self._source, self._classifier, self._batch_size = source, classifier, batch_size
+        self._on_batch = on_batch
+        # Over all shards: small ones would hide an outage.
+        self._failed_in_a_row = 0
+        self._lanes = ThreadPoolExecutor(classifier.engine.lanes, "lane")
+        self._readers = ThreadPoolExecutor(READ_THREADS, "read")
+
+    def __enter__(self) -> ShardJudge:
+        """Use as a context manager, so that the threads end."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Drop what has not begun and wait for what has."""
+        self._readers.shutdown(cancel_futures=True)
+        self._lanes.shutdown(cancel_futures=True)
+
+    def commit(self, plan: Plan, index: int) -> Json:
+        """Judge a shard of a plan and commit its part; see `judge_and_commit`."""
+        return judge_and_commit(self, shard_of(plan, index), plan.results)
+
+    def judge(
+        self, shard: pa.Table, run: Json, *, following: pa.Table | None = None
+    ) -> tuple[pa.Table, StageSeconds]:
+        """Judge the images of a shard.
+
+        Args:
+            shard: rows of the manifest.
+            run: run_id, source, model_id and run_started go into each row.
+            following: rows that are read, and not judged, if the shard ends in failed reads:
+                they tell an outage, of which nothing is to be committed, from bad images.
+
+        Returns:
+            One verdict row per manifest row, in order, and where the time went.
+
+        Raises:
+            SourceOutage: 32 reads in a row failed with transient errors, or the source is gone.
+        """
+        entries: Rows = shard.to_pylist()
+        judgements: list[Judgement] = []
+        seconds = StageSeconds()
+        for batch, outages in self._batches(entries):
+            judgements += batch.judgements
+            seconds.read += batch.seconds.read
+            seconds.decode += batch.seconds.decode
+            seconds.infer += batch.seconds.infer
+            for judgement, outage in zip(batch.judgements, outages, strict=True):
+                self._watch(judgement.failure if outage else None, run)
+            self._on_batch(len(batch.judgements))
+        if following is not None and self._failed_in_a_row:
+            self._read_on(following.to_pylist(), run)
+        return verdict_rows(entries, judgements, run), seconds
+
+    def _read_on(self, entries: Rows, run: Json) -> None:
+        """Read until one can be read, or it is known to be an outage."""
+        reads = [self._readers.submit(self._read, entry) for entry in entries]
+        try:
+            for read in reads:
+                content, outage, _ = read.result()
+                self._watch(content if outage and isinstance(content, Failure) else None, run)
+                if not outage:
+                    return
+        finally:
+            for read in reads:
+                read.cancel()
+
+    def _watch(self, failure: Failure | None, run: Json) -> None:
+        """Tell an outage of the source from bad images, image by image in their order.
+
+        Args:
+            failure: why an image could not be read if that may be an outage, else None.
+            run: the run, for the message.
+        """
+        self._failed_in_a_row = self._failed_in_a_row + 1 if failure else 0
+        if failure and failure.code is FailureCode.READ_NOT_FOUND:
+            what = "is not there any more"
+        elif failure and failure.code is FailureCode.READ_DENIED:
+            what = f"cannot be read any more: {failure.detail}"
+        elif self._failed_in_a_row >= OUTAGE_AFTER:
+            what = f"stopped answering: {OUTAGE_AFTER} reads in a row failed"
+        else:
+            return
+        self._failed_in_a_row = 0
+        raise SourceOutage(
+            f"{run['source']} {what}; what was committed is kept, start the run again with "
+            f"--run-id {run['run_id']}"
+        )
+
+    def _batches(self, entries: Rows) -> Iterator[tuple[JudgedBatch, list[bool]]]:
+        """Judge batches ahead of the caller, and give them back in order."""
+        pending: deque[tuple[int, Future[tuple[JudgedBatch, list[bool]]]]] = deque()
+        bytes_ahead = 0
+        try:
+            for group in _groups(entries, self._batch_size):
+                group_bytes = sum(entry["bytes"] for entry in group)
+                while pending and (
+                    len(pending) > 2 * self._classifier.engine.lanes
+                    or bytes_ahead + group_bytes > MAX_BYTES_AHEAD
+                ):
+                    done_bytes, done = pending.popleft()
+                    yield done.result()
+                    bytes_ahead -= done_bytes
+                reads = [self._readers.submit(self._read, entry) for entry in group]
+                pending.append((group_bytes, self._lanes.submit(self._judge, reads)))
+                bytes_ahead += group_bytes
+            while pending:
+                yield pending.popleft()[1].result()
+        finally:
+            for _, waiting in pending:
+                waiting.cancel()
+
+    def _judge(self, reads: list[Future[Read]]) -> tuple[JudgedBatch, list[bool]]:
+        done = [read.result() for read in reads]
+        batch = self._classifier.judge([content for content, _, _ in done])
+        batch.seconds.read = sum(seconds for _, _, seconds in done)
+        return batch, [outage for _, outage, _ in done]
+
+    def _read(self, entry: Json) -> Read:
+        if entry["bytes"] > MAX_FILE_BYTES:
+            detail = f"{entry['bytes']} bytes; at most {MAX_FILE_BYTES} are read"
+            return Failure(FailureCode.DECODE_TOO_LARGE, detail), False, 0.0
+        started = time.perf_counter()
+        content, outage = read_or_failure(self._source, path_of(entry))
+        return content, outage, time.perf_counter() - started
+
+
+def judge_and_commit(judge: ShardJudge, shard: Shard, results: Results) -> Json:
+    """Judge a shard and put its part, whose presence is the commit.
+
+    Returns:
+        ``shard``, ``images``, ``seconds`` and where the time went.
+
+    Raises:
+        SourceOutage: see `ShardJudge.judge`.
+        OutputError: the part cannot be written.
+    """
+    started = time.monotonic()
+    rows, spent = judge.judge(shard.images, shard.run, following=shard.following)
+    run_id = str(shard.run["run_id"])
+    if not rows["image"].combine_chunks().equals(shard.images["image"].combine_chunks()):
+        raise BrokenInvariant(f"shard {shard.index} of run {run_id}: its rows are not its images")
+    timings = {
+        "seconds": time.monotonic() - started,
+        "read_seconds": spent.read,
+        "decode_seconds": spent.decode,
+        "infer_seconds": spent.infer,
+    }
+    metadata = {**shard.metadata, TIMINGS_KEY: json.dumps(timings)}
+    results.commit(run_id, shard.index, rows, metadata)
+    return {"shard": shard.index, "images": rows.num_rows, **timings}
+
+
+def _groups(entries: Rows, size: int) -> Iterator[Rows]:
+    """Slices of at most `size` entries and about `MAX_BYTES_AHEAD` / 4 bytes."""
+    group: Rows = []
+    group_bytes = 0
+    for entry in entries:
+        if group and (len(group) == size or group_bytes + entry["bytes"] > MAX_BYTES_AHEAD // 4):
+            yield group
+            group, group_bytes = [], 0
+        group.append(entry)
+        group_bytes += entry["bytes"]
+    if group:
+        yield group
+
+
+def verdict_rows(entries: Rows, judgements: list[Judgement], run: Json) -> pa.Table:
+    """The verdict table of images and their judgements, in order."""
+    count = len(entries)
+    failures = [one.failure for one in judgements]
+    columns = {
+        "image": [entry["image"] for entry in entries],
+        "source": [run["source"]] * count,
+        "etag": [entry["etag"] for entry in entries],
+        "sha256": [one.sha256 for one in judgements],
+        "bytes": [entry["bytes"] for entry in entries],
+        "status": ["failed" if failure else "ok" for failure in failures],
+        "failure": [failure and str(failure.code) for failure in failures],
+        "detail": [(failure and failure.detail) or None for failure in failures],
+        "format": [one.format for one in judgements],
+        "width": [one.width for one in judgements],
+        "height": [one.height for one in judgements],
+        "logit": [one.logit for one in judgements],
+        "score": [one.score for one in judgements],
+        "label": [one.label and str(one.label) for one in judgements],
+        "model_id": [run["model_id"]] * count,
+        "run_id": [run["run_id"]] * count,
+        "run_started": [dt.datetime.fromisoformat(run["run_started"])] * count,
+    }
+    return pa.table(columns, schema=VERDICTS)

@@ -1,0 +1,79 @@
+"""Pictures that somebody gave to the page, with all that is known of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deepfake_core.images.decoding import load
+from deepfake_core.inference.classifier import Classifier, Judgement
+from deepfake_core.provenance.origin import Origin, read_origin
+from deepfake_core.records import Failure, FailureCode, Json, Label
+from deepfake_core.serve.schemas import verdict
+from deepfake_core.serve.uploads import NAMELESS, Upload
+
+SHOWN_PIXELS = 480
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One picture with its verdict.
+
+    Attributes:
+        name: of the file, as its owner called it; for the screen only.
+        verdict: the columns of a verdict row, without the file's name.
+        origin: what the file says of itself; None where it cannot be judged.
+        picture: a small JPEG to show; None likewise.
+    """
+
+    name: str
+    verdict: Json
+    origin: Origin | None
+    picture: bytes | None
+
+    @property
+    def label(self) -> Label | None:
+        """The label; None where the picture could not be judged."""
+        return Label(self.verdict["label"]) if self.verdict["label"] else None
+
+    @property
+    def failure(self) -> FailureCode | None:
+        """Why there is no label."""
+        return FailureCode(self.verdict["failure"]) if self.verdict["failure"] else None
+
+
+def judge_files(classifier: Classifier, files: Sequence[tuple[str, bytes]]) -> list[Judged]:
+    """Judge files, given as name and content; one result each, in order."""
+    judgements = classifier.judge([content for _, content in files]).judgements
+    model_id = classifier.bundle.model_id
+    return [
+        Judged(
+            name=name,
+            verdict=_verdict(content, judgement, model_id),
+            origin=None if judgement.failure else read_origin(content),
+            picture=None if judgement.failure else small_picture(content),
+        )
+        for (name, content), judgement in zip(files, judgements, strict=True)
+    ]
+
+
+def _verdict(content: bytes, judgement: Judgement, model_id: str) -> Json:
+    """As the HTTP service gives it; a file's name is nobody's business later on."""
+    now = dt.datetime.now(dt.UTC)
+    upload = Upload(NAMELESS, content)
+    row = verdict(upload, judgement, model_id=model_id, started=now)
+    return row.model_dump(mode="json")
+
+
+def small_picture(content: bytes) -> bytes | None:
+    """The picture upright and small, as JPEG; None where it cannot be decoded."""
+    loaded = load(content, size=SHOWN_PIXELS)
+    if isinstance(loaded, Failure):
+        return None
+    image = loaded.image.copy()
+    image.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=88)
+    return stream.getvalue()

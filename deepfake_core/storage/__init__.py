@@ -1,0 +1,1 @@
+"""A folder, local or remote, behind one protocol."""

@@ -1,0 +1,85 @@
+"""Where images come from and where results go: a local folder, a bucket, or another URL."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from deepfake_core.storage.listing import Listing as Listing
+
+# What is written: bytes, or a file that `Storage.spool` named, which is used up by it.
+Content = bytes | Path
+# What a part of a file is read from: a path of this machine, or an open file with `seek`.
+Readable = str | BinaryIO
+# Makes a new file of an old one, which is None where it is missing.
+Change = Callable[[Readable | None, Path], None]
+
+
+class Archived(OSError):
+    """The object is in an archive and has to be restored before it can be read."""
+
+
+class Changed(OSError):
+    """The file is not what a condition says, or is being written."""
+
+
+class Storage(Protocol):
+    """A folder; every path given to it is relative to that folder.
+
+    Attributes:
+        name: the folder, normalised, without credentials; a local one is absolute.
+        attempts: how often `read` is worth trying; 1 where it tries again by itself.
+    """
+
+    name: str
+    attempts: int
+
+    def list_files(self, *, leave_out: str = "") -> Listing:
+        """List regular files; names that begin with a dot and `leave_out` are left out."""
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files directly in a folder, sorted; none where it is missing."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file; raises OSError."""
+        ...
+
+    def place(self, path: str) -> Readable:
+        """What a part of a file can be read from; raises OSError, here or when it is read."""
+        ...
+
+    def spool(self) -> contextlib.AbstractContextManager[Path]:
+        """A name on this machine for what is too large for memory; it is removed at the end."""
+        ...
+
+    def put(self, path: str, data: Content) -> None:
+        """Write a file so that it appears whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written.
+            OutputLost: it cannot, after others could or since the disk is full.
+        """
+        ...
+
+    def create(self, path: str, data: Content) -> bool:
+        """Like `put`, but a file that is there stays; returns whether it was written."""
+        ...
+
+    def update(self, path: str, change: Change) -> None:
+        """Put the file that `change` makes of the one that is there.
+
+        Two that do so at once lose nothing; `change` may be called again with a newer content.
+        """
+        ...
+
+    def exists(self, path: str = "") -> bool:
+        """Whether a file, or the folder itself, is there."""
+        ...
+
+    def address(self, path: str) -> str:
+        """The path or URL by which others open a file."""
+        ...

@@ -1,0 +1,158 @@
+"""A folder of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from deepfake_core import files as disk
+from deepfake_core.errors import SourceError, output_error, unreadable
+from deepfake_core.files import flush, locked, show_first, spooled, sweep, write_through
+from deepfake_core.storage.base import Change, Content, Readable
+from deepfake_core.storage.listing import Listing as Listing
+
+STAGING = ".staging"
+
+
+class LocalStorage:
+    """A folder of this machine."""
+
+    attempts = 3
+
+    def __init__(self, root: Path) -> None:
+        """Name a folder; nothing is created."""
+        self.root = Path(os.path.abspath(root.expanduser()))
+        self.name = os.fsencode(self.root).decode("utf-8", "backslashreplace")
+        self._started = False
+
+    def list_files(self, *, leave_out: str = "") -> Listing:
+        """See `Storage.list_files`; linked folders are not followed, so that no loop is."""
+        listing = Listing()
+        try:
+            os.scandir(self.root).close()
+        except OSError as error:
+            raise SourceError(
+                f"cannot list {self.name}: {error.strerror}; give an existing, readable folder"
+            ) from error
+        # Both may be reached through links.
+        left_out = os.path.relpath(os.path.realpath(leave_out or "/"), os.path.realpath(self.root))
+        folders = [""]
+        while folders:
+            self._list_folder(folders.pop(), folders, listing, left_out)
+        return listing
+
+    def _list_folder(
+        self, folder: str, folders: list[str], listing: Listing, left_out: str
+    ) -> None:
+        try:
+            entries = os.scandir(os.path.join(self.root, folder))
+        except OSError:
+            listing.unreadable.append(folder)
+            return
+        with entries:
+            for entry in entries:
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.name[0] == "." or path == left_out:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(path)
+                    continue
+                try:
+                    found = entry.stat()
+                except PermissionError:
+                    listing.unreadable.append(path)
+                    continue
+                except OSError:
+                    continue
+                if stat.S_ISREG(found.st_mode):
+                    listing.paths.append(path)
+                    listing.sizes.append(found.st_size)
+                    listing.etags.append(f"{found.st_size}-{found.st_mtime_ns}")
+                    listing.modified.append(found.st_mtime)
+
+    def names(self, folder: str) -> list[str]:
+        """See `Storage.names`."""
+        try:
+            return sorted(entry.name for entry in os.scandir(self.root / folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise unreadable(self.address(folder), error) from error
+
+    def read(self, path: str) -> bytes:
+        """See `Storage.read`."""
+        with open(os.path.join(self.root, path), "rb") as stream:
+            return stream.read()
+
+    def place(self, path: str) -> Readable:
+        """See `Storage.place`."""
+        return os.path.join(self.root, path)
+
+    @contextlib.contextmanager
+    def spool(self) -> Iterator[Path]:
+        """A name in a folder that no reader looks into, on the disk of the final names."""
+        staging = self.root / STAGING
+        try:
+            staging.mkdir(parents=True, exist_ok=True)
+            if not self._started:
+                sweep(staging)
+        except OSError as error:
+            raise output_error(self.address(STAGING), error, started=self._started) from error
+        with spooled(staging) as file:
+            yield file
+
+    def put(self, path: str, data: Content) -> None:
+        """Write beside, flush to the disk, rename."""
+        self._write(path, data, disk.show)
+
+    def create(self, path: str, data: Content) -> bool:
+        """See `Storage.create`."""
+        return self._write(path, data, show_first)
+
+    def update(self, path: str, change: Change) -> None:
+        """See `Storage.update`."""
+        with self._locked(path), self.spool() as file:
+            try:
+                change(self.place(path) if self.exists(path) else None, file)
+            except OSError as error:
+                raise output_error(self.address(path), error, started=self._started) from error
+            self.put(path, file)
+
+    def _write(self, path: str, data: Content, show: Callable[[Path, Path], bool]) -> bool:
+        final = self.root / path
+        with self.spool() as beside:
+            try:
+                final.parent.mkdir(parents=True, exist_ok=True)
+                if isinstance(data, Path):
+                    flush(data)
+                    beside = data
+                else:
+                    write_through(beside, data)
+                written = show(beside, final)
+            except OSError as error:
+                raise output_error(self.address(path), error, started=self._started) from error
+        self._started = True
+        return written
+
+    @contextlib.contextmanager
+    def _locked(self, path: str) -> Iterator[None]:
+        """Keep other processes of this program from changing a file."""
+        place = self.root / f".{path.rpartition('/')[2]}.lock"
+        with contextlib.ExitStack() as stack:
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(place))
+            except OSError as error:
+                raise output_error(str(place), error, started=self._started) from error
+            yield
+
+    def exists(self, path: str = "") -> bool:
+        """See `Storage.exists`."""
+        return os.path.exists(os.path.join(self.root, path))
+
+    def address(self, path: str) -> str:
+        """See `Storage.address`."""
+        return str(self.root / path)

@@ -1,0 +1,128 @@
+"""A folder behind any URL that fsspec knows, but for S3, which has a module of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from deepfake_core.errors import SourceError, output_error, reason
+from deepfake_core.files import spooled
+from deepfake_core.storage.base import Change, Content
+from deepfake_core.storage.listing import Listing, is_hidden
+
+
+class RemoteStorage:
+    """A folder behind a URL; what its fsspec implementation raises must be OSErrors."""
+
+    attempts = 3
+
+    def __init__(self, url: str) -> None:
+        """Connect lazily; the URL must hold no credentials."""
+        import fsspec
+
+        self.name = without_credentials(url)
+        try:
+            self._fs: Any
+            self._fs, root = fsspec.core.url_to_fs(self.name)
+        except (ImportError, ValueError) as error:
+            raise SourceError(f"cannot open {self.name}: {error}") from error
+        self._root = root.rstrip("/")
+        self._started = False
+
+    def list_files(self, *, leave_out: str = "") -> Listing:
+        """See `Storage.list_files`."""
+        listing = Listing()
+        skipped = leave_out.rstrip("/") + "/" if leave_out else None
+        try:
+            found = self._fs.find(self._root, detail=True)
+            missing = not found and not self._fs.exists(self._root)
+        except OSError as error:
+            raise SourceError(f"cannot list {self.name}: {reason(error)}") from error
+        if missing:
+            raise SourceError(f"cannot list {self.name}: there is no such folder")
+        for full, info in found.items():
+            path = full[len(self._root) :].lstrip("/")
+            if is_hidden(path) or (skipped and f"{self.name}/{path}".startswith(skipped)):
+                continue
+            changed = info.get("LastModified") or info.get("mtime") or info.get("created")
+            if isinstance(changed, dt.datetime):
+                changed = changed.timestamp()
+            etag = info.get("ETag") or info.get("etag")
+            listing.paths.append(path)
+            listing.sizes.append(int(info.get("size") or 0))
+            listing.etags.append(etag.strip('"') if etag else f"{info.get('size')}-{changed}")
+            listing.modified.append(changed)
+        return listing
+
+    def names(self, folder: str) -> list[str]:
+        """See `Storage.names`."""
+        try:
+            self._fs.invalidate_cache()
+            return sorted(path.rpartition("/")[2] for path in self._fs.ls(self._at(folder), False))
+        except FileNotFoundError:
+            return []
+
+    def read(self, path: str) -> bytes:
+        """See `Storage.read`."""
+        data: bytes = self._fs.cat_file(self._at(path))
+        return data
+
+    def place(self, path: str) -> BinaryIO:
+        """See `Storage.place`."""
+        file: BinaryIO = self._fs.open(self._at(path), "rb")
+        return file
+
+    def spool(self) -> contextlib.AbstractContextManager[Path]:
+        """See `Storage.spool`."""
+        return spooled()
+
+    def put(self, path: str, data: Content) -> None:
+        """One put; the store makes it atomic."""
+        try:
+            if isinstance(data, Path):
+                self._fs.put_file(str(data), self._at(path))
+            else:
+                self._fs.pipe_file(self._at(path), data)
+        except OSError as error:
+            raise output_error(self.address(path), error, started=self._started) from error
+        self._started = True
+
+    def create(self, path: str, data: Content) -> bool:
+        """See `Storage.create`; without a promise against others that write at once."""
+        missing = not self.exists(path)
+        if missing:
+            self.put(path, data)
+        return missing
+
+    def update(self, path: str, change: Change) -> None:
+        """See `Storage.update`; without a promise against others that write at once."""
+        with self.spool() as file:
+            change(self.place(path) if self.exists(path) else None, file)
+            self.put(path, file)
+
+    def exists(self, path: str = "") -> bool:
+        """See `Storage.exists`."""
+        return bool(self._fs.exists(self._at(path)))
+
+    def address(self, path: str) -> str:
+        """See `Storage.address`."""
+        return f"{self.name}/{path}"
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}".rstrip("/")
+
+
+def without_credentials(url: str) -> str:
+    """A URL in its normal form.
+
+    Raises:
+        SourceError: it holds credentials.
+    """
+    scheme, _, rest = url.partition("://")
+    if "@" in rest.partition("/")[0]:
+        raise SourceError(
+            "the URL holds credentials; leave them out and set them in the environment"
+        )
+    return f"{scheme}://{rest.strip('/')}"

@@ -1,0 +1,433 @@
+"""The page's logic: what it says of pictures, of thresholds and of finished scans."""
+
+import hashlib
+import io
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from streamlit import config as streamlit_config
+from streamlit.testing.v1 import AppTest
+
+from deepfake_core.engines.engine import open_engine
+from deepfake_core.errors import UsageError
+from deepfake_core.inference.classifier import Classifier
+from deepfake_core.models.bundle import Bundle, write_description
+from deepfake_core.models.decision import Thresholds
+from deepfake_core.models.registry import find_model
+from deepfake_core.records import Failure, FailureCode, Label
+from deepfake_core.results.feedback import Feedback
+from deepfake_core.scanning.config import ScanConfig
+from deepfake_core.scanning.scan import scan
+from deepfake_core.serve.page import launch, scans, style, words
+from deepfake_core.serve.page.operating import Point, expect, measured_points, share
+from deepfake_core.serve.page.pictures import judge_files
+from deepfake_core.serve.page.settings import MAX_PICTURES, Settings, read_settings
+from deepfake_core.storage.opening import open_storage
+from tests.support.zoo import ZOO
+
+SCRIPT = str(launch.SCRIPT)
+LINES = Thresholds(real_below=0.2, fake_from=0.9)
+# Of 40 photographs 1 was called fake and 30 real; of 80 fakes 60 were called fake and 4 real.
+REPORT = {
+    "real": 40,
+    "fake": 80,
+    "fpr_at_fake": 0.025,
+    "tpr_at_fake": 0.75,
+    "fakes_called_real": 0.05,
+    "reals_called_real": 0.75,
+}
+CURVE = {
+    "threshold": [0.5, 0.8, 0.95],
+    "fpr": [0.2, 0.1, 0.0],
+    "tpr": [0.9, 0.8, 0.5],
+}
+
+
+def with_figures(registry: Path) -> Bundle:
+    """The tiny model again, with figures that hold a curve and with a card."""
+    source = find_model("tiny", registry)
+    folder = registry / "figured" / "1"
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        (folder / "weights.npz").write_bytes((source.folder / "weights.npz").read_bytes())
+        (folder / "card.md").write_text("---\nlicense: other\n---\n\n# figured@1\n\nA test.\n")
+        figures = {"report": {**REPORT, "curve": CURVE}}
+        changes = {"name": "figured", "figures": figures}
+        write_description(folder, source.description.model_copy(update=changes))
+        (folder.parent / "current.json").write_text('{"version": 1}')
+    return find_model("figured", registry)
+
+
+@pytest.fixture
+def settings(tiny_registry: Path, tmp_path: Path) -> Settings:
+    with_figures(tiny_registry)
+    return Settings("figured", str(tmp_path / "reports"), str(tiny_registry))
+
+
+@pytest.fixture
+def open_page(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    """Opens the page's script at one of its pages."""
+    monkeypatch.setattr(sys, "argv", [SCRIPT, settings.as_argument()])
+
+    def start(path: str = "") -> AppTest:
+        page = AppTest.from_file(SCRIPT, default_timeout=60).run()
+        if path:
+            pages = page._registered_pages.items()
+            page._page_hash = next(key for key, info in pages if info["url_pathname"] == path)
+            page = page.run()
+        assert not page.exception
+        return page
+
+    return start
+
+
+def text_of(page: AppTest) -> str:
+    """All that a page says, in no order."""
+    kinds = ("markdown", "caption", "info", "warning", "error", "success", "title", "subheader")
+    said = [element.value for kind in kinds for element in getattr(page, kind)]
+    return "\n".join([*said, *(element.proto.body for element in page.get("html"))])
+
+
+def upload(page: AppTest, *files: tuple[str, bytes]) -> AppTest:
+    chosen = [(name, content, "image/jpeg") for name, content in files]
+    page = page.file_uploader(key="pictures").set_value(chosen).run()
+    assert not page.exception
+    return page
+
+
+def test_a_picture_gets_the_verdict_of_a_scan(
+    open_page: Callable[..., AppTest], settings: Settings, picture: Callable[..., bytes]
+):
+    bundle = find_model(settings.model, Path(settings.registry))
+    classifier = Classifier(bundle, open_engine(bundle, kind="openvino", precision="fp32"))
+    contents = [picture(seed) for seed in range(9)]
+    page = upload(open_page(), *((f"{n}.jpg", content) for n, content in enumerate(contents)))
+    shown = list(page.session_state["judged"].values())
+    expected = classifier.judge(contents).judgements
+    assert {one.label for one in expected} == set(Label)
+    said = text_of(page)
+    for one, judgement in zip(shown, expected, strict=True):
+        assert one.verdict["score"] == pytest.approx(judgement.score, abs=1e-4)
+        assert one.label == judgement.label
+        assert words.TITLES[judgement.label] in said
+        assert words.MEANS_NOT[judgement.label][0] in said
+
+
+def test_files_without_a_verdict_say_why(
+    open_page: Callable[..., AppTest], picture: Callable[..., bytes]
+):
+    page = upload(
+        open_page(),
+        ("half.jpg", picture(1)[:-300]),
+        ("<b>text</b>.jpg", b"this is text\n"),
+        ("empty.png", b""),
+        ("whole.jpg", picture(2)),
+    )
+    said = text_of(page)
+    assert said.count("Not judged") == 3
+    for code in (FailureCode.DECODE_CORRUPT, FailureCode.DECODE_UNSUPPORTED):
+        assert words.FAILURES[code][0] in said
+        assert code in said
+    assert "&lt;b&gt;text&lt;/b&gt;.jpg" in said
+    assert "<b>text" not in said
+
+
+# Pillow's warning of a damaged EXIF block, which is judged all the same.
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_every_animal_of_the_zoo_gets_a_verdict_or_a_reason(tiny_registry: Path):
+    bundle = find_model("tiny", tiny_registry)
+    classifier = Classifier(bundle, open_engine(bundle, kind="openvino", precision="fp32"))
+    judged = judge_files(classifier, [(name, data) for name, (data, *_) in ZOO.items()])
+    for one, (_, status, failure) in zip(judged, ZOO.values(), strict=True):
+        assert (one.verdict["status"], one.failure) == (status, failure), one.name
+        assert (one.picture is None) == (one.origin is None) == (status == "failed"), one.name
+
+
+def test_the_same_picture_twice_is_no_error(
+    open_page: Callable[..., AppTest], picture: Callable[..., bytes]
+):
+    page = upload(open_page(), ("a.jpg", picture(1)), ("a.jpg", picture(1)))
+    assert len(page.session_state["judged"]) == 2
+
+
+def test_what_is_removed_is_forgotten(
+    open_page: Callable[..., AppTest], picture: Callable[..., bytes]
+):
+    page = upload(open_page(), ("a.jpg", picture(1)))
+    assert len(page.session_state["judged"]) == 1
+    page.file_uploader(key="pictures").clear().run()
+    assert page.session_state["judged"] == {}
+
+
+def test_only_so_many_pictures_are_judged(
+    open_page: Callable[..., AppTest], picture: Callable[..., bytes]
+):
+    files = [(f"{n}.jpg", picture(n)) for n in range(MAX_PICTURES + 2)]
+    page = upload(open_page(), *files)
+    assert len(page.session_state["judged"]) == MAX_PICTURES
+    assert f"the first {MAX_PICTURES} are judged" in page.warning[0].value
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+def test_an_answer_is_kept_and_the_picture_only_if_its_owner_agrees(
+    open_page: Callable[..., AppTest],
+    settings: Settings,
+    picture: Callable[..., bytes],
+    agreed: bool,
+):
+    content = picture(1)
+    page = upload(open_page(), ("private-name.jpg", content))
+    next(one for one in page.radio if one.label.startswith("What do you know")).set_value(
+        Label.FAKE
+    )
+    if agreed:
+        next(one for one in page.checkbox if one.label.startswith("I agree")).check()
+    page = next(one for one in page.button if one.label == "Keep my answer").click().run()
+    assert not page.exception
+    assert "Your answer was kept" in page.success[0].value
+    storage = open_storage(settings.reports)
+    (entry,) = Feedback(storage).entries()
+    assert (entry["correct"], entry["consent"]) == ("fake", agreed)
+    assert entry["sha256"] == hashlib.sha256(content).hexdigest()
+    assert "private-name" not in str(entry)
+    assert len(storage.names("feedback/images")) == agreed
+
+
+def test_a_file_that_names_a_generator_is_told_apart_from_the_score(
+    open_page: Callable[..., AppTest],
+):
+    image = Image.effect_noise((64, 64), 40).convert("RGB")
+    settings = "a portrait\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 64x64"
+    notes, stream = PngInfo(), io.BytesIO()
+    notes.add_text("parameters", settings)
+    image.save(stream, "PNG", pnginfo=notes)
+    page = upload(open_page(), ("a.png", stream.getvalue()))
+    assert "the file itself names a generator" in page.warning[0].value
+
+
+def test_an_explanation_that_fails_its_test_shows_no_picture():
+    def script() -> None:
+        import numpy as np
+
+        from deepfake_core.inference.explanation import Explanation
+        from deepfake_core.records import Label
+        from deepfake_core.serve.page.check import show_explanation
+
+        heat = np.zeros((6, 6), np.float32)
+        found = Explanation(heat, b"", Label.FAKE, 0.1, (0.2, 0.05, 0.3), False)
+        show_explanation(found, "a.jpg")
+
+    page = AppTest.from_function(script, default_timeout=60).run()
+    assert not page.exception
+    assert "No picture is shown" in page.info[0].value
+    assert "more than 1 of the 3 others" in page.info[0].value
+    assert not page.get("imgs")
+
+
+def test_the_slider_stops_where_was_measured_and_changes_what_to_expect(
+    open_page: Callable[..., AppTest],
+):
+    page = open_page()
+    slider = page.select_slider(key="line")
+    assert slider.options == ["0.400", "0.500", "0.600", "0.800", "0.950"]
+    assert slider.value == 0.6
+    before = text_of(page)
+    page = slider.set_value(0.95).run()
+    after = text_of(page)
+    assert before != after
+    assert "No photograph of the test was called fake here" in after
+    page = page.radio(key="share").set_value(0.5).run()
+    # Half of 1,000 are fake, and half of those are missed.
+    assert '<td class="n">250  [' in text_of(page)
+
+
+def test_points_are_counts_of_pictures():
+    measured = measured_points({"report": REPORT}, LINES)
+    assert measured is not None
+    assert measured.points == (Point(0.2, 10 / 40, 76 / 80), Point(0.9, 1 / 40, 60 / 80))
+    assert not measured.whole_curve
+
+
+def test_the_shipped_figures_can_be_read():
+    description = find_model("resnet50").description
+    measured = measured_points(description.figures, description.thresholds)
+    assert measured is not None
+    lines = {point.threshold: point for point in measured.points}
+    real_line = lines[description.thresholds.real_below]
+    fake_line = lines[description.thresholds.fake_from]
+    figures = description.figures["report"]
+    assert fake_line.false_alarm_rate == pytest.approx(figures["fpr_at_fake"], abs=1e-4)
+    assert fake_line.found_rate == pytest.approx(figures["tpr_at_fake"], abs=1e-4)
+    assert 1 - real_line.found_rate == pytest.approx(figures["fakes_called_real"], abs=1e-4)
+    assert measured.whole_curve
+    alarms = [round(point.false_alarm_rate, 3) for point in measured.points]
+    assert alarms == sorted(alarms, reverse=True)
+
+
+@pytest.mark.parametrize("figures", [{}, {"report": {}}, {"report": {"real": 0, "fake": 9}}])
+def test_without_figures_nothing_is_claimed(figures: dict):
+    assert measured_points(figures, LINES) is None
+
+
+def test_an_interval_holds_its_share():
+    assert share(0.0, 100).high == pytest.approx(0.0370, abs=1e-4)
+    assert share(1.0, 100).low == pytest.approx(0.9630, abs=1e-4)
+    middle = share(0.5, 100)
+    assert (middle.low, middle.best, middle.high) == pytest.approx((0.4038, 0.5, 0.5962), abs=1e-4)
+
+
+def test_what_to_expect_adds_up():
+    measured = measured_points({"report": {**REPORT, "curve": CURVE}}, LINES)
+    expected = expect(measured, Point(0.5, 0.2, 0.9), pictures=1000, share_of_fakes=0.1)
+    assert expected.false_alarms.best == pytest.approx(180)
+    assert expected.missed.best == pytest.approx(10)
+    assert expected.flagged == pytest.approx(180 + 90)
+    assert expected.false_alarms.low < 180 < expected.false_alarms.high
+
+
+def test_the_bar_shows_the_two_thresholds():
+    bar = style.score_bar(0.95, Label.FAKE, LINES)
+    for part in ('z-real" style="width:20.00%', 'z-uncertain" style="width:70.00%', "left:95.00%"):
+        assert part in bar
+    assert "Score 0.950" in bar
+
+
+def test_a_line_is_never_shown_below_itself():
+    assert style.line_text(0.9325) == "0.933"
+    assert style.line_text(0.5) == "0.500"
+
+
+def test_every_label_and_failure_has_its_words():
+    assert set(words.FAILURES) == set(FailureCode)
+    assert all(set(texts) == set(Label) for texts in (words.TITLES, words.SENTENCES))
+    assert all(set(texts) == set(Label) for texts in (words.MEANS_NOT, words.NEXT_STEPS))
+
+
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [
+        ("how-it-works", "How it works"),
+        ("how-to-read", "How to read a result"),
+        ("look", "How to look at a picture critically"),
+        ("report", "How to report a deepfake responsibly"),
+        ("privacy", "Privacy"),
+        ("model-card", "figured@1"),
+    ],
+)
+def test_each_page_of_text_opens(open_page: Callable[..., AppTest], path: str, title: str):
+    said = text_of(open_page(path))
+    assert f"# {title}" in said
+    assert not re.search(r"\{\w+\}", said), "a placeholder is left"
+    assert "license: other" not in said
+
+
+@pytest.fixture
+def finished(
+    settings: Settings, image_folder: Callable[..., Path], tmp_path: Path, tiny_registry: Path
+) -> Path:
+    """A finished scan of 12 pictures and 3 broken files; the folder that was scanned."""
+    source = image_folder(12, broken=True, folder=tmp_path / "pictures")
+    asked = ScanConfig(source=str(source), output=settings.reports, model="tiny", run_id="night")
+    scan(asked, registry=tiny_registry)
+    return source
+
+
+def test_rows_are_chosen_by_label_score_reason_and_name(finished: Path, settings: Settings):
+    (path,) = scans.finished_scans(settings.reports).values()
+    rows = scans.read_scan(settings.reports, path)
+    assert sum(scans.counts(rows).values()) == rows.num_rows == 15
+    assert scans.counts(rows)["failed"] == 3
+
+    def chosen(**wanted: object) -> list[dict]:
+        return scans.choose(rows, scans.Filter(**wanted)).to_pylist()
+
+    assert len(chosen()) == 15
+    assert {row["label"] for row in chosen(labels=("fake", "failed"))} == {"fake", None}
+    assert [row["failure"] for row in chosen(failures=("decode.corrupt",))] == ["decode.corrupt"]
+    high = chosen(scores=(0.6, 1.0))
+    assert high
+    assert all(row["label"] == "fake" for row in high)
+    assert {row["image"] for row in chosen(name="BELOW/")} == {
+        "below/0004.jpg",
+        "below/0009.jpg",
+    }
+    both = chosen(labels=("fake", "failed"), failures=("decode.corrupt",))
+    assert {row["failure"] for row in both} == {None, "decode.corrupt"}
+    assert [row["score"] for row in high] == sorted((row["score"] for row in high), reverse=True)
+
+
+def test_an_image_of_a_scan_is_read_only_as_it_was_judged(finished: Path, settings: Settings):
+    (path,) = scans.finished_scans(settings.reports).values()
+    row = scans.choose(
+        scans.read_scan(settings.reports, path), scans.Filter(name="0000.jpg")
+    ).to_pylist()[0]
+    assert scans.read_image(row) == (finished / "0000.jpg").read_bytes()
+    (finished / "0000.jpg").write_bytes(b"another")
+    changed = scans.read_image(row)
+    assert isinstance(changed, Failure)
+    assert "changed" in changed.detail
+    (finished / "0000.jpg").unlink()
+    assert isinstance(scans.read_image(row), Failure)
+    assert isinstance(scans.read_image({**row, "source": "s3://bucket/faces"}), Failure)
+
+
+def test_a_scan_can_be_browsed_and_its_verdicts_marked(
+    finished: Path, settings: Settings, open_page: Callable[..., AppTest]
+):
+    page = open_page("browse")
+    assert "**15** of 15 files" in text_of(page)
+    page = page.get("button_group")[0].set_value(["failed"]).run()
+    assert not page.exception
+    assert "**3** of 15 files" in text_of(page)
+    assert len([row for row in page.expander if "not judged" in row.label]) == 3
+    page = page.get("button_group")[0].set_value(["fake"]).run()
+    page.session_state[f"row-night-{first_fake(settings)}"] = True
+    page = page.run()
+    assert not page.exception
+    page.radio[0].set_value(Label.REAL)
+    page = next(one for one in page.button if one.label == "Keep my answer").click().run()
+    (entry,) = Feedback(open_storage(settings.reports)).entries()
+    assert entry["correct"] == "real"
+    assert entry["verdict"]["image"] == first_fake(settings)
+
+
+def first_fake(settings: Settings) -> str:
+    (path,) = scans.finished_scans(settings.reports).values()
+    return scans.read_scan(settings.reports, path)["image"][0].as_py()
+
+
+def test_without_a_scan_the_page_says_how_to_make_one(open_page: Callable[..., AppTest]):
+    assert "deepfake scan FOLDER" in open_page("browse").info[0].value
+
+
+def test_settings_travel_as_an_argument():
+    settings = Settings("tiny@2", "s3://bucket/reports", "/models")
+    assert read_settings([settings.as_argument()]) == settings
+    assert read_settings([]) == Settings()
+
+
+def test_every_option_is_one_that_streamlit_knows():
+    options = launch.streamlit_options("127.0.0.1", 8501)
+    known = set(streamlit_config.get_config_options())
+    assert {name.replace("_", ".", 1) for name in options} <= known
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "found"),
+    [("127.0.0.1", 0, "--port"), ("127.0.0.1", 70_000, "--port"), ("no host", 8501, "no host")],
+)
+def test_an_address_that_cannot_be_is_refused(host: str, port: int, found: str):
+    with pytest.raises(UsageError, match=found):
+        launch.check_address(host, port)
+
+
+def test_only_the_own_machine_is_let_in_unless_asked():
+    closed = launch.streamlit_options("127.0.0.1", 8501)
+    assert closed["server_allowedHosts"] == ["127.0.0.1", "localhost", "::1"]
+    assert launch.streamlit_options("10.0.0.7", 8501)["server_allowedHosts"] == []
+    assert launch.url("::1", 80) == "http://[::1]:80"
