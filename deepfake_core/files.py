@@ -70,13 +70,13 @@ def flush(file: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def show(file: Path, final: Path) -> bool:
+def replace(file: Path, final: Path) -> bool:
     """Give a file its final name, whatever was there."""
     file.replace(final)
     return True
 
 
-def show_first(file: Path, final: Path) -> bool:
+def create(file: Path, final: Path) -> bool:
     """Give a file its final name unless that is taken; of several processes one succeeds.
 
     Returns:
@@ -90,7 +90,7 @@ def show_first(file: Path, final: Path) -> bool:
         if error.errno not in _NO_LINKS:
             raise
         with locked(final.parent / f".{final.name}.lock"):
-            return not final.exists() and show(file, final)
+            return not final.exists() and replace(file, final)
     return True
 
 

@@ -28,7 +28,7 @@ from deepfake_core.results.layout import MARKDOWN_FILE, SUMMARY_FILE, run_file
 from deepfake_core.results.store import Results
 from deepfake_core.scanning import scan as core
 from deepfake_core.scanning.config import ScanConfig
-from deepfake_core.scanning.dask.executor import open_place
+from deepfake_core.scanning.dask.executor import open_executor
 from deepfake_core.scanning.executor import Shards
 from deepfake_core.scanning.plan import Plan
 from deepfake_core.storage.opening import open_storage
@@ -103,9 +103,13 @@ def scan(
             get_run_logger().info(MESSAGES[event].format(**facts))
 
     try:
-        with open_place(cluster) as place:
+        with open_executor(cluster) as executor:
             result = core.scan(
-                named(config), notify=notify, registry=REGISTRY, commit=commit_in_task, place=place
+                named(config),
+                notify=notify,
+                registry=REGISTRY,
+                commit=commit_in_task,
+                executor=executor,
             )
     except DeepfakeError as error:
         message = " ".join(str(error).split())

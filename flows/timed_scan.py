@@ -17,7 +17,7 @@ from deepfake_core.events import Notify
 from deepfake_core.records import Json
 from deepfake_core.scanning import scan as core
 from deepfake_core.scanning.config import ScanConfig
-from deepfake_core.scanning.executor import Place
+from deepfake_core.scanning.executor import Executor
 from flows import scan as module
 
 P = ParamSpec("P")
@@ -61,12 +61,17 @@ def timed(config: ScanConfig) -> Json:
     scan_of_core = core.scan
 
     def counted_scan(
-        config: ScanConfig, *, notify: Notify, registry: Path, commit: core.Commit, place: Place
+        config: ScanConfig,
+        *,
+        notify: Notify,
+        registry: Path,
+        commit: core.Commit,
+        executor: Executor,
     ) -> Json:
         told_of, in_task = told.timing(notify), tasks.timing(commit)
         with scan.running():
             return scan_of_core(
-                config, notify=told_of, registry=registry, commit=in_task, place=place
+                config, notify=told_of, registry=registry, commit=in_task, executor=executor
             )
 
     core.scan = counted_scan  # type: ignore[assignment]

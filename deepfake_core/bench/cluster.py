@@ -14,8 +14,8 @@ from deepfake_core.bench.stages import Contestant, race
 from deepfake_core.engines.engine import open_engine
 from deepfake_core.events import silent
 from deepfake_core.inference.classifier import Classifier
-from deepfake_core.scanning.dask.executor import open_place
-from deepfake_core.scanning.executor import Place, Shards, Work
+from deepfake_core.scanning.dask.executor import open_executor
+from deepfake_core.scanning.executor import Executor, Shards, Work
 from deepfake_core.scanning.plan import Plan, make_plan
 from deepfake_core.scanning.scan import begin, commit_shard, finish, judge_shards, missing_shards
 from deepfake_core.scanning.shards import ShardJudge
@@ -32,7 +32,7 @@ class Scans:
 
     setting: Setting
     pictures: Path
-    place: Place
+    executor: Executor
     name: str
 
     def rate(self, shard_size: int, limit: int | None = None) -> float:
@@ -45,7 +45,7 @@ class Scans:
         plan = make_plan(config, registry=self.setting.registry)
         begin(plan)
         work = Work(missing_shards(plan), lambda: True, silent)
-        judge_shards(plan, work, commit=commit_shard, place=self.place)
+        judge_shards(plan, work, commit=commit_shard, executor=self.executor)
         counts = finish(plan)
         wanted = limit or self.setting.sizes.images
         if counts["judged"] != wanted:
@@ -60,11 +60,11 @@ def cluster(setting: Setting) -> Iterator[dict[str, float]]:
     write_pictures(pictures, sizes.images, distinct=min(sizes.distinct, sizes.images))
     size = max(sizes.images // (SHARDS_PER_WORKER * workers), 1)
     tiny = min(TINY_SHARDS, sizes.images)
-    with open_place(f"local:{workers}") as on_workers:
+    with open_executor(f"local:{workers}") as on_workers:
         places = {"one_process": _loaded(setting), "cluster": on_workers}
         contestants: dict[str, Contestant] = {}
-        for name, place in places.items():
-            scans = Scans(setting, pictures, place, name)
+        for name, executor in places.items():
+            scans = Scans(setting, pictures, executor, name)
             # Loads the model on each worker, and compiles it for lone images as well.
             for warm in (1, setting.batch_size):
                 scans.rate(warm, min(4 * workers * warm, sizes.images))
@@ -88,12 +88,12 @@ def _bound(scans: Scans, shard_size: int, limit: int | None) -> Contestant:
     return lambda: scans.rate(shard_size, limit)
 
 
-def _loaded(setting: Setting) -> Place:
+def _loaded(setting: Setting) -> Executor:
     """This process, with a model that stays loaded as the workers' does."""
     engine = open_engine(setting.bundle, kind="openvino", precision=setting.precision)
     classifier = Classifier(setting.bundle, engine)
 
-    def place(plan: Plan, work: Work) -> AbstractContextManager[Shards]:  # noqa: ARG001
+    def executor(plan: Plan, work: Work) -> AbstractContextManager[Shards]:  # noqa: ARG001
         return ShardJudge(plan.source, classifier, batch_size=plan.config.batch_size)
 
-    return place
+    return executor

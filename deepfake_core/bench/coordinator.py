@@ -73,7 +73,7 @@ def _run(config: ScanConfig, registry: Path, count: int) -> tuple[Plan, float, i
 
     plan_s, peak = _seconds(planned), peak_bytes()
     work = Work(missing_shards(made[0]), lambda: True, silent)
-    judge_shards(made[0], work, commit=commit_shard, place=_nobody)
+    judge_shards(made[0], work, commit=commit_shard, executor=_nobody)
     return made[0], plan_s, peak, _seconds(lambda: finish(made[0]))
 
 

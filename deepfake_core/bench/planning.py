@@ -13,7 +13,7 @@ from deepfake_core.inference.classifier import Judgement
 from deepfake_core.records import Label
 from deepfake_core.results.layout import published_name
 from deepfake_core.results.schema import with_metadata
-from deepfake_core.results.store import parquet_bytes
+from deepfake_core.results.verdict_files import parquet_bytes
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.plan import make_plan
 from deepfake_core.scanning.shards import verdict_rows

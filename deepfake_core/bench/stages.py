@@ -38,7 +38,7 @@ def speed(setting: Setting) -> Iterator[dict[str, float]]:
         contestants |= _keras_contestants(setting, paths, opened)
         rates = race(contestants, sizes.rounds, setting.tell)
     yield rates
-    yield compare(rates, setting.precisions)
+    yield compare_precisions(rates, setting.precisions)
 
 
 def race(
@@ -63,7 +63,9 @@ def race(
     return {name: median(each) for name, each in rates.items()}
 
 
-def compare(rates: dict[str, float], precisions: tuple[Precision, ...]) -> dict[str, float]:
+def compare_precisions(
+    rates: dict[str, float], precisions: tuple[Precision, ...]
+) -> dict[str, float]:
     """The limits and ratios, and the fastest precision's figures without its name.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 from deepfake_core.bench.images import write_pictures
 from deepfake_core.bench.setting import Setting
 from deepfake_core.datasets.labelled import Labelled
-from deepfake_core.training.batches import Batch, Stream
+from deepfake_core.training.batches import Batch, Batches
 from deepfake_core.training.recipe import TrainConfig
 
 BATCH = 16
@@ -51,7 +51,7 @@ def training_speed(
         Images per second of the input alone, of the step alone and of both together, and the
         share of the time that the steps of both together waited for input.
     """
-    stream, learn = Stream(config, images), _learner(config)
+    stream, learn = Batches(config, images), _learner(config)
     stop = WARM_STEPS + steps
     input_seconds, _ = _timed(stream.batches(0, stop), lambda batch: None)
     same = stream.batch(0)

@@ -28,14 +28,14 @@ def add(commands: Commands) -> None:
 
 
 def _changes(parsed: argparse.Namespace) -> int:
-    from deepfake_core.reporting.changes import compare
+    from deepfake_core.reporting.changes import compare_labels
     from deepfake_core.results.store import Results
     from deepfake_core.storage.opening import open_storage
 
     if parsed.show < 0:
         raise UsageError(f"--show {parsed.show}: give a number from 0 on")
     results = Results(open_storage(parsed.output))
-    found = compare(results, parsed.before, parsed.after, shown=parsed.show)
+    found = compare_labels(results, parsed.before, parsed.after, shown=parsed.show)
     tell(found if parsed.json else None, _in_words(found))
     return DONE
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from deepfake_core.commands.terminal import DONE, FAILED, add_registry, registry_of, say, tell
 from deepfake_core.errors import UsageError
-from deepfake_core.models.onnx_spec import ForeignSpec
+from deepfake_core.models.onnx_spec import OnnxSpec
 from deepfake_core.records import Json
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ SHOWN = ("auc", "tpr_at_1_percent_fpr", "fpr_at_fake", "decided_share", "ece")
 
 
 def add_import(actions: Commands) -> None:
-    """Add ``import`` to the actions of ``models``; most options are fields of `ForeignSpec`."""
-    fields = ForeignSpec.model_fields
+    """Add ``import`` to the actions of ``models``; most options are fields of `OnnxSpec`."""
+    fields = OnnxSpec.model_fields
     parser = actions.add_parser(
         "import", help="take an ONNX image classifier with one or two outputs as a model"
     )
@@ -83,8 +83,8 @@ def _import(parsed: argparse.Namespace) -> int:
     from deepfake_core.release.gate_config import GateConfig
     from deepfake_core.release.onnx_import import Foreign, import_model
 
-    given = {name: getattr(parsed, name) for name in ForeignSpec.model_fields}
-    spec = ForeignSpec(**{name: value for name, value in given.items() if value is not None})
+    given = {name: getattr(parsed, name) for name in OnnxSpec.model_fields}
+    spec = OnnxSpec(**{name: value for name, value in given.items() if value is not None})
     one_class = tuple(parsed.one_class)
     foreign = Foreign(parsed.file, spec, parsed.name, one_class=one_class, int8=parsed.int8)
     if parsed.trained_on:

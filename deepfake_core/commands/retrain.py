@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepfake_core.commands.retrain_progress import RetrainProgress
 from deepfake_core.commands.terminal import (
     DONE,
     FAILED,
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
 
 FIELDS = RetrainConfig.model_fields
-SECONDS_BETWEEN_LINES = 20.0
 SHOWN = ("auc", "tpr_at_1_percent_fpr", "fpr_at_fake", "decided_share", "ece")
 
 
@@ -69,7 +67,7 @@ def _retrain(parsed: argparse.Namespace) -> int:
     from deepfake_core.retraining.retrain import retrain
 
     folder = registry_of(parsed)
-    result = retrain(_config(parsed), registry=folder, notify=Told())
+    result = retrain(_config(parsed), registry=folder, notify=RetrainProgress())
     tell(result if parsed.json else None, _words(result))
     if result["passed"]:
         return DONE
@@ -91,37 +89,6 @@ def _config(parsed: argparse.Namespace) -> RetrainConfig:
         teachers=tuple(parsed.teacher),
         promote=not parsed.no_promote,
     )
-
-
-class Told:
-    """Tells of a run on standard error: steps at once, training steps now and then."""
-
-    def __init__(self) -> None:
-        """Nothing was told yet."""
-        self._last = 0.0
-
-    def __call__(self, event: str, facts: Json) -> None:
-        """Take one event."""
-        if event == "retraining":
-            say(f"run {facts['run_id']}; to go on after a stop: --work {facts['work']}")
-        elif event == "step":
-            say(f"{facts['name']} …")
-        elif event == "said":
-            say(facts["line"])
-        elif event == "validated":
-            figures = ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
-            say(f"validated: {figures}")
-        elif event == "trained":
-            self._trained(facts)
-
-    def _trained(self, facts: Json) -> None:
-        line = f"step {facts['step']} of {facts['steps']}, loss {facts['loss']:.4f}"
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\033[K{line}" + ("\n" if facts["step"] == facts["steps"] else ""))
-            sys.stderr.flush()
-        elif time.monotonic() - self._last > SECONDS_BETWEEN_LINES:
-            self._last = time.monotonic()
-            say(line)
 
 
 def _words(result: Json) -> str:

@@ -17,7 +17,7 @@ from deepfake_core.images.decoding import load, resize
 from deepfake_core.records import Failure, UInt8Array
 
 CLASSES = ("fake", "real")
-MANIFEST = "manifest.csv"
+LABELS_FILE = "manifest.csv"
 SPLITS = {"train": "train", "val": "valid", "test": "test"}
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif", ".bmp", ".tif", ".tiff"}
@@ -101,7 +101,7 @@ def list_labelled(root: Path, within: str = "") -> Listing:
     Raises:
         SourceError: the folder or its manifest cannot be read at all.
     """
-    manifest = root / MANIFEST
+    manifest = root / LABELS_FILE
     if manifest.is_file():
         return _from_manifest(manifest, within)
     return _from_folders(root, within)
@@ -137,7 +137,7 @@ def _from_manifest(manifest: Path, within: str) -> Listing:
         if path in images and not problem:
             problem = f"{path} is listed twice"
         if problem:
-            problems.append(f"line {line} of {MANIFEST}: {problem}")
+            problems.append(f"line {line} of {LABELS_FILE}: {problem}")
             continue
         images[path] = Labelled(
             path=manifest.parent / path,
@@ -211,7 +211,7 @@ def _from_folders(root: Path, within: str) -> Listing:
     if missing and (classes or within or not sets):
         raise SourceError(
             f"{folder} should have the folders real/ and fake/, or train/ and valid/ that have "
-            f"them, or a {MANIFEST}; missing: {', '.join(missing)}{_advice(folder)}"
+            f"them, or a {LABELS_FILE}; missing: {', '.join(missing)}{_advice(folder)}"
         )
     images, ignored = [], 0
     for set_name, found in sets.items():
@@ -230,7 +230,7 @@ def _from_folders(root: Path, within: str) -> Listing:
 def _advice(folder: Path) -> str:
     """Names a folder below that has the layout, as the archive of a data set often has."""
     for place in _folders(folder):
-        if (place / MANIFEST).is_file() or any(map(_class_folders, _folders(place))):
+        if (place / LABELS_FILE).is_file() or any(map(_class_folders, _folders(place))):
             return f". {place} has them: name that"
     return ""
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deepfake_core.datasets.labelled import MANIFEST, Labelled, list_labelled, read_labelled
+from deepfake_core.datasets.labelled import LABELS_FILE, Labelled, list_labelled, read_labelled
 from deepfake_core.errors import SourceError
 
 # Images of each class in a half.
-LEAST = 2
+MIN_PER_CLASS = 2
 
 
 @dataclass(slots=True)
@@ -58,10 +58,11 @@ def split_labelled(data: Path, one_class: tuple[str, ...] = ()) -> Split:
             split.others.setdefault(name, []).append(image)
     for half, images in {"choose": split.chosen, "report": split.report}.items():
         fakes = sum(image.fake for image in images)
-        if fakes < LEAST or len(images) - fakes < LEAST:
+        if fakes < MIN_PER_CLASS or len(images) - fakes < MIN_PER_CLASS:
             raise SourceError(
                 f"{data} leaves {fakes} fakes and {len(images) - fakes} reals to {half} "
-                f"on; at least {LEAST} of each are needed in valid/, or without sets in all of it"
+                f"on; at least {MIN_PER_CLASS} of each are needed in valid/, or without sets in "
+                f"all of it"
             )
     return split
 
@@ -134,10 +135,10 @@ def _refuse_small(images: Sequence[Labelled], data: Path) -> None:
     }
     for purpose, part in parts.items():
         fakes = sum(image.fake for image in part)
-        if min(fakes, len(part) - fakes) < LEAST:
+        if min(fakes, len(part) - fakes) < MIN_PER_CLASS:
             raise SourceError(
                 f"{data} leaves {len(part) - fakes} real and {fakes} fake images {purpose}, at "
-                f"least {LEAST} of each are needed: add images, or groups"
+                f"least {MIN_PER_CLASS} of each are needed: add images, or groups"
             )
 
 
@@ -149,7 +150,7 @@ def _place(image: Labelled, data: Path) -> str:
 
 def _write_manifest(images: Sequence[Labelled], data: Path, folder: Path) -> None:
     people = sorted({column for image in images for column in image.people})
-    with (folder / MANIFEST).open("w", newline="", encoding="utf-8") as stream:
+    with (folder / LABELS_FILE).open("w", newline="", encoding="utf-8") as stream:
         lines = csv.writer(stream)
         lines.writerow(["path", "label", "split", "group_id", "generator", *people])
         for image in images:

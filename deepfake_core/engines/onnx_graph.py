@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepfake_core.errors import ForeignModelError
-from deepfake_core.models.onnx_spec import ForeignSpec, Layout, Triple
+from deepfake_core.models.onnx_spec import Layout, OnnxSpec, Triple
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -26,7 +26,7 @@ COMPLAINTS = {
 }
 
 
-def foreign_graph(path: Path, spec: ForeignSpec) -> ov.Model:
+def foreign_graph(path: Path, spec: OnnxSpec) -> ov.Model:
     """Read an ONNX image classifier and wrap it as this package runs networks.
 
     Args:
@@ -106,7 +106,7 @@ def _reason(complaint: str) -> str:
     return "it is no ONNX file, or a damaged one; export the network again"
 
 
-def _fit_input(model: ov.Model, spec: ForeignSpec, path: Path) -> tuple[Layout, int]:
+def _fit_input(model: ov.Model, spec: OnnxSpec, path: Path) -> tuple[Layout, int]:
     """Find layout and size, and make the batch free and the sides fixed."""
     import openvino as ov
 
@@ -145,7 +145,7 @@ def _identity() -> tuple[Triple, Triple]:
     return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
-def _layout(lengths: list[int | None], spec: ForeignSpec, path: Path) -> Layout:
+def _layout(lengths: list[int | None], spec: OnnxSpec, path: Path) -> Layout:
     """Where the channels are: as told, or where an axis has their number."""
     fits = {name: lengths[axis] for name, axis in AXES.items() if lengths[axis] in (CHANNELS, None)}
     if spec.layout != "auto" and spec.layout in fits:
@@ -163,7 +163,7 @@ def _layout(lengths: list[int | None], spec: ForeignSpec, path: Path) -> Layout:
     )
 
 
-def _prepare(pixels: ov.Node, spec: ForeignSpec, *, layout: Layout) -> ov.Node:
+def _prepare(pixels: ov.Node, spec: OnnxSpec, *, layout: Layout) -> ov.Node:
     """Colours, scaling and axes as the network wants them: float32."""
     import openvino as ov
     from openvino import opset13 as ops

@@ -12,7 +12,7 @@ from deepfake_core.errors import ForeignModelError
 if TYPE_CHECKING:
     import openvino as ov
 
-    from deepfake_core.models.onnx_spec import ForeignSpec
+    from deepfake_core.models.onnx_spec import OnnxSpec
 
 # Steps that change no value, over which the last operation is looked for.
 PASSING = {"Reshape", "Squeeze", "Unsqueeze", "Convert"}
@@ -22,7 +22,7 @@ PROBES = 8
 SUM_TOLERANCE = 1e-3
 
 
-def to_logits(values: ov.Output, pixels: ov.Node, *, spec: ForeignSpec, path: Path) -> ov.Node:
+def to_logits(values: ov.Output, pixels: ov.Node, *, spec: OnnxSpec, path: Path) -> ov.Node:
     """Join a network's outputs to one logit per image.
 
     Args:
@@ -95,7 +95,7 @@ def _before_squashing(values: ov.Output) -> ov.Output | None:
     return before
 
 
-def _are_probabilities(flat: ov.Node, pixels: ov.Node, spec: ForeignSpec, path: Path) -> bool:
+def _are_probabilities(flat: ov.Node, pixels: ov.Node, spec: OnnxSpec, path: Path) -> bool:
     """Whether the values are probabilities; looked at on a few pictures where nobody says it."""
     if spec.output_kind != "auto":
         return spec.output_kind == "probability"

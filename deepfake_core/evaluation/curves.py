@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from deepfake_core.evaluation.metrics import BoolArray
-from deepfake_core.evaluation.scored_set import CLASS_NAMES, Judged
+from deepfake_core.evaluation.scored_set import CLASS_NAMES, ScoredSet
 from deepfake_core.records import Float32Array, Json
 
 ROC_POINTS = 200
@@ -56,7 +56,7 @@ def histogram(scores: Float32Array, fake: BoolArray) -> Json:
     return {"edges": _rounded(edges), "counts": counts}
 
 
-def worst_mistakes(judged: Judged, root: Path, *, count: int = WORST) -> dict[str, list[Json]]:
+def worst_mistakes(judged: ScoredSet, root: Path, *, count: int = WORST) -> dict[str, list[Json]]:
     """The images on the wrong side of one half, the worst first, by their true class."""
     error = np.abs(judged.clean - judged.fake)
     labels = judged.labels

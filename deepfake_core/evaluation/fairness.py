@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deepfake_core.evaluation.metrics import BoolArray, figures, resample_counts
-from deepfake_core.evaluation.scored_set import Judged
+from deepfake_core.evaluation.scored_set import ScoredSet
 from deepfake_core.records import Float32Array, Json, Label
 
 # Fewer images of a class say too little of a group: its rate is shown, but not compared.
@@ -15,7 +15,7 @@ SIGNIFICANCE = 0.05
 RATES = {"fpr_at_fake": False, "tpr_at_fake": True}
 
 
-def fairness(judged: Judged) -> Json:
+def fairness(judged: ScoredSet) -> Json:
     """Rates by group of people, and the largest gaps between them.
 
     Args:
@@ -31,7 +31,7 @@ def fairness(judged: Judged) -> Json:
     return {column: _column(judged, column, limit) for column in columns}
 
 
-def _column(judged: Judged, column: str, limit: float) -> Json:
+def _column(judged: ScoredSet, column: str, limit: float) -> Json:
     names = np.array([image.people.get(column, "") for image in judged.images])
     flagged = np.array([label == Label.FAKE for label in judged.labels], dtype=bool)
     return {
@@ -47,7 +47,7 @@ def _column(judged: Judged, column: str, limit: float) -> Json:
     }
 
 
-def _rates(members: Judged) -> Json:
+def _rates(members: ScoredSet) -> Json:
     """The shares of each class of one group of people, with the number of images."""
     found: Json = {"images": len(members.images), "intervals": {}}
     for kind, rate in ((False, "fpr_at_fake"), (True, "tpr_at_fake")):

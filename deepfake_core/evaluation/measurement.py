@@ -20,8 +20,8 @@ from deepfake_core.evaluation.partition import (
     find_overlaps,
     split_sets,
 )
-from deepfake_core.evaluation.score_cache import Memory, Scored
-from deepfake_core.evaluation.scored_set import CLASS_NAMES, Judged, judge
+from deepfake_core.evaluation.score_cache import ScoreCache, Scored
+from deepfake_core.evaluation.scored_set import CLASS_NAMES, ScoredSet, judge
 from deepfake_core.evaluation.set_figures import Known, measure_set
 from deepfake_core.evaluation.set_scoring import SetScorer, open_scorer
 from deepfake_core.evaluation.training_list import read_training_list
@@ -41,7 +41,7 @@ def evaluate(
     *,
     config: EvaluateConfig = DEFAULTS,
     say: Say = lambda line: None,
-    memory: Memory | None = None,
+    memory: ScoreCache | None = None,
 ) -> Json:
     """Measure a bundle on a labelled folder.
 
@@ -70,7 +70,7 @@ def evaluate(
     evaluation["warnings"] = [f"left out: {problem}" for problem in listing.problems]
     scorer = open_scorer(bundle, config, memory=memory, say=say)
     evaluation["precision"] = scorer.precision
-    judged: dict[str, Judged] = {}
+    judged: dict[str, ScoredSet] = {}
     for name, images in members.items():
         scored = scorer.score_set(name, images)
         evaluation["failures"] += _failures(images, scored, data)
@@ -151,7 +151,7 @@ def _known_sources(bundle: Bundle, images: Sequence[Labelled], config: EvaluateC
     return Known(None, "not known: the bundle does not record them")
 
 
-def _explain(bundle: Bundle, scorer: SetScorer, judged: Judged, most: int) -> Json | None:
+def _explain(bundle: Bundle, scorer: SetScorer, judged: ScoredSet, most: int) -> Json | None:
     """Put explanations of fakes, spread over a set, to the test; None without any fake."""
     fakes = [image for image in judged.images if image.fake]
     some = thin(fakes, most)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from deepfake_core.datasets.labelled import Labelled
-from deepfake_core.evaluation.scored_set import CLASS_NAMES, Judged
+from deepfake_core.evaluation.scored_set import CLASS_NAMES, ScoredSet
 from deepfake_core.evaluation.set_figures import has_both
 from deepfake_core.evaluation.shortcuts import separating
 from deepfake_core.evaluation.training_list import TrainingList
@@ -17,8 +17,8 @@ REPORT, CHOSEN = "_report", "_chosen"
 
 
 def split_sets(
-    judged: Mapping[str, Judged], *, one_class: Sequence[str] = (), halved: Sequence[str] = ()
-) -> tuple[dict[str, Judged], list[str]]:
+    judged: Mapping[str, ScoredSet], *, one_class: Sequence[str] = (), halved: Sequence[str] = ()
+) -> tuple[dict[str, ScoredSet], list[str]]:
     """Decide what is measured together.
 
     Args:
@@ -30,7 +30,7 @@ def split_sets(
         Judged images by name: sets, their halves, or their classes where the files alone tell
         these apart; and warnings that belong to the figures.
     """
-    parts: dict[str, Judged] = {}
+    parts: dict[str, ScoredSet] = {}
     warnings: list[str] = []
     for name, one in judged.items():
         found = separating(one.images, one.sizes, one.fake)
@@ -66,14 +66,14 @@ def _why_class_by_class(name: str, found: Mapping[str, float]) -> str:
     )
 
 
-def _halves(name: str, one: Judged) -> dict[str, Judged]:
+def _halves(name: str, one: ScoredSet) -> dict[str, ScoredSet]:
     """The half that is only reported on, and the half that chose the thresholds."""
     reported = np.array([image.reported for image in one.images], dtype=bool)
     halves = {f"{name}{REPORT}": one.where(reported), f"{name}{CHOSEN}": one.where(~reported)}
     return {part: half for part, half in halves.items() if half.images}
 
 
-def choose_headline(parts: Mapping[str, Judged]) -> str:
+def choose_headline(parts: Mapping[str, ScoredSet]) -> str:
     """The set to quote: the report half, else the first that the model has not learnt from."""
     order = sorted(
         parts,
@@ -87,7 +87,7 @@ def choose_headline(parts: Mapping[str, Judged]) -> str:
 
 
 def find_halved(
-    learnt: TrainingList | None, judged: Mapping[str, Judged], *, calibrated: bool
+    learnt: TrainingList | None, judged: Mapping[str, ScoredSet], *, calibrated: bool
 ) -> list[str]:
     """The sets of which one half chose the calibration: ``valid``, or without it what was seen."""
     if CALIBRATED in judged:
@@ -98,7 +98,7 @@ def find_halved(
 
 
 def find_overlaps(
-    learnt: TrainingList | None, images: Sequence[Labelled], parts: Mapping[str, Judged]
+    learnt: TrainingList | None, images: Sequence[Labelled], parts: Mapping[str, ScoredSet]
 ) -> list[str]:
     """Say which sets share images or groups with what the model has learnt from.
 

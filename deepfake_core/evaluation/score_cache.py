@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from deepfake_core.datasets.labelled import Labelled
-from deepfake_core.images.degradations import Change
+from deepfake_core.images.degradations import Degradation
 from deepfake_core.records import Failure, Float32Array
 
 
@@ -42,14 +42,14 @@ class _Known:
 
 
 @dataclass(slots=True)
-class Memory:
+class ScoreCache:
     """Logits of one network at fp32, by file; the files must stay as they are meanwhile."""
 
     _files: dict[Path, _Known] = field(default_factory=dict)
 
     def missing(
-        self, images: Sequence[Labelled], tiers: Mapping[str, Change]
-    ) -> Iterator[tuple[list[int], dict[str, Change]]]:
+        self, images: Sequence[Labelled], tiers: Mapping[str, Degradation]
+    ) -> Iterator[tuple[list[int], dict[str, Degradation]]]:
         """What must be scored yet: rows of images, and the tiers that all of them lack."""
         rows: dict[tuple[str, ...], list[int]] = {}
         for row, image in enumerate(images):
@@ -70,7 +70,7 @@ class Memory:
             known.logits |= {tier: values[row] for tier, values in columns.items()}
             known.failure = scored.failures.get(row, known.failure)
 
-    def recall(self, images: Sequence[Labelled], tiers: Mapping[str, Change]) -> Scored:
+    def recall(self, images: Sequence[Labelled], tiers: Mapping[str, Degradation]) -> Scored:
         """The scores of images that are all known, in their order."""
         files = [self._files[image.path] for image in images]
         failures = {row: one.failure for row, one in enumerate(files) if one.failure is not None}

@@ -19,7 +19,7 @@ CLASS_NAMES = {False: "real", True: "fake"}
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ScoredSet:
     """Images that a model gave a score, in every tier.
 
     Attributes:
@@ -54,11 +54,11 @@ class Judged:
         """The labels of the files as they are."""
         return decide(self.clean, self.thresholds)
 
-    def where(self, keep: BoolArray) -> Judged:
+    def where(self, keep: BoolArray) -> ScoredSet:
         """The images for which bool[N] is true."""
         images = tuple(self.images[row] for row in np.flatnonzero(keep).tolist())
         scores = {tier: values[keep] for tier, values in self.scores.items()}
-        return Judged(images, scores, self.sizes[keep], self.thresholds)
+        return ScoredSet(images, scores, self.sizes[keep], self.thresholds)
 
     def figures(self, tier: str = CLEAN) -> Json:
         """See `deepfake_core.evaluation.metrics.figures`; there must be at least one image."""
@@ -68,9 +68,9 @@ class Judged:
 
 def judge(
     images: Sequence[Labelled], scored: Scored, calibration: Calibration, thresholds: Thresholds
-) -> Judged:
+) -> ScoredSet:
     """Turn logits into scores; images that failed are left out."""
     keep = np.array([row not in scored.failures for row in range(len(images))], dtype=bool)
     scores = {tier: calibrate(logits[keep], calibration) for tier, logits in scored.logits.items()}
     kept = tuple(images[row] for row in np.flatnonzero(keep).tolist())
-    return Judged(kept, scores, scored.sizes[keep], thresholds)
+    return ScoredSet(kept, scores, scored.sizes[keep], thresholds)

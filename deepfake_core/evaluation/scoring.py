@@ -12,9 +12,9 @@ import numpy as np
 from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.engines.engine import Engine
 from deepfake_core.errors import SourceError
-from deepfake_core.evaluation.score_cache import Memory, Scored
+from deepfake_core.evaluation.score_cache import ScoreCache, Scored
 from deepfake_core.images.decoding import Loaded, load, resize
-from deepfake_core.images.degradations import TIERS, Change
+from deepfake_core.images.degradations import TIERS, Degradation
 from deepfake_core.models.bundle import Preprocessing
 from deepfake_core.records import Failure, FailureCode, Float32Array, UInt8Array
 
@@ -45,8 +45,8 @@ def score_tiers(
     images: Sequence[Labelled],
     *,
     preprocessing: Preprocessing,
-    tiers: Mapping[str, Change] = TIERS,
-    memory: Memory | None = None,
+    tiers: Mapping[str, Degradation] = TIERS,
+    memory: ScoreCache | None = None,
 ) -> dict[str, Float32Array]:
     """Score images that must all be readable.
 
@@ -80,11 +80,11 @@ def score_readable(
     images: Sequence[Labelled],
     *,
     preprocessing: Preprocessing,
-    tiers: Mapping[str, Change] = TIERS,
-    memory: Memory | None = None,
+    tiers: Mapping[str, Degradation] = TIERS,
+    memory: ScoreCache | None = None,
 ) -> Scored:
     """As `score_tiers`, but an image that cannot be judged is a failure and stops nothing."""
-    known = Memory() if memory is None else memory
+    known = ScoreCache() if memory is None else memory
     for rows, lacking in known.missing(images, tiers):
         some = [images[row] for row in rows]
         known.keep(some, _score(engine, some, preprocessing, lacking))
@@ -95,7 +95,7 @@ def _score(
     engine: Engine,
     images: Sequence[Labelled],
     preprocessing: Preprocessing,
-    tiers: Mapping[str, Change],
+    tiers: Mapping[str, Degradation],
 ) -> Scored:
     logits = {tier: np.full(len(images), np.nan, np.float32) for tier in tiers}
     scored = Scored(logits, {}, np.zeros((len(images), 2), np.int64))
@@ -116,7 +116,7 @@ def _score(
 
 
 def decode_part(
-    images: Sequence[Labelled], preprocessing: Preprocessing, tiers: Mapping[str, Change]
+    images: Sequence[Labelled], preprocessing: Preprocessing, tiers: Mapping[str, Degradation]
 ) -> Part:
     """Decode images that are held in memory together, in every tier."""
     pixels: dict[str, list[UInt8Array]] = {tier: [] for tier in tiers}

@@ -11,7 +11,7 @@ import numpy as np
 from deepfake_core.evaluation.curves import histogram, reliability, roc, worst_mistakes
 from deepfake_core.evaluation.fairness import fairness
 from deepfake_core.evaluation.metrics import BoolArray
-from deepfake_core.evaluation.scored_set import CLASS_NAMES, CLEAN, Judged
+from deepfake_core.evaluation.scored_set import CLASS_NAMES, CLEAN, ScoredSet
 from deepfake_core.records import Json
 
 # Bounds of the shorter side in pixels; 128 is what the shipped network sees.
@@ -35,7 +35,7 @@ class Known:
         return None if self.names is None or not source else source in self.names
 
 
-def measure_set(judged: Judged, root: Path, known: Known) -> Json:
+def measure_set(judged: ScoredSet, root: Path, known: Known) -> Json:
     """All figures of a set with one class or both, as plain numbers.
 
     Args:
@@ -68,7 +68,7 @@ def has_both(fake: BoolArray) -> bool:
 class _Parts:
     """A set, of whose parts figures are made; ``whole`` are its own."""
 
-    judged: Judged
+    judged: ScoredSet
     whole: Json
 
     def figures(self, keep: BoolArray) -> Json:

@@ -13,24 +13,24 @@ from deepfake_core.engines.engine import (
     resolve_precision,
 )
 from deepfake_core.evaluation.config import EvaluateConfig
-from deepfake_core.evaluation.score_cache import Memory, Scored
+from deepfake_core.evaluation.score_cache import ScoreCache, Scored
 from deepfake_core.evaluation.scored_set import CLEAN
 from deepfake_core.evaluation.scoring import score_readable
 from deepfake_core.evaluation.set_figures import has_both
 from deepfake_core.evaluation.shortcuts import separating
-from deepfake_core.images.degradations import TIERS, Change
+from deepfake_core.images.degradations import TIERS, Degradation
 from deepfake_core.models.bundle import Bundle, Precision, Preprocessing
 
 Say = Callable[[str], None]
 
 
 def open_scorer(
-    bundle: Bundle, config: EvaluateConfig, *, memory: Memory | None, say: Say
+    bundle: Bundle, config: EvaluateConfig, *, memory: ScoreCache | None, say: Say
 ) -> SetScorer:
     """Load a bundle to score sets; what it gave before counts at fp32 alone."""
     precision = resolve_precision(bundle, config.precision, processor_precisions())
     engine = open_engine(bundle, kind="openvino", precision=precision)
-    known = memory if memory is not None and precision == "fp32" else Memory()
+    known = memory if memory is not None and precision == "fp32" else ScoreCache()
     return SetScorer(engine, bundle.description.preprocessing, config, known, say)
 
 
@@ -49,7 +49,7 @@ class SetScorer:
     engine: Engine
     preprocessing: Preprocessing
     config: EvaluateConfig
-    memory: Memory
+    memory: ScoreCache
     say: Say
 
     @property
@@ -69,7 +69,7 @@ class SetScorer:
         self.say(f"scoring them in {len(TIERS) - 1} degraded tiers")
         return self._score(images, TIERS)
 
-    def _score(self, images: Sequence[Labelled], tiers: Mapping[str, Change]) -> Scored:
+    def _score(self, images: Sequence[Labelled], tiers: Mapping[str, Degradation]) -> Scored:
         return score_readable(
             self.engine,
             images,

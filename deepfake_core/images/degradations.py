@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from PIL import Image, ImageFilter
 
-Change = Callable[[Image.Image], Image.Image]
+Degradation = Callable[[Image.Image], Image.Image]
 
 
-def _saved(name: str, quality: int) -> Change:
+def _saved(name: str, quality: int) -> Degradation:
     def change(image: Image.Image) -> Image.Image:
         buffer = io.BytesIO()
         image.save(buffer, name, quality=quality)
@@ -19,7 +19,7 @@ def _saved(name: str, quality: int) -> Change:
     return change
 
 
-def _smaller(factor: float) -> Change:
+def _smaller(factor: float) -> Degradation:
     def change(image: Image.Image) -> Image.Image:
         width, height = (max(1, round(side * factor)) for side in image.size)
         return image.resize((width, height), Image.Resampling.BICUBIC)
@@ -33,7 +33,7 @@ def _screenshot(image: Image.Image) -> Image.Image:
     return _saved("JPEG", 85)(image.resize((width, height), Image.Resampling.LANCZOS))
 
 
-TIERS: dict[str, Change] = {
+TIERS: dict[str, Degradation] = {
     "clean": lambda image: image,
     "jpeg90": _saved("JPEG", 90),
     "jpeg75": _saved("JPEG", 75),

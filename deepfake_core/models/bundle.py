@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from deepfake_core.errors import ModelError
 from deepfake_core.models.architecture import Architecture
 from deepfake_core.models.decision import Calibration, Thresholds
-from deepfake_core.models.onnx_spec import ForeignSpec
+from deepfake_core.models.onnx_spec import OnnxSpec
 from deepfake_core.records import Json
 
 DESCRIPTION_FILE = "bundle.json"
@@ -56,7 +56,7 @@ class Description(BaseModel):
     architecture: Architecture | None = Field(
         None, description="Shape of a network that was trained here."
     )
-    foreign: ForeignSpec | None = Field(
+    foreign: OnnxSpec | None = Field(
         None,
         description="How a network that was made elsewhere is run; colours and scaling are "
         "inside its graph, after the preprocessing.",

@@ -11,7 +11,7 @@ Triple = tuple[float, float, float]
 Layout = Literal["NHWC", "NCHW"]
 
 
-class ForeignSpec(BaseModel):
+class OnnxSpec(BaseModel):
     """What an ONNX file does not say of itself; saved in the bundle of an imported network."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,7 +40,7 @@ class ForeignSpec(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _scaled_by_something(self) -> ForeignSpec:
+    def _scaled_by_something(self) -> OnnxSpec:
         if not np.isfinite([*self.mean, *self.scale]).all() or 0 in self.scale:
             raise ValueError("mean and scale must be numbers, and scale not 0")
         return self

@@ -22,7 +22,7 @@ from deepfake_core.reporting.run_report import write_report
 from deepfake_core.results.feedback import ENTRIES, IMAGES, Feedback
 from deepfake_core.results.layout import LATEST, MANIFEST_FILE, RUN_FILE, part_name, run_file
 from deepfake_core.results.manifest import (
-    MANIFEST,
+    MANIFEST_SCHEMA,
     from_bytes,
     to_bytes,
     turn_counts,
@@ -30,7 +30,8 @@ from deepfake_core.results.manifest import (
     unskipped,
 )
 from deepfake_core.results.schema import VERDICTS
-from deepfake_core.results.store import Results, parquet_bytes, read_verdicts
+from deepfake_core.results.store import Results
+from deepfake_core.results.verdict_files import parquet_bytes, read_verdicts
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.local import LocalStorage
 from deepfake_core.storage.opening import open_storage
@@ -128,7 +129,7 @@ class _Run:
         """The manifest and bool[N], which of its rows are about the image."""
         path = run_file(self._run_id, MANIFEST_FILE)
         if run is None or not self._storage.exists(path):
-            return MANIFEST.empty_table(), np.zeros(0, bool)
+            return MANIFEST_SCHEMA.empty_table(), np.zeros(0, bool)
         listed = from_bytes(self._storage.read(path))
         wanted = {(image, etag) for source, image, etag in places if source == run["source"]}
         names = pa.array([image for image, _ in wanted], pa.string())

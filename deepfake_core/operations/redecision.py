@@ -25,7 +25,8 @@ from deepfake_core.results.layout import (
 from deepfake_core.results.manifest import read_manifest, replace_columns, to_bytes, unskipped
 from deepfake_core.results.run_ids import check_run_id
 from deepfake_core.results.schema import REDECIDED_KEY, VERDICTS, validate, with_metadata
-from deepfake_core.results.store import Results, parquet_bytes, read_verdicts
+from deepfake_core.results.store import Results
+from deepfake_core.results.verdict_files import parquet_bytes, read_verdicts
 from deepfake_core.storage.opening import open_storage
 
 PREFIX = b"deepfake."

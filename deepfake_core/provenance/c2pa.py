@@ -22,7 +22,7 @@ FLOATS = {25: ">e", 26: ">f", 27: ">d"}
 
 
 @dataclass(slots=True)
-class Manifest:
+class Credential:
     """One step in the making of an image.
 
     Attributes:
@@ -49,13 +49,13 @@ class _Content:
     data: bytes
 
 
-def read_manifests(store: bytes) -> list[Manifest]:
+def read_credentials(store: bytes) -> list[Credential]:
     """The manifests of a JUMBF store, oldest first; what is damaged is left out, nothing raises."""
-    manifests: dict[str, Manifest] = {}
+    manifests: dict[str, Credential] = {}
     for content in _contents(store):
         if len(content.labels) < 3:
             continue
-        manifest = manifests.setdefault(content.labels[1], Manifest(content.labels[1]))
+        manifest = manifests.setdefault(content.labels[1], Credential(content.labels[1]))
         name = content.labels[-1].partition("__")[0]
         if name not in CLAIMS + ACTIONS:
             continue
@@ -82,7 +82,7 @@ def _tool(claim: Mapping[Any, Any]) -> str:
     return text.split(" ")[0].replace("_", " ") if isinstance(text, str) else ""
 
 
-def _add_actions(manifest: Manifest, assertion: Mapping[Any, Any]) -> None:
+def _add_actions(manifest: Credential, assertion: Mapping[Any, Any]) -> None:
     actions = assertion.get("actions")
     for action in actions if isinstance(actions, list) else ():
         if not isinstance(action, dict):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from deepfake_core.provenance.c2pa import Manifest
+from deepfake_core.provenance.c2pa import Credential
 from deepfake_core.provenance.exif import clean
 
 # IPTC's digital source types by what they mean here.
@@ -49,7 +49,7 @@ class Finding:
     generator: str = ""
 
 
-def in_manifests(manifests: Sequence[Manifest]) -> Iterator[Finding]:
+def in_credentials(manifests: Sequence[Credential]) -> Iterator[Finding]:
     """What content credentials say, the last step first."""
     for manifest in reversed(manifests):
         kinds = set(manifest.source_types)

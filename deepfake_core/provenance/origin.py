@@ -16,11 +16,11 @@ from PIL import Image
 from deepfake_core.images.decoding import SIDEWAYS_ORIENTATIONS, silence
 from deepfake_core.images.formats import AVIF_BRANDS, heif_size, is_heif, pillow_formats
 from deepfake_core.provenance.blocks import Blocks, read_blocks
-from deepfake_core.provenance.c2pa import read_manifests
+from deepfake_core.provenance.c2pa import read_credentials
 from deepfake_core.provenance.exif import DAMAGED, Exif, clean, read_exif
 from deepfake_core.provenance.generators import (
     Finding,
-    in_manifests,
+    in_credentials,
     in_settings,
     in_texts,
     in_xmp,
@@ -82,8 +82,8 @@ def read_origin(data: bytes) -> Origin:
 
 
 def _findings(blocks: Blocks, exif: Exif) -> Iterator[Finding]:
-    manifests = read_manifests(blocks.store)
-    yield from in_manifests(manifests)
+    manifests = read_credentials(blocks.store)
+    yield from in_credentials(manifests)
     if blocks.store and not manifests:
         yield Finding("content credentials (C2PA) that cannot be read")
     yield from in_xmp(blocks.xmp)

@@ -15,10 +15,10 @@ from deepfake_core.engines.engine import OpenVinoEngine
 from deepfake_core.engines.openvino_graph import build_graph, save_graph
 from deepfake_core.errors import ModelError
 from deepfake_core.evaluation.metrics import figures, threshold_curve
-from deepfake_core.evaluation.score_cache import Memory
+from deepfake_core.evaluation.score_cache import ScoreCache
 from deepfake_core.evaluation.scoring import score_tiers
 from deepfake_core.evaluation.training_list import list_training
-from deepfake_core.images.degradations import TIERS, Change
+from deepfake_core.images.degradations import TIERS, Degradation
 from deepfake_core.models.architecture import Architecture, Weights
 from deepfake_core.models.bundle import (
     CARD_FILE,
@@ -32,7 +32,7 @@ from deepfake_core.models.bundle import (
 )
 from deepfake_core.models.card import card
 from deepfake_core.models.decision import Calibration, Thresholds, calibrate, decide
-from deepfake_core.models.onnx_spec import ForeignSpec
+from deepfake_core.models.onnx_spec import OnnxSpec
 from deepfake_core.records import Float32Array, Json
 from deepfake_core.release.calibration import choose_calibration, decide_most
 from deepfake_core.release.precision_comparison import Reference
@@ -58,7 +58,7 @@ class ForeignNetwork:
     """A network that was made elsewhere: as `foreign_graph` wrapped it, and how."""
 
     graph: ov.Model
-    spec: ForeignSpec
+    spec: OnnxSpec
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ class Material:
     foreign: ForeignNetwork | None = None
     seen: Sequence[Labelled] = ()
     int8: bool = True
-    memory: Memory = field(default_factory=Memory)
+    memory: ScoreCache = field(default_factory=ScoreCache)
 
 
 @dataclass(slots=True)
@@ -197,7 +197,7 @@ class _Scoring:
 
     def __call__(self, images: list[Labelled], what: str, tiers: Sequence[str]) -> dict[str, _Set]:
         self.say(f"scoring {len(images)} images {what}, {', '.join(tiers)}")
-        changes: Mapping[str, Change] = {tier: TIERS[tier] for tier in tiers}
+        changes: Mapping[str, Degradation] = {tier: TIERS[tier] for tier in tiers}
         found = score_tiers(
             self.engine,
             images,

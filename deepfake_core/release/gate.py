@@ -11,13 +11,13 @@ import numpy as np
 from deepfake_core.datasets.labelled import Labelled, is_fake
 from deepfake_core.datasets.splits import split_labelled
 from deepfake_core.errors import SourceError
-from deepfake_core.evaluation.score_cache import Memory
+from deepfake_core.evaluation.score_cache import ScoreCache
 from deepfake_core.evaluation.training_list import read_training_list
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_current, record_gate
 from deepfake_core.records import Json
 from deepfake_core.release.engine_parity import check_engines
-from deepfake_core.release.gate_comparison import Judged, Row, differences, draw, floors, judge
+from deepfake_core.release.gate_comparison import Answers, Row, differences, draw, floors, judge
 from deepfake_core.release.gate_config import GateConfig
 from deepfake_core.release.gate_feedback import judge_answered
 
@@ -55,15 +55,15 @@ class Facts:
     Attributes:
         shortcut_passed: whether the training data passed the shortcut audit; None: unknown.
         corrected: images with the labels that people gave them, see `judge_answered`.
-        memory: what it, and no other network, scored at fp32 before, see `Memory`.
+        memory: what it, and no other network, scored at fp32 before, see `ScoreCache`.
     """
 
     shortcut_passed: bool | None = None
     corrected: Sequence[Labelled] = ()
-    memory: Memory | None = None
+    memory: ScoreCache | None = None
 
 
-def compare(
+def compare_models(
     candidate: Bundle,
     current: Bundle | None,
     data: Sequence[Labelled],
@@ -117,13 +117,13 @@ def examine(
 ) -> GateResult:
     """Send a registered version through the gate, its engines too, and log the outcome.
 
-    It is compared with the current version of its name, see `compare`; a version that passes
+    It is compared with the current version of its name, see `compare_models`; a version that passes
     can be promoted as long as that one is current.
     """
     current = find_current(candidate.description.name, registry)
     if current is not None and current.digest == candidate.digest:
         current = None
-    result = compare(candidate, current, data, config=config, facts=facts)
+    result = compare_models(candidate, current, data, config=config, facts=facts)
     engines = check_engines(candidate, data[:ENGINE_IMAGES])
     reasons, notes = result.reasons, result.notes
     if not engines.checked:
@@ -182,8 +182,8 @@ def refuse_seen(bundle: Bundle, data: Sequence[Labelled]) -> list[str]:
 
 
 def _tiers(
-    candidate: dict[str, Judged],
-    current: dict[str, Judged],
+    candidate: dict[str, Answers],
+    current: dict[str, Answers],
     groups: Sequence[str],
     config: GateConfig,
 ) -> list[Row]:
@@ -202,7 +202,7 @@ def _tiers(
 
 
 def _people(
-    candidate: Judged, current: Judged, data: Sequence[Labelled], config: GateConfig
+    candidate: Answers, current: Answers, data: Sequence[Labelled], config: GateConfig
 ) -> tuple[list[Row], list[str]]:
     """The rows of every group of people with enough images, and notes on those without."""
     rows: list[Row] = []

@@ -10,7 +10,7 @@ import numpy as np
 from deepfake_core.datasets.labelled import Labelled, is_fake
 from deepfake_core.engines.engine import open_engine
 from deepfake_core.evaluation.metrics import auc, resamples, tpr_at_fpr
-from deepfake_core.evaluation.score_cache import Memory
+from deepfake_core.evaluation.score_cache import ScoreCache
 from deepfake_core.evaluation.scoring import score_tiers
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.decision import calibrate
@@ -56,21 +56,21 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Answers:
     """A model's answers: scores float32[N], called (labelled fake) bool[N], fake bool[N]."""
 
     scores: Float32Array
     called: np.ndarray
     fake: np.ndarray
 
-    def of(self, rows: np.ndarray) -> Judged:
+    def of(self, rows: np.ndarray) -> Answers:
         """The answers to some of the images."""
-        return Judged(self.scores[rows], self.called[rows], self.fake[rows])
+        return Answers(self.scores[rows], self.called[rows], self.fake[rows])
 
 
 def judge(
-    bundle: Bundle, images: Sequence[Labelled], *, memory: Memory | None = None
-) -> dict[str, Judged]:
+    bundle: Bundle, images: Sequence[Labelled], *, memory: ScoreCache | None = None
+) -> dict[str, Answers]:
     """A model's answers at fp32 by tier of degradation, in the order of the images."""
     engine = open_engine(bundle, kind="openvino", precision="fp32")
     description, fake = bundle.description, is_fake(list(images))
@@ -79,27 +79,27 @@ def judge(
     judged = {}
     for tier, found in logits.items():
         scores = calibrate(found, description.calibration)
-        judged[tier] = Judged(scores, scores >= description.thresholds.fake_from, fake)
+        judged[tier] = Answers(scores, scores >= description.thresholds.fake_from, fake)
     return judged
 
 
-def _auc(one: Judged) -> float:
+def _auc(one: Answers) -> float:
     return auc(one.scores, one.fake)
 
 
-def _found(one: Judged) -> float:
+def _found(one: Answers) -> float:
     return float(one.called[one.fake].mean())
 
 
-def _alarms(one: Judged) -> float:
+def _alarms(one: Answers) -> float:
     return float(one.called[~one.fake].mean())
 
 
 AUC, FOUND, ALARMS = "AUC", "fakes labelled fake", "reals labelled fake"
-MEASURES: dict[str, Callable[[Judged], float]] = {AUC: _auc, FOUND: _found, ALARMS: _alarms}
+MEASURES: dict[str, Callable[[Answers], float]] = {AUC: _auc, FOUND: _found, ALARMS: _alarms}
 
 
-def floors(clean: Judged, config: GateConfig) -> list[Row]:
+def floors(clean: Answers, config: GateConfig) -> list[Row]:
     """What a candidate must reach whatever the current model is like."""
     values = {
         AUC: (_auc(clean), config.min_auc),
@@ -126,7 +126,7 @@ def draw(groups: Sequence[str], fake: np.ndarray, config: GateConfig) -> list[np
 
 def differences(
     name: str,
-    pair: tuple[Judged, Judged],
+    pair: tuple[Answers, Answers],
     samples: list[np.ndarray],
     *,
     margins: Margins,

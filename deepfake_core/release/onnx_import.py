@@ -19,7 +19,7 @@ from deepfake_core.engines.onnx_graph import foreign_graph, graph_size
 from deepfake_core.errors import ForeignModelError, OutputError, SourceError, UsageError
 from deepfake_core.evaluation.metrics import auc
 from deepfake_core.models.bundle import Bundle, Preprocessing
-from deepfake_core.models.onnx_spec import ForeignSpec
+from deepfake_core.models.onnx_spec import OnnxSpec
 from deepfake_core.models.registry import (
     DEFAULT_REGISTRY,
     find_model,
@@ -57,7 +57,7 @@ class Foreign:
     """
 
     path: Path
-    spec: ForeignSpec
+    spec: OnnxSpec
     name: str
     trained_on: str = "not known: it was imported"
     limits: tuple[str, ...] = ("what its maker says of it holds too; it was trained elsewhere",)

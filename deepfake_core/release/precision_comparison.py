@@ -32,7 +32,7 @@ class Reference:
     more: Float32Array
 
 
-def compare(
+def compare_precision(
     reference: Reference,
     logits: Float32Array,
     more: Float32Array,

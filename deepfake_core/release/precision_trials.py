@@ -16,7 +16,7 @@ from deepfake_core.models.bundle import INT8_FILE, Precision
 from deepfake_core.models.decision import Calibration, Thresholds, calibrate
 from deepfake_core.records import Float32Array, Json, UInt8Array
 from deepfake_core.release.bf16 import emulate_bf16
-from deepfake_core.release.precision_comparison import Reference, compare
+from deepfake_core.release.precision_comparison import Reference, compare_precision
 from deepfake_core.release.quantisation import WAYS, quantise
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def qualify(
 def _try(trial: Trial, model: ov.Model, precision: Precision) -> tuple[Json, OpenVinoEngine]:
     engine = OpenVinoEngine(model, size=trial.pixels.shape[1], precision=precision)
     logits, more = score_all(engine, trial.pixels), score_all(engine, trial.more_pixels)
-    found = compare(trial.reference, logits, more, trial.calibration, trial.thresholds)
+    found = compare_precision(trial.reference, logits, more, trial.calibration, trial.thresholds)
     return found, engine
 
 

@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 
 from deepfake_core.errors import UsageError
 from deepfake_core.records import Json, Label
+from deepfake_core.results.latest import newest
 from deepfake_core.results.manifest import unskipped
 from deepfake_core.results.schema import REDECIDED_KEY
-from deepfake_core.results.store import Results, newest, read_verdicts
+from deepfake_core.results.store import Results
+from deepfake_core.results.verdict_files import read_verdicts
 
 IMAGES_SHOWN = 100
 # What is shown of an image whose label changed.
@@ -82,7 +84,7 @@ def changes_of_run(rows: pa.Table, manifest: pa.Table) -> Json | None:
     return {**flips(pairs.sort_by("image")), "models": dict(sorted(models.items()))}
 
 
-def compare(results: Results, before: str, after: str, *, shown: int = IMAGES_SHOWN) -> Json:
+def compare_labels(results: Results, before: str, after: str, *, shown: int = IMAGES_SHOWN) -> Json:
     """Compare two runs or two models by what they published.
 
     Args:

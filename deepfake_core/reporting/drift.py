@@ -51,7 +51,7 @@ class DriftLimits(BaseModel):
 LIMITS = DriftLimits()
 
 
-def compare(
+def drift_warnings(
     summary: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]], limits: DriftLimits = LIMITS
 ) -> list[Json]:
     """Compare a run with the ones before it, which are counted together.
@@ -78,11 +78,11 @@ def compare(
     return warnings
 
 
-def warnings_of(
+def read_warnings(
     results: Results, summary: Mapping[str, Any], limits: DriftLimits = LIMITS
 ) -> list[Json]:
-    """In what a run is unlike the last ones that lie beside it, see `compare`."""
-    return compare(summary, earlier_summaries(results, summary, count=limits.runs), limits)
+    """In what a run is unlike the last ones that lie beside it, see `drift_warnings`."""
+    return drift_warnings(summary, earlier_summaries(results, summary, count=limits.runs), limits)
 
 
 def two_proportion_z(found: tuple[int, int], of: tuple[int, int]) -> float:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from deepfake_core.errors import UsageError
 from deepfake_core.records import Json
-from deepfake_core.reporting.drift import DriftLimits, warnings_of
+from deepfake_core.reporting.drift import DriftLimits, read_warnings
 from deepfake_core.results.layout import (
     MARKDOWN_FILE,
     REPORT_FILE,
@@ -20,7 +20,8 @@ from deepfake_core.results.layout import (
 from deepfake_core.results.manifest import read_manifest
 from deepfake_core.results.run_ids import check_run_id
 from deepfake_core.results.schema import VERDICTS
-from deepfake_core.results.store import Results, read_verdicts
+from deepfake_core.results.store import Results
+from deepfake_core.results.verdict_files import read_verdicts
 from deepfake_core.storage.opening import open_storage
 
 
@@ -43,7 +44,7 @@ def write_report(run: Json, rows: pa.Table, output: str, *, thumbnails: bool) ->
     summary = summarise(rows, run=run, changes=changes)
     if "warnings" not in run:
         limits = DriftLimits.model_validate(run.get("drift") or {})
-        run["warnings"] = warnings_of(Results(results), summary, limits)
+        run["warnings"] = read_warnings(Results(results), summary, limits)
     summary["warnings"] = run["warnings"]
     pictures = read_thumbnails(summary, open_storage(run["source"])) if thumbnails else {}
     contents = {

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from deepfake_core.errors import UsageError
 from deepfake_core.results.schema import REDECIDED_KEY
-from deepfake_core.results.store import Results, verdict_chunks
+from deepfake_core.results.store import Results
+from deepfake_core.results.verdict_files import verdict_chunks
 from deepfake_core.storage.opening import open_storage
 
 if TYPE_CHECKING:

@@ -27,12 +27,13 @@ from deepfake_core.records import Failure, Json, Label
 from deepfake_core.results.layout import RUN_FILE, published_name
 from deepfake_core.results.run_ids import is_run_id
 from deepfake_core.results.schema import COLUMNS
-from deepfake_core.results.store import Results, read_verdicts
+from deepfake_core.results.store import Results
+from deepfake_core.results.verdict_files import read_verdicts
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.opening import open_storage
 from deepfake_core.storage.reading import read_or_failure
 
-ENTRIES, IMAGES, MANIFEST = "feedback/entries", "feedback/images", "feedback/manifest.csv"
+ENTRIES, IMAGES, FEEDBACK_FILE = "feedback/entries", "feedback/images", "feedback/manifest.csv"
 MANIFEST_COLUMNS = ("path", "label", "group_id", "source")
 LABELS = (Label.REAL, Label.FAKE)
 MAX_TEXT_CHARACTERS = 1_000
@@ -110,7 +111,7 @@ class Feedback:
             for name in self.storage.names(IMAGES)
             if name.partition(".")[0] in answers
         ]
-        self.storage.put(MANIFEST, _csv(rows))
+        self.storage.put(FEEDBACK_FILE, _csv(rows))
         return len(rows)
 
     def _keep(self, sha256: str, image: bytes) -> None:

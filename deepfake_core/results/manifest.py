@@ -23,7 +23,7 @@ KNOWN, EXCLUDED, OLD, OVER_LIMIT, OUT_OF_TIME = "known", "excluded", "old", "lim
 ROWS_AT_ONCE = 100_000
 RUN_KEY = b"deepfake.run"
 
-MANIFEST = pa.schema(
+MANIFEST_SCHEMA = pa.schema(
     [
         pa.field("image", pa.string(), nullable=False),
         # The name in the file system where it is no UTF-8, so that the image can be read again.
@@ -52,8 +52,8 @@ def path_of(row: dict[str, object]) -> str:
 def replace_columns(manifest: pa.Table, **columns: pa.Array) -> pa.Table:
     """The manifest with other values in some of its columns."""
     for name, values in columns.items():
-        at = MANIFEST.get_field_index(name)
-        manifest = manifest.set_column(at, MANIFEST.field(at), values)
+        at = MANIFEST_SCHEMA.get_field_index(name)
+        manifest = manifest.set_column(at, MANIFEST_SCHEMA.field(at), values)
     return manifest
 
 
@@ -102,7 +102,7 @@ def to_bytes(manifest: pa.Table, *, run: Json | None = None) -> bytes:
 
 def from_bytes(data: bytes) -> pa.Table:
     """Read what `to_bytes` wrote."""
-    return pq.read_table(pa.BufferReader(data), schema=MANIFEST)
+    return pq.read_table(pa.BufferReader(data), schema=MANIFEST_SCHEMA)
 
 
 def run_of(data: bytes) -> Json | None:

@@ -13,15 +13,17 @@ import pyarrow.compute as pc
 
 from deepfake_core.errors import BrokenInvariant, output_error, unreadable
 from deepfake_core.records import Json
-from deepfake_core.results.latest import newest as newest
 from deepfake_core.results.latest import newest_of
 from deepfake_core.results.layout import LATEST, PART, part_name, published_name, run_file
 from deepfake_core.results.schema import validate, with_metadata
-from deepfake_core.results.verdict_files import bare, pieces, write_verdicts
-from deepfake_core.results.verdict_files import chunks_of as chunks_of
-from deepfake_core.results.verdict_files import parquet_bytes as parquet_bytes
-from deepfake_core.results.verdict_files import read_verdicts as read_verdicts
-from deepfake_core.results.verdict_files import verdict_chunks as verdict_chunks
+from deepfake_core.results.verdict_files import (
+    bare,
+    chunks_of,
+    parquet_bytes,
+    pieces,
+    read_verdicts,
+    write_verdicts,
+)
 from deepfake_core.storage.base import Readable, Storage
 
 # Rows of it, or of verdicts, that are read at once while others are brought in.

@@ -86,11 +86,11 @@ def verdict_chunks(
         OutputError: it cannot be read, is of another version, or no verdict file.
     """
     try:
-        place = storage.place(path)
+        readable = storage.readable(path)
     except OSError as error:
         raise unreadable(storage.address(path), error) from error
     try:
-        yield from pieces(place, storage.address(path), columns, rows)
+        yield from pieces(readable, storage.address(path), columns, rows)
     except Changed as error:
         raise unreadable(storage.address(path), error) from error
 
@@ -118,17 +118,17 @@ def _begun(chunks: Iterator[pa.Table], first: Future[pa.Table | None]) -> Iterat
 
 
 def pieces(
-    place: Readable, address: str, columns: Sequence[str] | None, rows: int
+    readable: Readable, address: str, columns: Sequence[str] | None, rows: int
 ) -> Iterator[pa.Table]:
-    """The same of what `Storage.place` gave; Changed passes where somebody changes the file."""
+    """The same of what `Storage.readable` gave; Changed passes where somebody changes the file."""
     try:
-        with pq.ParquetFile(place) as file:
+        with pq.ParquetFile(readable) as file:
             footer = file.schema_arrow.metadata or {}
             check_version(footer.get(VERSION_KEY, b"none").decode(), address)
             names = list(file.schema_arrow.names if columns is None else columns)
             for groups in _bunches(file.metadata, rows):
-                if isinstance(place, RangeFile):
-                    place.fetch(_spans(file.metadata, groups, names))
+                if isinstance(readable, RangeFile):
+                    readable.fetch(_spans(file.metadata, groups, names))
                 for batch in file.iter_batches(rows, row_groups=groups, columns=names):
                     yield pa.Table.from_batches([batch]).replace_schema_metadata(footer)
     except Changed:

@@ -49,7 +49,7 @@ class Step(Protocol):
         ...
 
 
-def plainly(name: str, work: Callable[[], T], /) -> T:  # noqa: ARG001
+def call_step(name: str, work: Callable[[], T], /) -> T:  # noqa: ARG001
     """Do a step."""
     return work()
 
@@ -59,7 +59,7 @@ def retrain(
     *,
     registry: Path = DEFAULT_REGISTRY,
     notify: Notify = lambda event, facts: None,
-    step: Step = plainly,
+    step: Step = call_step,
 ) -> Json:
     """Train, calibrate, evaluate and register a new version; promote it if it passes the gate.
 

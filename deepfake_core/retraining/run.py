@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deepfake_core.errors import ModelError, OutputError, PlanMismatch, SourceError, UsageError
-from deepfake_core.evaluation.score_cache import Memory
+from deepfake_core.evaluation.score_cache import ScoreCache
 from deepfake_core.files import claimed
 from deepfake_core.models.registry import find_model
 from deepfake_core.records import Json
@@ -48,7 +48,7 @@ class Run:
     registry: Path
     notify: Notify
     result: Json | None = None
-    memory: Memory = field(default_factory=Memory)
+    memory: ScoreCache = field(default_factory=ScoreCache)
 
     @property
     def data(self) -> Path:

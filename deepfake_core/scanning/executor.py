@@ -45,10 +45,10 @@ class Work:
 
 
 # Makes the shards of a run ready to be judged, and gives up what is needed for it afterwards.
-Place = Callable[[Plan, Work], AbstractContextManager[Shards]]
+Executor = Callable[[Plan, Work], AbstractContextManager[Shards]]
 
 
-def here(plan: Plan, work: Work) -> AbstractContextManager[Shards]:
+def in_process(plan: Plan, work: Work) -> AbstractContextManager[Shards]:
     """Shards are judged by this process, one after the other."""
     return open_judge(plan, lambda count: work.notify("judged", {"images": count}))
 

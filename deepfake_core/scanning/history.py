@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from deepfake_core.results.layout import KEY_OF_CONFIG
 from deepfake_core.results.manifest import replace_columns
 from deepfake_core.results.schema import VERDICTS
-from deepfake_core.results.store import Results, chunks_of
+from deepfake_core.results.store import Results
+from deepfake_core.results.verdict_files import chunks_of
 
 COLUMNS = ("image", "etag", "source", "failure", "label", "model_id", "run_started")
 # Rows of earlier runs that are held against the listing at once.
@@ -22,7 +23,7 @@ NEVER = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class History:
     """What earlier runs know.
 
     Attributes:
@@ -39,14 +40,14 @@ class Past:
     renamed: int
 
 
-def look_back(
+def read_history(
     results: Results,
     source: str,
     config_fingerprint: str,
     *,
     listed: pa.Table,
     unreadable: Sequence[str] = (),
-) -> Past:
+) -> History:
     """Hold a new listing against the verdicts that were published.
 
     Args:
@@ -56,7 +57,7 @@ def look_back(
         listed: the manifest as it was built, which is sorted.
         unreadable: folders that could not be listed; what they hold is not gone.
     """
-    memory = _Memory(listed.select(["image", "etag"]))
+    memory = _Known(listed.select(["image", "etag"]))
     for rows in _chunks(results, source, config_fingerprint):
         memory.take(rows)
     gone = _gone(memory.lost, unreadable)
@@ -65,11 +66,11 @@ def look_back(
         same = pc.is_in(listed["etag"], pc.drop_null(gone["etag"]).combine_chunks())
         renamed = int((same.to_numpy() & (memory.seen == NEVER)).sum())
     count = pc.count_distinct(gone["image"]).as_py()
-    return Past(memory.fill(listed), memory.known, count, renamed)
+    return History(memory.fill(listed), memory.known, count, renamed)
 
 
 @dataclass(slots=True)
-class _Memory:
+class _Known:
     """What is known of each listed image, in their order; `label` and `model` are codes."""
 
     listed: pa.Table

@@ -20,7 +20,7 @@ from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.records import Json
 from deepfake_core.results.layout import MANIFEST_FILE, REDECIDING, RUN_FILE, run_file
 from deepfake_core.results.manifest import (
-    MANIFEST,
+    MANIFEST_SCHEMA,
     fingerprint,
     read_manifest,
     run_of,
@@ -32,9 +32,10 @@ from deepfake_core.results.run_ids import new_run_id
 from deepfake_core.results.schema import SCHEMA_VERSION, check_version
 from deepfake_core.results.store import Results
 from deepfake_core.scanning.config import ScanConfig
-from deepfake_core.scanning.history import look_back
+from deepfake_core.scanning.history import read_history
 from deepfake_core.scanning.selection import build_manifest, skip_some
-from deepfake_core.storage.base import Listing, Storage
+from deepfake_core.storage.base import Storage
+from deepfake_core.storage.listing import Listing
 from deepfake_core.storage.local import LocalStorage
 from deepfake_core.storage.opening import open_storage
 
@@ -159,7 +160,7 @@ def make_plan(
     if stored is not None:
         check_version(stored["schema_version"], f"{RUN_FILE} of run {stored['run_id']}")
     if stored is not None and stored["state"] == "done":
-        return Plan(config, source, results, bundle, stored, MANIFEST.empty_table(), True)
+        return Plan(config, source, results, bundle, stored, MANIFEST_SCHEMA.empty_table(), True)
     precision = _precision(bundle, config)
     asked = {
         "source": source.name,
@@ -175,7 +176,7 @@ def make_plan(
     _check_writable(results.storage)
     listing = _list(source, leave_out=_address(results.storage))
     config_fingerprint = _digest({name: asked[name] for name in CHECKED[1:4]})
-    past = look_back(
+    past = read_history(
         results,
         source.name,
         config_fingerprint,

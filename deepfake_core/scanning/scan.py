@@ -14,8 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from deepfake_core.errors import BrokenInvariant
-from deepfake_core.events import Notify as Notify
-from deepfake_core.events import silent
+from deepfake_core.events import Notify, silent
 from deepfake_core.models.registry import DEFAULT_REGISTRY
 from deepfake_core.records import Json
 from deepfake_core.reporting.run_report import write_report
@@ -29,10 +28,9 @@ from deepfake_core.results.layout import (
 )
 from deepfake_core.results.manifest import turn_counts
 from deepfake_core.results.schema import VERDICTS
-from deepfake_core.results.store import read_verdicts
+from deepfake_core.results.verdict_files import read_verdicts
 from deepfake_core.scanning.config import ScanConfig
-from deepfake_core.scanning.executor import Place, Shards, Work, here
-from deepfake_core.scanning.executor import open_judge as open_judge
+from deepfake_core.scanning.executor import Executor, Shards, Work, in_process
 from deepfake_core.scanning.plan import Plan, make_plan
 from deepfake_core.scanning.selection import skip_rest
 
@@ -49,7 +47,7 @@ def scan(
     notify: Notify = silent,
     registry: Path = DEFAULT_REGISTRY,
     commit: Commit | None = None,
-    place: Place = here,
+    executor: Executor = in_process,
 ) -> Json:
     """Scan a source: the whole job, resumable after a kill at any moment.
 
@@ -59,7 +57,7 @@ def scan(
             ``reported`` and ``done`` as they happen.
         registry: where bundles are.
         commit: stands in for `commit_shard`, which it must call; an orchestrator wraps it.
-        place: where shards are judged, see `deepfake_core.scanning.dask.executor.open_place`.
+        executor: where shards are judged, see `deepfake_core.scanning.dask.executor.open_executor`.
 
     Returns:
         The result, as ``deepfake scan --json`` prints it.
@@ -75,7 +73,7 @@ def scan(
     missing = missing_shards(plan)
     if missing:
         work = Work(missing, lambda: _in_time(plan, began), notify)
-        judge_shards(plan, work, commit=commit or commit_shard, place=place)
+        judge_shards(plan, work, commit=commit or commit_shard, executor=executor)
     return finish(plan, notify, seconds=time.monotonic() - began)
 
 
@@ -96,7 +94,9 @@ def missing_shards(plan: Plan) -> list[int]:
     return [index for index in range(plan.shards) if index not in done]
 
 
-def judge_shards(plan: Plan, work: Work, *, commit: Commit, place: Place = here) -> None:
+def judge_shards(
+    plan: Plan, work: Work, *, commit: Commit, executor: Executor = in_process
+) -> None:
     """Have shards judged and committed in their order, within the time that was allowed."""
     size, indices = int(plan.run["shard_size"]), work.indices
     done = plan.wanted.num_rows - sum(len(plan.shard(index)) for index in indices)
@@ -104,7 +104,7 @@ def judge_shards(plan: Plan, work: Work, *, commit: Commit, place: Place = here)
     # A cluster that was lost may have committed a shard and not the one before it; what lies
     # before a committed shard is finished, as the rest of a run is left out from one shard on.
     committed = max(set(range(plan.shards)) - set(indices), default=-1)
-    with place(plan, work) as shards:
+    with executor(plan, work) as shards:
         for index in indices:
             if index > max(committed, shards.begun) and not work.in_time():
                 plan.manifest = skip_rest(plan.manifest, index * size)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from deepfake_core.results.manifest import (
     EXCLUDED,
     KNOWN,
-    MANIFEST,
+    MANIFEST_SCHEMA,
     OLD,
     OUT_OF_TIME,
     OVER_LIMIT,
@@ -23,7 +23,7 @@ from deepfake_core.results.manifest import (
 )
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.globs import match_names
-from deepfake_core.storage.base import Listing
+from deepfake_core.storage.listing import Listing
 
 
 def build_manifest(listing: Listing) -> pa.Table:
@@ -42,11 +42,11 @@ def build_manifest(listing: Listing) -> pa.Table:
     listing.paths.clear()
     columns = [images, raw]
     more: tuple[list[Any], ...] = (listing.sizes, listing.etags, listing.modified)
-    for values, kind in zip(more, MANIFEST.types[2:5], strict=True):
+    for values, kind in zip(more, MANIFEST_SCHEMA.types[2:5], strict=True):
         columns.append(pa.array(values, kind))
         values.clear()
-    columns += [pa.nulls(count, kind) for kind in MANIFEST.types[5:]]
-    return pa.table(columns, schema=MANIFEST).sort_by("image")
+    columns += [pa.nulls(count, kind) for kind in MANIFEST_SCHEMA.types[5:]]
+    return pa.table(columns, schema=MANIFEST_SCHEMA).sort_by("image")
 
 
 def _is_utf8(name: str) -> bool:

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from deepfake_core.storage.listing import Listing as Listing
+from deepfake_core.storage.listing import Listing
 
 # What is written: bytes, or a file that `Storage.spool` named, which is used up by it.
 Content = bytes | Path
 # What a part of a file is read from: a path of this machine, or an open file with `seek`.
 Readable = str | BinaryIO
 # Makes a new file of an old one, which is None where it is missing.
-Change = Callable[[Readable | None, Path], None]
+Update = Callable[[Readable | None, Path], None]
 
 
 class Archived(OSError):
@@ -48,7 +48,7 @@ class Storage(Protocol):
         """The bytes of a file; raises OSError."""
         ...
 
-    def place(self, path: str) -> Readable:
+    def readable(self, path: str) -> Readable:
         """What a part of a file can be read from; raises OSError, here or when it is read."""
         ...
 
@@ -69,7 +69,7 @@ class Storage(Protocol):
         """Like `put`, but a file that is there stays; returns whether it was written."""
         ...
 
-    def update(self, path: str, change: Change) -> None:
+    def update(self, path: str, change: Update) -> None:
         """Put the file that `change` makes of the one that is there.
 
         Two that do so at once lose nothing; `change` may be called again with a newer content.

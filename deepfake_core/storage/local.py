@@ -8,11 +8,11 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from deepfake_core import files as disk
+from deepfake_core import files
 from deepfake_core.errors import SourceError, output_error, unreadable
-from deepfake_core.files import flush, locked, show_first, spooled, sweep, write_through
-from deepfake_core.storage.base import Change, Content, Readable
-from deepfake_core.storage.listing import Listing as Listing
+from deepfake_core.files import flush, locked, spooled, sweep, write_through
+from deepfake_core.storage.base import Content, Readable, Update
+from deepfake_core.storage.listing import Listing
 
 STAGING = ".staging"
 
@@ -87,8 +87,8 @@ class LocalStorage:
         with open(os.path.join(self.root, path), "rb") as stream:
             return stream.read()
 
-    def place(self, path: str) -> Readable:
-        """See `Storage.place`."""
+    def readable(self, path: str) -> Readable:
+        """See `Storage.readable`."""
         return os.path.join(self.root, path)
 
     @contextlib.contextmanager
@@ -106,17 +106,17 @@ class LocalStorage:
 
     def put(self, path: str, data: Content) -> None:
         """Write beside, flush to the disk, rename."""
-        self._write(path, data, disk.show)
+        self._write(path, data, files.replace)
 
     def create(self, path: str, data: Content) -> bool:
         """See `Storage.create`."""
-        return self._write(path, data, show_first)
+        return self._write(path, data, files.create)
 
-    def update(self, path: str, change: Change) -> None:
+    def update(self, path: str, change: Update) -> None:
         """See `Storage.update`."""
         with self._locked(path), self.spool() as file:
             try:
-                change(self.place(path) if self.exists(path) else None, file)
+                change(self.readable(path) if self.exists(path) else None, file)
             except OSError as error:
                 raise output_error(self.address(path), error, started=self._started) from error
             self.put(path, file)

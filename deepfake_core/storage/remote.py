@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from deepfake_core.errors import SourceError, output_error, reason
 from deepfake_core.files import spooled
-from deepfake_core.storage.base import Change, Content
+from deepfake_core.storage.base import Content, Update
 from deepfake_core.storage.listing import Listing, is_hidden
 
 
@@ -69,8 +69,8 @@ class RemoteStorage:
         data: bytes = self._fs.cat_file(self._at(path))
         return data
 
-    def place(self, path: str) -> BinaryIO:
-        """See `Storage.place`."""
+    def readable(self, path: str) -> BinaryIO:
+        """See `Storage.readable`."""
         file: BinaryIO = self._fs.open(self._at(path), "rb")
         return file
 
@@ -96,10 +96,10 @@ class RemoteStorage:
             self.put(path, data)
         return missing
 
-    def update(self, path: str, change: Change) -> None:
+    def update(self, path: str, change: Update) -> None:
         """See `Storage.update`; without a promise against others that write at once."""
         with self.spool() as file:
-            change(self.place(path) if self.exists(path) else None, file)
+            change(self.readable(path) if self.exists(path) else None, file)
             self.put(path, file)
 
     def exists(self, path: str = "") -> bool:

@@ -25,7 +25,7 @@ from deepfake_core.errors import (
     unreadable,
 )
 from deepfake_core.files import spooled
-from deepfake_core.storage.base import Archived, Change, Changed, Content
+from deepfake_core.storage.base import Archived, Changed, Content, Update
 from deepfake_core.storage.listing import Listing, is_hidden
 from deepfake_core.storage.range_file import TAIL_BYTES, RangeFile, Span
 from deepfake_core.storage.remote import without_credentials
@@ -122,8 +122,8 @@ class BucketStorage:
             self._reader.was_useless()
         return data
 
-    def place(self, path: str) -> BinaryIO:
-        """See `Storage.place`; one request, and one for each part that is far from the end."""
+    def readable(self, path: str) -> BinaryIO:
+        """See `Storage.readable`; one request, and one for each part that is far from the end."""
         return self._open(path)[0]
 
     def _open(self, path: str) -> tuple[BinaryIO, str]:
@@ -163,7 +163,7 @@ class BucketStorage:
             raise self._unwritable(path, error) from error
         return True
 
-    def update(self, path: str, change: Change) -> None:
+    def update(self, path: str, change: Update) -> None:
         """See `Storage.update`; put on condition that nobody else has since it was read."""
         for _ in range(UPDATES):
             try:
@@ -180,7 +180,7 @@ class BucketStorage:
             "start the run again with its --run-id"
         )
 
-    def _change(self, path: str, change: Change, file: Path) -> Condition:
+    def _change(self, path: str, change: Update, file: Path) -> Condition:
         """Make the new content; returns the condition under which it may be put."""
         try:
             before, etag = self._open(path)

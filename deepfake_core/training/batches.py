@@ -45,7 +45,7 @@ def targets_of(
     return targets
 
 
-class Stream:
+class Batches:
     """Augmented batches; batch number n is the same whenever it is asked for."""
 
     def __init__(

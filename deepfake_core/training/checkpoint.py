@@ -19,7 +19,7 @@ from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from deepfake_core.training.data import TrainingData
-    from deepfake_core.training.initial_weights import Start
+    from deepfake_core.training.initial_weights import InitialWeights
     from deepfake_core.training.recipe import TrainConfig
 
 FACTS = "facts"
@@ -62,7 +62,7 @@ def load_state(path: Path) -> tuple[Json, dict[str, np.ndarray]] | None:
         ) from error
 
 
-def plan_of(config: TrainConfig, data: TrainingData, start: Start) -> dict[str, str]:
+def plan_of(config: TrainConfig, data: TrainingData, start: InitialWeights) -> dict[str, str]:
     """What a training is made from; a state goes on only with the same."""
     import keras
 

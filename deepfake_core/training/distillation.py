@@ -10,7 +10,7 @@ import numpy as np
 
 from deepfake_core.engines.onnx_graph import foreign_graph, graph_size
 from deepfake_core.errors import ModelError
-from deepfake_core.models.onnx_spec import ForeignSpec
+from deepfake_core.models.onnx_spec import OnnxSpec
 from deepfake_core.records import Float32Array, UInt8Array
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Teachers:
     """ONNX classifiers whose mean logit, over mirrored images too, is taught."""
 
     def __init__(
-        self, paths: Sequence[Path] = (), spec: ForeignSpec | None = None, *, size: int = 128
+        self, paths: Sequence[Path] = (), spec: OnnxSpec | None = None, *, size: int = 128
     ) -> None:
         """Compile networks for batches of square images.
 
@@ -33,7 +33,7 @@ class Teachers:
         Raises:
             ModelError: a file is missing, or is no image classifier with one or two outputs.
         """
-        self._compiled = [_compile(path, spec or ForeignSpec(), size) for path in paths]
+        self._compiled = [_compile(path, spec or OnnxSpec(), size) for path in paths]
 
     def __len__(self) -> int:
         """How many teachers there are."""
@@ -55,7 +55,7 @@ class Teachers:
         return total / np.float32(max(1, 2 * len(self)))
 
 
-def _compile(path: Path, spec: ForeignSpec, size: int) -> ov.CompiledModel:
+def _compile(path: Path, spec: OnnxSpec, size: int) -> ov.CompiledModel:
     import openvino as ov
     from openvino import preprocess
 

@@ -23,13 +23,13 @@ from deepfake_core.errors import SourceError, TrainingError, UsageError
 from deepfake_core.files import make_folder
 from deepfake_core.models.registry import DEFAULT_REGISTRY
 from deepfake_core.records import Json
-from deepfake_core.training.batches import Batch, Stream
+from deepfake_core.training.batches import Batch, Batches
 from deepfake_core.training.checkpoint import check_plan, load_state, plan_of, save_state
 from deepfake_core.training.data import TrainingData
 from deepfake_core.training.distillation import Teachers
 from deepfake_core.training.head import fit_head
 from deepfake_core.training.history import validation_figures, write_history, write_summary
-from deepfake_core.training.initial_weights import Start, read_start
+from deepfake_core.training.initial_weights import InitialWeights, read_initial_weights
 from deepfake_core.training.objective import (
     build,
     dtype_policy,
@@ -79,7 +79,7 @@ def fit(
     import keras
 
     _check(config, data)
-    start = read_start(config, registry)
+    start = read_initial_weights(config, registry)
     teachers = Teachers(data.teachers, config.teacher_format, size=config.size)
     make_folder(work)
     keras.utils.set_random_seed(config.seed)
@@ -92,7 +92,7 @@ def fit(
             if not start.has_head:
                 fit_head(whole, config, data.labelled, teachers)
             training.begin(whole)
-        stream = Stream(config, data.labelled, unlabelled=data.unlabelled, teachers=teachers)
+        stream = Batches(config, data.labelled, unlabelled=data.unlabelled, teachers=teachers)
         training.run(stream, whole)
     set_keras_weights(whole, training.best)
     return whole
@@ -105,7 +105,7 @@ class _Training:
         self,
         config: TrainConfig,
         data: TrainingData,
-        start: Start,
+        start: InitialWeights,
         *,
         work: Path,
         notify: Notify | None,
@@ -164,7 +164,7 @@ class _Training:
         save_state(self.work / STATE_FILE, facts, arrays)
         write_history(self.work, self.history)
 
-    def run(self, stream: Stream, whole: keras.Model) -> None:
+    def run(self, stream: Batches, whole: keras.Model) -> None:
         """Train until the steps are done or the validation gets no better."""
         self.notify("started", {"step": self.step, "steps": self.steps})
         with closing(stream.batches(self.step, self.steps)) as batches:

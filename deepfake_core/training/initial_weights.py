@@ -29,7 +29,7 @@ IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class InitialWeights:
     """Weights to start from.
 
     Attributes:
@@ -41,7 +41,7 @@ class Start:
     has_head: bool = False
 
 
-def read_start(config: TrainConfig, registry: Path = DEFAULT_REGISTRY) -> Start:
+def read_initial_weights(config: TrainConfig, registry: Path = DEFAULT_REGISTRY) -> InitialWeights:
     """Read what `config.start` names.
 
     Args:
@@ -55,7 +55,7 @@ def read_start(config: TrainConfig, registry: Path = DEFAULT_REGISTRY) -> Start:
         ModelError: they are missing, cannot be fetched, or do not fit the architecture.
     """
     if config.start == "none":
-        return Start()
+        return InitialWeights()
     if config.start == "imagenet":
         return _checked(for_own_inputs(_imagenet(config), config), config)
     if not config.start.endswith(SUFFIXES):
@@ -108,7 +108,7 @@ def _imagenet(config: TrainConfig) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _from_registry(config: TrainConfig, registry: Path) -> Start:
+def _from_registry(config: TrainConfig, registry: Path) -> InitialWeights:
     bundle = find_model(config.start, registry)
     description = bundle.description
     own = (config.architecture, config.mean, config.scale)
@@ -160,7 +160,7 @@ def _whole(config: TrainConfig, weights: str) -> keras.Model:
     return model
 
 
-def _checked(found: Mapping[str, np.ndarray], config: TrainConfig) -> Start:
+def _checked(found: Mapping[str, np.ndarray], config: TrainConfig) -> InitialWeights:
     """Keep what belongs to the network; all of it must be there, but for the head."""
     wanted = {
         key: one.shape
@@ -180,4 +180,4 @@ def _checked(found: Mapping[str, np.ndarray], config: TrainConfig) -> Start:
                 f"{shape}, found {there}"
             )
     kept = wanted if has_head else set(wanted) - head
-    return Start({key: found[key] for key in wanted if key in kept}, has_head=has_head)
+    return InitialWeights({key: found[key] for key in wanted if key in kept}, has_head=has_head)

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from deepfake_core.models.architecture import Architecture
-from deepfake_core.models.onnx_spec import ForeignSpec
+from deepfake_core.models.onnx_spec import OnnxSpec
 
 
 class TrainConfig(BaseModel):
@@ -64,8 +64,8 @@ class TrainConfig(BaseModel):
     )
     teacher_weight: float = Field(0.6, ge=0, le=1, description="Weight of the teachers.")
     temperature: float = Field(2.0, gt=0, description="Temperature of the teachers' opinion.")
-    teacher_format: ForeignSpec = Field(
-        ForeignSpec(), description="What the teachers' files do not say of themselves."
+    teacher_format: OnnxSpec = Field(
+        OnnxSpec(), description="What the teachers' files do not say of themselves."
     )
     mixed_share: float = Field(0.0, ge=0, le=1, description="Share of batches that are mixed.")
     unlabelled_share: float = Field(0.2, ge=0, lt=1, description="Unlabelled part of a batch.")

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepfake_core.bench.__main__ import FAILURES, main, measure, table
+from deepfake_core.bench.__main__ import main, measure, table
 from deepfake_core.bench.images import photograph, write_pictures
 from deepfake_core.bench.planning import planning
 from deepfake_core.bench.processes import first_verdict, peak_memory
-from deepfake_core.bench.setting import PROMISED, QUICK, PartFailed, Setting, Sizes
-from deepfake_core.bench.stages import compare, race
+from deepfake_core.bench.setting import FAILURES, PROMISED, QUICK, PartFailed, Setting, Sizes
+from deepfake_core.bench.stages import compare_precisions, race
 from deepfake_core.images.decoding import decode
 from deepfake_core.models.registry import find_model
 from deepfake_core.records import Decoded
@@ -78,7 +78,7 @@ def test_the_unnamed_figures_are_those_of_the_fastest_precision():
     rates = {"decode_per_s": 100.0, "keras_dataset_per_s": 10.0}
     rates |= {"infer_int8_per_s": 300.0, "end_to_end_int8_per_s": 60.0}
     rates |= {"infer_fp32_per_s": 100.0, "end_to_end_fp32_per_s": 40.0}
-    figures = compare(rates, ("int8", "fp32"))
+    figures = compare_precisions(rates, ("int8", "fp32"))
     assert figures["limit_per_s"] == figures["limit_int8_per_s"] == pytest.approx(75)
     assert figures["end_to_end_over_limit"] == pytest.approx(0.8)
     assert figures["end_to_end_over_limit_fp32"] == pytest.approx(0.8)
@@ -100,7 +100,7 @@ def test_what_fails_in_a_race_is_left_out():
 
 
 def test_a_ratio_without_its_parts_is_left_out():
-    assert compare({"decode_per_s": 100.0, "infer_fp32_per_s": 50.0}, ("fp32",)) == {
+    assert compare_precisions({"decode_per_s": 100.0, "infer_fp32_per_s": 50.0}, ("fp32",)) == {
         "infer_per_s": 50.0
     }
 

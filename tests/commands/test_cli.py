@@ -17,7 +17,7 @@ from deepfake_core import __version__, cli
 from deepfake_core.commands.progress import Progress
 from deepfake_core.scanning.config import ScanConfig
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CONTRACT = {
     "run_id",
     "run_date",

@@ -21,8 +21,8 @@ from deepfake_core.evaluation.fairness import fairness
 from deepfake_core.evaluation.leave_one_out import Features, leave_one_out, read_features
 from deepfake_core.evaluation.measurement import evaluate
 from deepfake_core.evaluation.report import render, render_html
-from deepfake_core.evaluation.score_cache import Memory
-from deepfake_core.evaluation.scored_set import Judged
+from deepfake_core.evaluation.score_cache import ScoreCache
+from deepfake_core.evaluation.scored_set import ScoredSet
 from deepfake_core.evaluation.scoring import PART, score_readable, score_tiers
 from deepfake_core.evaluation.set_figures import Known
 from deepfake_core.evaluation.training_list import list_training
@@ -112,7 +112,7 @@ def test_what_is_remembered_is_not_scored_again(tiny_registry: Path, data: Path,
     engine = Counting(open_engine(bundle, kind="openvino", precision="fp32"))
     (tmp_path / "text.jpg").write_text("no image")
     bad = Labelled(path=tmp_path / "text.jpg", fake=True, group_id="bad")
-    images, memory = [*read_labelled(data, "test")[:7], bad], Memory()
+    images, memory = [*read_labelled(data, "test")[:7], bad], ScoreCache()
     two = {tier: TIERS[tier] for tier in ("clean", "half")}
     settings = {"preprocessing": bundle.description.preprocessing, "memory": memory}
     score_readable(engine, images[:4], **settings, tiers=two)
@@ -342,7 +342,7 @@ def test_features_are_those_before_the_head(tiny_registry: Path, data: Path):
     assert found.values.std(axis=0).min() > 0
 
 
-def people(rng: np.random.Generator, *, extra: float, count: int = 1200) -> Judged:
+def people(rng: np.random.Generator, *, extra: float, count: int = 1200) -> ScoredSet:
     """Real and fake images of two groups; of the second, `extra` more reals are called fake."""
     fake = np.arange(count) % 2 == 0
     group = np.where(rng.random(count) < 0.4, "b", "a")
@@ -357,7 +357,7 @@ def people(rng: np.random.Generator, *, extra: float, count: int = 1200) -> Judg
         for row in range(count)
     )
     scores = np.where(called_fake, 0.9, 0.1).astype(np.float32)
-    return Judged(images, {"clean": scores}, np.full((count, 2), 256), BAND)
+    return ScoredSet(images, {"clean": scores}, np.full((count, 2), 256), BAND)
 
 
 def test_an_injected_gap_between_groups_is_found():
@@ -394,7 +394,7 @@ def test_many_pictures_of_one_person_are_one_witness():
         for row, image in enumerate(one.images)
     )
     scores = np.where((np.arange(400) < 200) & (np.arange(400) % 4 == 1), 0.9, one.clean)
-    gap = fairness(Judged(images, {"clean": scores.astype(np.float32)}, one.sizes, BAND))[
+    gap = fairness(ScoredSet(images, {"clean": scores.astype(np.float32)}, one.sizes, BAND))[
         "people_skin"
     ]["gaps"]["fpr_at_fake"]
     assert gap["gap"] > 0.4

@@ -129,8 +129,8 @@ def test_flow_gives_what_the_scan_gives(flows, config, tiny_registry, tmp_path):
 def test_flow_judges_on_a_cluster(flows, config, tiny_registry, tmp_path):
     from distributed import LocalCluster
 
-    here = {"host": "127.0.0.1", "protocol": "tcp://", "scheduler_kwargs": NO_DASHBOARD}
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, **here) as workers:
+    in_process = {"host": "127.0.0.1", "protocol": "tcp://", "scheduler_kwargs": NO_DASHBOARD}
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, **in_process) as workers:
         state = flows.scan(config, cluster=workers.scheduler_address, return_state=True)
     plain = plain_scan(
         config.model_copy(update={"output": str(tmp_path / "plain")}), registry=tiny_registry

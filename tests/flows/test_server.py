@@ -46,7 +46,7 @@ def server(hook: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runn
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
-    samples = Path(__file__).resolve().parent.parent / "data" / "samples"
+    samples = Path(__file__).resolve().parents[2] / "data" / "samples"
     for name in ("render-01.jpg", "render-02.jpg", "portrait-astronaut.jpg", "not-an-image.jpg"):
         shutil.copy(samples / name, folder)
     return folder

@@ -14,7 +14,8 @@ import simplejpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepfake_core.images.decoding import MAX_PIXELS, decode, has_image_signature, load, resize
+from deepfake_core.images.decoding import MAX_PIXELS, decode, load, resize
+from deepfake_core.images.formats import has_image_signature
 from deepfake_core.records import Decoded, Failure, FailureCode, UInt8Array
 from tests.support.zoo import (
     END_OF_JPEG,
@@ -27,7 +28,7 @@ from tests.support.zoo import (
 )
 from tests.support.zoo import turned as turned_image
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ODD_IMAGES = ROOT.parent / "shared" / "odd_images"
 needs_odd_images = pytest.mark.skipif(
     not ODD_IMAGES.is_dir(), reason="the collection of odd images is not beside the checkout"

@@ -15,7 +15,7 @@ from deepfake_core.models.decision import calibrate
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.records import Decoded, UInt8Array
 
-SAMPLES = Path(__file__).resolve().parent.parent / "data" / "samples"
+SAMPLES = Path(__file__).resolve().parents[2] / "data" / "samples"
 MAX_SHIPPED_BYTES = 80 * 10**6
 
 

@@ -24,7 +24,7 @@ from deepfake_core.results.store import Results
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.plan import Plan
 from deepfake_core.scanning.selection import build_manifest, skip_rest, skip_some
-from deepfake_core.storage.base import Listing
+from deepfake_core.storage.listing import Listing
 from deepfake_core.storage.local import LocalStorage
 
 LAWS = settings(max_examples=200, deadline=None, derandomize=True)

@@ -164,7 +164,7 @@ def test_a_folder_that_cannot_be_written(registry: Path):
         rollback("tiny", registry=registry)
 
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 # In processes of their own: a fork would inherit the threads of all tests before.
 HAMMER = """
 import sys

@@ -16,12 +16,14 @@ from deepfake_core.results import latest as core_newest
 from deepfake_core.results import store as results
 from deepfake_core.results.layout import LATEST, published_name
 from deepfake_core.results.schema import VERDICTS, with_metadata
-from deepfake_core.results.store import Results, parquet_bytes, verdict_chunks
+from deepfake_core.results.store import Results
+from deepfake_core.results.verdict_files import parquet_bytes, verdict_chunks
 from deepfake_core.scanning import history as past
 from deepfake_core.scanning.config import ScanConfig
-from deepfake_core.scanning.history import Past, look_back
+from deepfake_core.scanning.executor import open_judge
+from deepfake_core.scanning.history import History, read_history
 from deepfake_core.scanning.plan import make_plan
-from deepfake_core.scanning.scan import begin, commit_shard, finish, open_judge
+from deepfake_core.scanning.scan import begin, commit_shard, finish
 from deepfake_core.scanning.selection import build_manifest
 from deepfake_core.storage.listing import Listing
 from deepfake_core.storage.local import LocalStorage
@@ -181,8 +183,8 @@ def listed(names: list[str]) -> pa.Table:
     return build_manifest(Listing(list(names), [1] * count, etags, [0.0] * count))
 
 
-def looked(output: Path, names: list[str]) -> Past:
-    return look_back(Results(LocalStorage(output)), SOURCE, CONFIG, listed=listed(names))
+def looked(output: Path, names: list[str]) -> History:
+    return read_history(Results(LocalStorage(output)), SOURCE, CONFIG, listed=listed(names))
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 3, 200_000])
@@ -209,9 +211,9 @@ def test_an_image_is_known_by_its_name_and_etag(tmp_path: Path):
     etags = pa.array(["etag of a", "other", None, "etag of a"])
     publish(tmp_path, table.set_column(2, VERDICTS.field("etag"), etags))
     manifest = listed(["a", "b", "c", "d"])
-    found = look_back(Results(LocalStorage(tmp_path)), SOURCE, CONFIG, listed=manifest)
+    found = read_history(Results(LocalStorage(tmp_path)), SOURCE, CONFIG, listed=manifest)
     assert found.known.tolist() == [True, False, False, False]
-    other = look_back(Results(LocalStorage(tmp_path)), "s3://other", CONFIG, listed=manifest)
+    other = read_history(Results(LocalStorage(tmp_path)), "s3://other", CONFIG, listed=manifest)
     assert not other.known.any()
     assert other.gone == 0
 

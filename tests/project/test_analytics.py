@@ -16,13 +16,14 @@ from deepfake_core import cli
 from deepfake_core.records import Json
 from deepfake_core.results.layout import published_name
 from deepfake_core.results.schema import VERDICTS, with_metadata
-from deepfake_core.results.store import Results, parquet_bytes
+from deepfake_core.results.store import Results
+from deepfake_core.results.verdict_files import parquet_bytes
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.scan import scan
 from deepfake_core.storage.local import LocalStorage
 from tests.support.s3_server import Bucket, bucket, environment, server  # noqa: F401 - fixtures
 
-PAGE = (Path(__file__).resolve().parent.parent / "docs" / "analytics.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "analytics.md").read_text()
 TODAY = dt.datetime.now(dt.UTC).date()
 YESTERDAY = TODAY - dt.timedelta(days=1)
 LAST_MONTH = TODAY.replace(day=1) - dt.timedelta(days=10)

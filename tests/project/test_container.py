@@ -12,7 +12,7 @@ import yaml
 
 from tests.support.container import Stage, build, steps
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from deepfake_core.records import FailureCode
 from deepfake_core.results.schema import VERDICTS, markdown_table
 from deepfake_core.scanning.config import ScanConfig
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 # A __main__ is a program, not a module to import.
 MODULES = sorted(

@@ -26,14 +26,14 @@ from deepfake_core.evaluation.config import EvaluateConfig
 from deepfake_core.evaluation.measurement import evaluate
 from deepfake_core.evaluation.report import render as render_evaluation
 from deepfake_core.models.bundle import WEIGHTS_FILE, read_bundle, write_description
-from deepfake_core.models.onnx_spec import ForeignSpec
+from deepfake_core.models.onnx_spec import OnnxSpec
 from deepfake_core.models.registry import find_model
 from deepfake_core.records import FailureCode, Json
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.scan import scan
 from deepfake_core.serve.config import ServeConfig
 from deepfake_core.serve.server import Serving
-from deepfake_core.training.initial_weights import read_start
+from deepfake_core.training.initial_weights import read_initial_weights
 from deepfake_core.training.recipe import TrainConfig
 from tests.conftest import TINY
 from tests.support.onnx_files import write_onnx
@@ -306,7 +306,7 @@ def test_weights_with_a_pickle_run_nothing(registry: Path, tmp_path: Path):
     for data in (content, pickle.dumps(Mark(mark))):
         start.write_bytes(data)
         with pytest.raises(ModelError, match="cannot be read as weights"):
-            read_start(TrainConfig(start=str(start)))
+            read_initial_weights(TrainConfig(start=str(start)))
     assert not mark.exists()
 
 
@@ -325,7 +325,7 @@ def test_code_in_a_keras_file_is_not_run(tmp_path: Path, suffix: str):
     assert mark.exists(), "the file holds no code: the test says nothing"
     mark.unlink()
     with pytest.raises(ModelError, match="holds neither the backbone nor the whole network"):
-        read_start(TrainConfig(start=str(path), architecture=TINY))
+        read_initial_weights(TrainConfig(start=str(path), architecture=TINY))
     assert not mark.exists()
 
 
@@ -346,7 +346,7 @@ def test_an_onnx_file_reads_no_weights_outside_of_its_folder(tmp_path: Path, pla
                 entry.value = place.format(folder=tmp_path)
     path.write_bytes(changed.SerializeToString())
     with pytest.raises(ForeignModelError, match="lie outside its folder"):
-        foreign_graph(path, ForeignSpec())
+        foreign_graph(path, OnnxSpec())
 
 
 # Names of runs and of models

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from deepfake_core.images.decoding import load
 from deepfake_core.provenance.blocks import MAX_TEXT_BYTES, read_blocks
-from deepfake_core.provenance.c2pa import decode_cbor, read_manifests
+from deepfake_core.provenance.c2pa import decode_cbor, read_credentials
 from deepfake_core.provenance.origin import read_origin
 from deepfake_core.records import Failure
 
@@ -242,7 +242,7 @@ def test_deep_and_endless_cbor_is_given_up():
     deep = superbox("c2pa")
     for _ in range(200):
         deep = superbox("x", deep)
-    assert read_manifests(deep) == []
+    assert read_credentials(deep) == []
 
 
 @given(st.binary(max_size=400), st.integers(0, 7))
@@ -254,7 +254,7 @@ def test_any_bytes_are_allowed(tail: bytes, start: int):
     )  # fmt: skip
     origin = read_origin(heads[start] + tail)
     assert origin.bytes == len(heads[start]) + len(tail)
-    read_manifests(tail)
+    read_credentials(tail)
     decode_cbor(tail)
 
 

@@ -16,12 +16,12 @@ from deepfake_core.models.bundle import Bundle, store_weights, write_description
 from deepfake_core.models.registry import current_version, find_model, promote, register
 from deepfake_core.models.registry_log import read_log
 from deepfake_core.release.engine_parity import check_engines
-from deepfake_core.release.gate import Facts, compare, examine
+from deepfake_core.release.gate import Facts, compare_models, examine
 from deepfake_core.release.gate_comparison import (
     ALARMS,
     AUC,
     FOUND,
-    Judged,
+    Answers,
     Row,
     differences,
     draw,
@@ -70,14 +70,14 @@ def make(tiny: Bundle, tmp_path: Path) -> Callable[..., Bundle]:
 def test_the_same_model_passes_and_a_reversed_one_is_refused(
     tiny: Bundle, make: Callable[..., Bundle], faces: list[Labelled]
 ):
-    same = compare(make(2), tiny, faces, config=EASY, facts=Facts(True))
+    same = compare_models(make(2), tiny, faces, config=EASY, facts=Facts(True))
     assert same.passed
     assert not same.reasons
     against = [row for row in same.table if row.current is not None]
     assert len(against) == 30
     assert {row.bound for row in against} == {0.0}
 
-    worse = compare(make(3, turn=-1), tiny, faces, config=EASY, facts=Facts(True))
+    worse = compare_models(make(3, turn=-1), tiny, faces, config=EASY, facts=Facts(True))
     assert not worse.passed
     assert any(reason.startswith("AUC on clean: 0.0") for reason in worse.reasons)
     assert any("AUC on jpeg50" in reason and ": worse" in reason for reason in worse.reasons)
@@ -85,7 +85,7 @@ def test_the_same_model_passes_and_a_reversed_one_is_refused(
 
 def test_floors_hold_for_the_first_model_too(make: Callable[..., Bundle], faces: list[Labelled]):
     reversed_one = make(2, turn=-1)
-    found = compare(reversed_one, None, faces, config=GateConfig(), facts=Facts(True))
+    found = compare_models(reversed_one, None, faces, config=GateConfig(), facts=Facts(True))
     assert [row.passed for row in found.table] == [False, False, False]
     assert "the limit is 0.9" in found.reasons[0]
     assert "no current model" in " ".join(found.notes)
@@ -96,32 +96,32 @@ def test_the_shortcut_audit_is_required(
     make: Callable[..., Bundle], faces: list[Labelled], outcome: bool | None
 ):
     candidate = make(2)
-    found = compare(candidate, None, faces, config=EASY, facts=Facts(outcome))
+    found = compare_models(candidate, None, faces, config=EASY, facts=Facts(outcome))
     assert not found.passed
     assert "shortcut audit" in found.reasons[-1]
     lenient = EASY.model_copy(update={"require_shortcut_audit": False})
-    assert compare(candidate, None, faces, config=lenient, facts=Facts(outcome)).passed
+    assert compare_models(candidate, None, faces, config=lenient, facts=Facts(outcome)).passed
 
 
 def test_nobody_is_tested_on_what_it_learnt(
     tiny: Bundle, make: Callable[..., Bundle], faces: list[Labelled], tmp_path: Path
 ):
     with pytest.raises(SourceError, match=r"was trained or tuned on 2 of the 60"):
-        compare(make(2, learnt=faces[:1]), tiny, faces, config=EASY)
+        compare_models(make(2, learnt=faces[:1]), tiny, faces, config=EASY)
     copy = tmp_path / "copy.jpg"
     copy.write_bytes(faces[9].path.read_bytes())
     with pytest.raises(SourceError, match="trained or tuned on 1 of the 60"):
-        compare(make(3, learnt=[Labelled(copy, True, "copy.jpg")]), tiny, faces, config=EASY)
-    other = compare(make(4), tiny, faces, config=EASY, facts=Facts(True))
+        compare_models(make(3, learnt=[Labelled(copy, True, "copy.jpg")]), tiny, faces, config=EASY)
+    other = compare_models(make(4), tiny, faces, config=EASY, facts=Facts(True))
     assert other.notes == (f"{tiny.model_id} does not record which images it was trained on",)
     with pytest.raises(SourceError, match="both classes"):
-        compare(make(5), tiny, [one for one in faces if one.fake], config=EASY)
+        compare_models(make(5), tiny, [one for one in faces if one.fake], config=EASY)
 
 
-def judged(rng: np.random.Generator, count: int, *, gap: float, shared: np.ndarray) -> Judged:
+def judged(rng: np.random.Generator, count: int, *, gap: float, shared: np.ndarray) -> Answers:
     fake = np.arange(count) % 2 == 0
     scores = 1 / (1 + np.exp(-(shared + fake * gap + rng.normal(0, 0.1, count))))
-    return Judged(scores.astype(np.float32), scores > 0.9, fake)
+    return Answers(scores.astype(np.float32), scores > 0.9, fake)
 
 
 def test_no_worse_has_to_be_shown():
@@ -152,8 +152,8 @@ def test_groups_are_drawn_whole():
     """A hundred copies of one image say no more than that image."""
     fake = np.repeat([True, False, True, False], 100)
     scores = np.repeat(np.array([0.9, 0.1, 0.4, 0.5], np.float32), 100)
-    better = Judged(scores, scores > 0.8, fake)
-    current = Judged(np.where(fake, 0.9, 0.1).astype(np.float32), fake, fake)
+    better = Answers(scores, scores > 0.8, fake)
+    current = Answers(np.where(fake, 0.9, 0.1).astype(np.float32), fake, fake)
     groups = np.repeat(["a", "b", "c", "d"], 100)
     width = {}
     for name, ids in (("whole", groups), ("single", np.arange(400).astype(str))):
@@ -172,7 +172,7 @@ def test_a_group_of_people_that_fares_worse_is_found(
         for at, one in enumerate(faces)
     ]
     named[0] = replace(named[0], people={"people_age": "unknown"})
-    found = compare(make(2, turn=-1), tiny, named, config=config, facts=Facts(True))
+    found = compare_models(make(2, turn=-1), tiny, named, config=config, facts=Facts(True))
     rows = {row.images for row in found.table}
     assert {"people_age old", "people_age young"} <= rows
     assert any(reason.startswith("AUC on people_age old") for reason in found.reasons)
@@ -183,7 +183,7 @@ def test_floors():
     fake = np.arange(200) % 2 == 0
     scores = np.where(fake, 0.99, 0.01).astype(np.float32)
     scores[1:7:2] = 1.0
-    found = {row.measure: row for row in floors(Judged(scores, scores > 0.9, fake), GateConfig())}
+    found = {row.measure: row for row in floors(Answers(scores, scores > 0.9, fake), GateConfig())}
     assert found[AUC].passed
     assert not found[ALARMS].passed
     assert found[ALARMS].candidate == pytest.approx(0.03)
@@ -250,12 +250,12 @@ def test_a_candidate_that_repeats_what_people_corrected_is_refused(
 ):
     """The answers agree with ``tiny``; a reversed candidate labels nearly all of them wrongly."""
     facts, config = Facts(True, corrected=faces), EASY.model_copy(update={"min_corrected": 30})
-    found = compare(make(2, turn=-1), tiny, faces, config=config, facts=facts)
+    found = compare_models(make(2, turn=-1), tiny, faces, config=config, facts=facts)
     (row,) = [row for row in found.table if row.images == "what people corrected"]
     assert not row.passed
     assert row.candidate > row.current + 0.3
     assert any(one.startswith("wrongly labelled on what people corrected") for one in found.reasons)
-    same = compare(make(3), tiny, faces, config=config, facts=facts)
+    same = compare_models(make(3), tiny, faces, config=config, facts=facts)
     assert same.passed
     assert any("60 images have an answer of people, 60 of use" in note for note in same.notes)
 
@@ -267,7 +267,7 @@ def test_answers_that_test_nothing_are_counted_and_not_judged(
     bad = Labelled(tmp_path / "text.jpg", True, "bad")
     candidate = make(2, turn=-1, learnt=faces[:50])
     few, facts = faces[50:], Facts(True, corrected=[*faces, bad])
-    found = compare(candidate, tiny, few, config=EASY, facts=facts)
+    found = compare_models(candidate, tiny, few, config=EASY, facts=facts)
     assert not [row for row in found.table if row.images == "what people corrected"]
     assert any("61 images have an answer of people, 10 of use here" in one for one in found.notes)
     assert "at least 20 are needed to compare two models" in found.notes

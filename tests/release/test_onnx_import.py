@@ -20,7 +20,7 @@ from deepfake_core.errors import ForeignModelError, ModelError, OutputError, Usa
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.models.bundle import Bundle, Description
 from deepfake_core.models.decision import calibrate
-from deepfake_core.models.onnx_spec import ForeignSpec
+from deepfake_core.models.onnx_spec import OnnxSpec
 from deepfake_core.models.registry import find_model
 from deepfake_core.records import Label
 from deepfake_core.release.onnx_import import Foreign, check_scores, import_model
@@ -38,7 +38,7 @@ GAP = OUTPUTS[:, 1] - OUTPUTS[:, 0]
 
 def logits(path: Path, **given: object) -> np.ndarray:
     """What the wrapped network gives for `PIXELS`."""
-    graph = foreign_graph(path, ForeignSpec.model_validate(given))
+    graph = foreign_graph(path, OnnxSpec.model_validate(given))
     engine = OpenVinoEngine(graph, size=graph_size(graph), precision="fp32")
     return engine.logits(PIXELS)
 
@@ -98,14 +98,14 @@ def test_probabilities_become_log_odds(tmp_path: Path) -> None:
     np.testing.assert_allclose(logits(one, output_kind="probability"), odds, atol=1e-4)
     assert (logits(one, output_kind="logit") < 1).all()
     with pytest.raises(ForeignModelError, match="say with --output-kind"):
-        foreign_graph(one, ForeignSpec())
+        foreign_graph(one, OnnxSpec())
 
 
 def test_an_input_of_any_size_needs_a_size(tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "net.onnx", shape=["N", "H", "W", 3])
-    assert graph_size(foreign_graph(path, ForeignSpec(size=SIZE))) == SIZE
+    assert graph_size(foreign_graph(path, OnnxSpec(size=SIZE))) == SIZE
     with pytest.raises(ForeignModelError, match="say which with --size"):
-        foreign_graph(path, ForeignSpec())
+        foreign_graph(path, OnnxSpec())
 
 
 def test_a_batch_of_one_is_freed(tmp_path: Path) -> None:
@@ -130,38 +130,38 @@ def test_wrong_inputs_are_named(
     node = helper.make_node("Identity", ["pixels"], ["outputs"])
     path = write_graph(tmp_path / "net.onnx", [node], [], shape)
     with pytest.raises(ForeignModelError, match=message):
-        foreign_graph(path, ForeignSpec.model_validate(given))
+        foreign_graph(path, OnnxSpec.model_validate(given))
 
 
 def test_wrong_outputs_are_named(tmp_path: Path) -> None:
     wide = np.repeat(WEIGHTS, 5, axis=1)
     path = write_onnx(tmp_path / "wide.onnx", weights=wide, bias=np.zeros(10, np.float32))
     with pytest.raises(ForeignModelError, match=r"gives 10 values .* expected one or two"):
-        foreign_graph(path, ForeignSpec())
+        foreign_graph(path, OnnxSpec())
     nodes = [helper.make_node("Identity", ["pixels"], [f"outputs{at or ''}"]) for at in (0, 1)]
     path = write_graph(tmp_path / "two.onnx", nodes, [], ["N", SIZE, SIZE, 3], outputs=2)
     with pytest.raises(ForeignModelError, match="has 2 outputs; expected one"):
-        foreign_graph(path, ForeignSpec())
+        foreign_graph(path, OnnxSpec())
     shape = numpy_helper.from_array(np.array([1, -1]), "shape")
     node = helper.make_node("Reshape", ["pixels", "shape"], ["outputs"])
     path = write_graph(tmp_path / "fixed.onnx", [node], [shape], ["N", SIZE, SIZE, 3])
     with pytest.raises(ForeignModelError, match="batch"):
-        foreign_graph(path, ForeignSpec())
+        foreign_graph(path, OnnxSpec())
 
 
 def test_files_that_hold_no_network_are_named(tmp_path: Path) -> None:
     with pytest.raises(ForeignModelError, match="there is no ONNX file"):
-        foreign_graph(tmp_path / "none.onnx", ForeignSpec())
+        foreign_graph(tmp_path / "none.onnx", OnnxSpec())
     whole = write_onnx(tmp_path / "whole.onnx").read_bytes()
     for name, content in (("text", b"no network\n" * 20), ("half", whole[:150]), ("empty", b"")):
         path = tmp_path / f"{name}.onnx"
         path.write_bytes(content)
         with pytest.raises(ForeignModelError, match=r"no ONNX file|holds no network"):
-            foreign_graph(path, ForeignSpec())
+            foreign_graph(path, OnnxSpec())
     node = helper.make_node("Fancy", ["pixels"], ["outputs"], domain="elsewhere")
     path = write_graph(tmp_path / "fancy.onnx", [node], [], ["N", SIZE, SIZE, 3])
     with pytest.raises(ForeignModelError, match=r"operations that OpenVINO does not know.*Fancy"):
-        foreign_graph(path, ForeignSpec())
+        foreign_graph(path, OnnxSpec())
 
 
 def test_weights_beside_the_file_are_taken_or_missed(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_weights_beside_the_file_are_taken_or_missed(tmp_path: Path) -> None:
     np.testing.assert_allclose(logits(tmp_path / "net.onnx", fake_output=1), GAP, atol=1e-4)
     (tmp_path / "net.bin").unlink()
     with pytest.raises(ForeignModelError, match="another file that is missing"):
-        foreign_graph(tmp_path / "net.onnx", ForeignSpec())
+        foreign_graph(tmp_path / "net.onnx", OnnxSpec())
 
 
 def save_face(path: Path, *, fake: bool, seed: int) -> None:
@@ -200,7 +200,7 @@ def test_scores_that_say_nothing_are_named(tmp_path: Path, faces: Path) -> None:
     half = images[:20] + images[-20:]
 
     def check(path: Path, **given: object) -> None:
-        graph = foreign_graph(path, ForeignSpec.model_validate(given))
+        graph = foreign_graph(path, OnnxSpec.model_validate(given))
         check_scores(OpenVinoEngine(graph, size=SIZE, precision="fp32"), half, size=SIZE)
 
     check(path, fake_output=1)
@@ -223,7 +223,7 @@ def test_a_score_that_depends_on_its_batch_is_named(tmp_path: Path, faces: Path)
     stored = [numpy_helper.from_array(array, name) for name, array in constants.items()]
     path = write_graph(tmp_path / "net.onnx", nodes, stored, ["N", SIZE, SIZE, 3])
     images = read_labelled(faces)
-    graph = foreign_graph(path, ForeignSpec(fake_output=1))
+    graph = foreign_graph(path, OnnxSpec(fake_output=1))
     engine = OpenVinoEngine(graph, size=SIZE, precision="fp32")
     with pytest.raises(ForeignModelError, match="other images in its batch"):
         check_scores(engine, images[:23] + images[-20:], size=SIZE)
@@ -326,9 +326,9 @@ def test_a_refused_network_is_kept_and_not_current(
 def test_wrong_usage_is_named(faces: Path, tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "net.onnx")
     with pytest.raises(UsageError, match="names no model"):
-        import_model(Foreign(path, ForeignSpec(), "Not A Name"), faces, registry=tmp_path)
+        import_model(Foreign(path, OnnxSpec(), "Not A Name"), faces, registry=tmp_path)
     with pytest.raises(ValueError, match="scale not 0"):
-        ForeignSpec(scale=(1, 0, 1))
+        OnnxSpec(scale=(1, 0, 1))
     assert main([*given(path, faces, tmp_path / "none"), "--name", "a"]) == 2
 
 
@@ -339,7 +339,7 @@ def test_a_bundle_is_made_here_or_elsewhere(bright: Bundle) -> None:
 
 
 def test_quantising_leaves_standard_output_to_the_result(tmp_path: Path, capfd):
-    graph = foreign_graph(write_onnx(tmp_path / "tiny.onnx"), ForeignSpec())
+    graph = foreign_graph(write_onnx(tmp_path / "tiny.onnx"), OnnxSpec())
     # Its remarks on layers that are kept as they are come through a handler made at its import.
     import nncf
 
@@ -352,11 +352,11 @@ def test_quantising_leaves_standard_output_to_the_result(tmp_path: Path, capfd):
 
 def test_a_full_disk_at_export_is_named(tmp_path: Path, faces: Path) -> None:
     path = write_onnx(tmp_path / "net.onnx")
-    graph = foreign_graph(path, ForeignSpec(fake_output=1))
+    graph = foreign_graph(path, OnnxSpec(fake_output=1))
     words = r"int8\.xml .* MB are free .* registry did not change"
     with pytest.raises(OutputError, match=words), files_up_to(1000):
         save_graph(graph, tmp_path / "int8.xml")
-    foreign = Foreign(path, ForeignSpec(fake_output=1), "bright", int8=False)
+    foreign = Foreign(path, OnnxSpec(fake_output=1), "bright", int8=False)
     with pytest.raises(OutputError, match="registry did not change"), files_up_to(1000):
         import_model(foreign, faces, registry=tmp_path / "models")
     assert not (tmp_path / "models").exists()

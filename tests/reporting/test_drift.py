@@ -12,7 +12,7 @@ from deepfake_core.models.registry import find_model
 from deepfake_core.records import Json
 from deepfake_core.reporting.drift import (
     DriftLimits,
-    compare,
+    drift_warnings,
     earlier_summaries,
     population_stability_index,
     two_proportion_z,
@@ -52,12 +52,12 @@ def measures(warnings: list[dict]) -> list[str]:
 
 def test_runs_alike_give_no_warning():
     earlier = [a_summary(judged=1000 + index, fakes=18 + index) for index in range(5)]
-    assert compare(a_summary(), earlier) == []
-    assert compare(a_summary(), []) == []
+    assert drift_warnings(a_summary(), earlier) == []
+    assert drift_warnings(a_summary(), []) == []
 
 
 def test_a_jump_of_fakes_is_named_with_its_figures():
-    (warning,) = compare(a_summary(fakes=150), [a_summary(), a_summary(fakes=30)])
+    (warning,) = drift_warnings(a_summary(fakes=150), [a_summary(), a_summary(fakes=30)])
     assert warning["measure"] == "fakes"
     assert (warning["now"], warning["before"]) == (0.15, 0.025)
     assert warning["statistic"] > warning["limit"] == 4
@@ -65,24 +65,24 @@ def test_a_jump_of_fakes_is_named_with_its_figures():
 
 
 def test_a_fall_counts_as_much_as_a_rise():
-    (warning,) = compare(a_summary(fakes=0), [a_summary(fakes=200)])
+    (warning,) = drift_warnings(a_summary(fakes=0), [a_summary(fakes=200)])
     assert warning["measure"] == "fakes"
     assert warning["statistic"] < -4
 
 
 def test_a_jump_of_failures():
-    (warning,) = compare(a_summary(failed=200), [a_summary()])
+    (warning,) = drift_warnings(a_summary(failed=200), [a_summary()])
     assert warning["measure"] == "failures"
     assert warning["now"] == pytest.approx(200 / 1200, abs=1e-6)
 
 
 def test_failures_are_seen_where_nothing_at_all_was_judged():
     nothing = a_summary(judged=0, fakes=0, failed=500)
-    assert measures(compare(nothing, [a_summary()])) == ["failures"]
+    assert measures(drift_warnings(nothing, [a_summary()])) == ["failures"]
 
 
 def test_scores_that_moved_without_a_label_that_changed():
-    warnings = compare(a_summary(mean=0.55), [a_summary()])
+    warnings = drift_warnings(a_summary(mean=0.55), [a_summary()])
     assert measures(warnings) == ["scores"]
     assert warnings[0]["now"] == pytest.approx(0.55, abs=0.03)
     assert warnings[0]["before"] == pytest.approx(0.3, abs=0.03)
@@ -90,19 +90,19 @@ def test_scores_that_moved_without_a_label_that_changed():
 
 def test_few_images_prove_nothing():
     small = {"judged": 30, "failed": 0}
-    assert compare(a_summary(fakes=30, **small), [a_summary()]) == []
-    assert compare(a_summary(fakes=500), [a_summary(fakes=0, **small)]) == []
+    assert drift_warnings(a_summary(fakes=30, **small), [a_summary()]) == []
+    assert drift_warnings(a_summary(fakes=500), [a_summary(fakes=0, **small)]) == []
     # Large enough a difference, but by chance: 20 of 200 against 10 of 200 is under 2 errors.
     few = {"judged": 200, "failed": 0}
-    assert compare(a_summary(fakes=20, **few), [a_summary(fakes=10, **few)]) == []
+    assert drift_warnings(a_summary(fakes=20, **few), [a_summary(fakes=10, **few)]) == []
 
 
 def test_limits_are_taken_from_the_configuration():
     now, before = a_summary(fakes=60), [a_summary(judged=10_000, fakes=200)]
-    assert compare(now, before) == []
-    assert measures(compare(now, before, DriftLimits(fakes=0.02))) == ["fakes"]
+    assert drift_warnings(now, before) == []
+    assert measures(drift_warnings(now, before, DriftLimits(fakes=0.02))) == ["fakes"]
     loose = DriftLimits(fakes=0.9, failures=0.9, scores=9)
-    assert compare(a_summary(fakes=500, failed=500, mean=0.6), before, loose) == []
+    assert drift_warnings(a_summary(fakes=500, failed=500, mean=0.6), before, loose) == []
 
 
 def test_two_proportion_z_is_the_textbook_one():

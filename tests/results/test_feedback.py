@@ -17,8 +17,9 @@ from deepfake_core.records import Label
 from deepfake_core.reporting.run_report import report_again
 from deepfake_core.results.feedback import Feedback, gather
 from deepfake_core.scanning.config import ScanConfig
+from deepfake_core.scanning.executor import open_judge
 from deepfake_core.scanning.plan import make_plan
-from deepfake_core.scanning.scan import begin, commit_shard, open_judge, scan
+from deepfake_core.scanning.scan import begin, commit_shard, scan
 from deepfake_core.storage.local import LocalStorage
 from deepfake_core.storage.opening import open_storage
 

@@ -26,7 +26,7 @@ from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.globs import match_names
 from deepfake_core.scanning.plan import make_plan
 from deepfake_core.scanning.scan import begin, commit_shard, scan
-from deepfake_core.storage.base import Listing
+from deepfake_core.storage.listing import Listing
 from deepfake_core.storage.local import LocalStorage
 
 Run = Callable[..., Json]

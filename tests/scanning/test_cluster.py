@@ -31,7 +31,7 @@ from deepfake_core.scanning.scan import begin, missing_shards, scan
 from deepfake_core.scanning.shards import shard_of
 from tests.support.cluster_process import NO_DASHBOARD
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 IMAGES, SHARD_SIZE = 60, 5
 # The run, its clock, and what is compared with a tolerance.
 OF_THE_RUN, CLOSE = ("run_id", "run_started"), ("logit", "score")
@@ -45,7 +45,7 @@ class Cluster:
 
     def start(self) -> None:
         if self.process is None or self.process.poll() is not None:
-            program = [sys.executable, str(ROOT / "tests" / "cluster_process.py"), "2"]
+            program = [sys.executable, str(ROOT / "tests" / "support" / "cluster_process.py"), "2"]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
             environment = {**os.environ, "PYTHONPATH": str(ROOT)}
             self.process = subprocess.Popen(
@@ -105,9 +105,9 @@ def run(config: ScanConfig, tiny_registry: Path) -> Callable[..., Json]:
     """Scans the source with the tiny model under one run id, on a cluster where one is named."""
 
     def scan_it(address: str | None = None, *, notify: Any = silent, **settings: Any) -> Json:
-        with cluster.open_place(address) as place:
+        with cluster.open_executor(address) as executor:
             changed = config.model_copy(update=settings)
-            return scan(changed, registry=tiny_registry, notify=notify, place=place)
+            return scan(changed, registry=tiny_registry, notify=notify, executor=executor)
 
     return scan_it
 

@@ -19,16 +19,17 @@ from hypothesis import strategies as st
 
 from deepfake_core import cli
 from deepfake_core.records import Json
+from deepfake_core.results.latest import newest
 from deepfake_core.results.layout import LATEST
 from deepfake_core.results.schema import VERDICTS
-from deepfake_core.results.store import Results, newest
+from deepfake_core.results.store import Results
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.plan import make_plan
 from deepfake_core.scanning.scan import scan
-from deepfake_core.storage import base as storage
+from deepfake_core.storage import reading
 from deepfake_core.storage.local import LocalStorage
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 RULES = settings(max_examples=60, deadline=None, derandomize=True)
 Run = Callable[..., Json]
 
@@ -148,7 +149,7 @@ def test_failed_reads_are_tried_again_and_failed_decodes_are_not(
             raise refused[path]
         return read(self, path)
 
-    monkeypatch.setattr(storage, "FIRST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(reading, "FIRST_PAUSE_SECONDS", 0)
     monkeypatch.setattr(LocalStorage, "read", read_or_raise)
     first = run()
     assert first["failures"] == {

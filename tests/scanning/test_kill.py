@@ -22,8 +22,8 @@ import pytest
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.scan import scan
 
-ROOT = Path(__file__).resolve().parent.parent
-DRIVER = ROOT / "tests" / "killed_scan.py"
+ROOT = Path(__file__).resolve().parents[2]
+DRIVER = ROOT / "tests" / "support" / "killed_scan.py"
 RUN_ID = "killed"
 FIRST_PART, LAST_PART = "part-00000.parquet", "part-00008.parquet"
 PARTS = 9

@@ -30,7 +30,7 @@ from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.plan import Plan, make_plan
 from deepfake_core.scanning.scan import begin, commit_shard, scan
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NOT_UTF8, NOT_UTF8_ESCAPED = b"caf\xe9.jpg", "caf\\xe9.jpg"
 ODD_NAMES = [
     "-dash.jpg",

@@ -22,8 +22,9 @@ from deepfake_core.results import latest as newest
 from deepfake_core.results import store as results
 from deepfake_core.results import verdict_files
 from deepfake_core.results.layout import LATEST
-from deepfake_core.results.store import Results, verdict_chunks
-from deepfake_core.scanning.history import look_back
+from deepfake_core.results.store import Results
+from deepfake_core.results.verdict_files import verdict_chunks
+from deepfake_core.scanning.history import read_history
 from deepfake_core.scanning.selection import build_manifest
 from deepfake_core.storage.local import LocalStorage
 from deepfake_core.storage.opening import open_storage
@@ -99,7 +100,7 @@ def test_a_plan_reads_only_some_columns_of_a_bucket(
 
     monkeypatch.setattr(storage, "_get", counted)
     listed = build_manifest(known_listing(30_000, new=10))
-    past = look_back(Results(storage), SOURCE, CONFIG, listed=listed)
+    past = read_history(Results(storage), SOURCE, CONFIG, listed=listed)
     assert np.flatnonzero(~past.known).tolist() == list(range(30_000, 30_010))
     assert sum(received) < 0.6 * size
     # Whole rows are the same, wherever they are read from.

@@ -11,12 +11,13 @@ import pytest
 
 from deepfake_core import cli
 from deepfake_core.errors import SourceOutage
+from deepfake_core.events import Notify
 from deepfake_core.records import Failure, FailureCode, Json
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.plan import Plan
-from deepfake_core.scanning.scan import Notify, commit_shard, scan
+from deepfake_core.scanning.scan import commit_shard, scan
 from deepfake_core.scanning.shards import OUTAGE_AFTER, ShardJudge
-from deepfake_core.storage import base as storage
+from deepfake_core.storage import reading
 from deepfake_core.storage.base import Archived
 from deepfake_core.storage.local import LocalStorage
 from deepfake_core.storage.reading import read_or_failure
@@ -46,7 +47,7 @@ def refuse(source: Path, monkeypatch: pytest.MonkeyPatch) -> Refuse:
     """Lets the first reads, in the order of the manifest, fail with an error."""
     names = sorted(str(path.relative_to(source)) for path in source.rglob("*.*"))
     read = LocalStorage.read
-    monkeypatch.setattr(storage, "FIRST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(reading, "FIRST_PAUSE_SECONDS", 0)
 
     def make(count: int, error: OSError) -> None:
         refused = set(names[:count])

@@ -16,11 +16,12 @@ from deepfake_core import cli
 from deepfake_core.bench.s3_proxy import Fault, Proxy
 from deepfake_core.bench.s3_server import Server
 from deepfake_core.errors import OutputLost, SourceError, SourceOutage
+from deepfake_core.events import Notify
 from deepfake_core.records import Failure, Json
 from deepfake_core.results.layout import LATEST
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.plan import Plan
-from deepfake_core.scanning.scan import Notify, commit_shard, scan
+from deepfake_core.scanning.scan import commit_shard, scan
 from deepfake_core.scanning.shards import ShardJudge
 from deepfake_core.storage.opening import open_storage
 from deepfake_core.storage.reading import read_or_failure

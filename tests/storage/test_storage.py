@@ -18,9 +18,9 @@ import pytest
 from deepfake_core.errors import OutputError, OutputLost, SourceError
 from deepfake_core.results.layout import LATEST, published_name
 from deepfake_core.results.schema import VERDICTS, with_metadata
-from deepfake_core.results.store import Results, parquet_bytes
-from deepfake_core.results.verdict_files import verdict_chunks
-from deepfake_core.storage.base import Change, Readable, Storage
+from deepfake_core.results.store import Results
+from deepfake_core.results.verdict_files import parquet_bytes, verdict_chunks
+from deepfake_core.storage.base import Readable, Storage, Update
 from deepfake_core.storage.local import STAGING, LocalStorage
 from deepfake_core.storage.opening import open_storage
 from tests.support.s3_server import Bucket, bucket, environment, proxy, server, without_pauses
@@ -150,7 +150,7 @@ def content(place: Readable) -> bytes:
         return stream.read()
 
 
-def appended(mark: bytes) -> Change:
+def appended(mark: bytes) -> Update:
     """Makes a file longer."""
 
     def change(before: Readable | None, after: Path) -> None:
@@ -200,7 +200,7 @@ def test_runs_that_end_at_once_lose_nothing(open_folder: Open, without_pauses: N
         "three.parquet",
         "two.parquet",
     ]
-    from deepfake_core.results.store import read_verdicts
+    from deepfake_core.results.verdict_files import read_verdicts
 
     assert sorted(read_verdicts(results.storage, LATEST)["image"].to_pylist()) == sorted(names)
     assert results.rebuild_latest() == 3
@@ -258,14 +258,14 @@ def test_a_part_of_a_file_is_read(storage: Storage, monkeypatch: pytest.MonkeyPa
     data = bytes(range(200))
     for path, whole in (("long", data), ("short", b"abc"), ("empty", b"")):
         storage.put(path, whole)
-        place = storage.place(path)
+        place = storage.readable(path)
         with open(place, "rb") if isinstance(place, str) else place as stream:
             assert stream.seek(0, os.SEEK_END) == len(whole)
             stream.seek(50)
             assert stream.read(7) == whole[50:57]
             assert stream.read() == whole[57:]
     with pytest.raises(FileNotFoundError):
-        content(storage.place("missing"))
+        content(storage.readable("missing"))
 
 
 def test_a_file_where_a_folder_is_looked_for_holds_no_names(storage: Storage):

@@ -21,7 +21,7 @@ import openvino  # noqa: F401
 import deepfake_core.engines.openvino_graph
 import deepfake_core.reporting.report
 import deepfake_core.reporting.summary  # noqa: F401
-from deepfake_core import files as disk
+from deepfake_core import files
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.scan import scan
 
@@ -32,7 +32,7 @@ def die() -> None:
 
 def kill_in_put(name: str, count: int, moment: str) -> None:
     """End the process around the count-th time that a file of that name becomes visible."""
-    show, show_first, left = disk.show, disk.show_first, count
+    replace, create, left = files.replace, files.create, count
 
     def killing(really: Callable[[Path, Path], bool]) -> Callable[[Path, Path], bool]:
         def shown(file: Path, final: Path) -> bool:
@@ -47,7 +47,7 @@ def kill_in_put(name: str, count: int, moment: str) -> None:
 
         return shown
 
-    disk.show, disk.show_first = killing(show), killing(show_first)
+    files.replace, files.create = killing(replace), killing(create)
 
 
 def run(order: dict) -> None:

@@ -11,7 +11,11 @@ from deepfake_core.errors import ModelError
 from deepfake_core.models.architecture import Architecture
 from deepfake_core.training.data import TrainingData
 from deepfake_core.training.fit import fit
-from deepfake_core.training.initial_weights import IMAGENET_MEANS, for_own_inputs, read_start
+from deepfake_core.training.initial_weights import (
+    IMAGENET_MEANS,
+    for_own_inputs,
+    read_initial_weights,
+)
 from deepfake_core.training.recipe import TrainConfig
 from tests.support.training import TINY, changed, same_weights
 
@@ -25,12 +29,12 @@ def test_training_starts_from_files_and_from_the_registry(
     model.save(tmp_path / "w.keras")
     np.savez(tmp_path / "w.npz", **keras_weights(model))
     for name in ("w.weights.h5", "w.keras", "w.npz"):
-        start = read_start(changed(start=str(tmp_path / name)))
+        start = read_initial_weights(changed(start=str(tmp_path / name)))
         assert start.has_head
         assert same_weights(dict(start.weights), keras_weights(model))
 
     warm = changed(start="tiny@1", start_share=1.0, steps=2)
-    found = read_start(warm, tiny_registry)
+    found = read_initial_weights(warm, tiny_registry)
     assert found.has_head
     # All of the average is the start, so training changes nothing but what the start lacks.
     trained = fit(warm, data, work=tmp_path / "work", registry=tiny_registry)
@@ -40,20 +44,20 @@ def test_training_starts_from_files_and_from_the_registry(
 def test_a_start_that_does_not_fit_is_named(tiny_registry: Path, tmp_path: Path) -> None:
     wider = changed(architecture={**TINY.model_dump(), "filters": 6}, start="tiny@1")
     with pytest.raises(ModelError, match="another architecture"):
-        read_start(wider, tiny_registry)
+        read_initial_weights(wider, tiny_registry)
     with pytest.raises(ModelError, match="no model named 'nobody'"):
-        read_start(changed(start="nobody"), tiny_registry)
+        read_initial_weights(changed(start="nobody"), tiny_registry)
     with pytest.raises(ModelError, match=r"no weights file .*none\.npz"):
-        read_start(changed(start=str(tmp_path / "none.npz")))
+        read_initial_weights(changed(start=str(tmp_path / "none.npz")))
     np.savez(tmp_path / "other.npz", other=np.ones(3))
     with pytest.raises(ModelError, match="plain0_conv/kernel should have the shape"):
-        read_start(changed(start=str(tmp_path / "other.npz")))
+        read_initial_weights(changed(start=str(tmp_path / "other.npz")))
     (tmp_path / "cut.npz").write_bytes((tmp_path / "other.npz").read_bytes()[:100])
     with pytest.raises(ModelError, match="cannot be read as weights"):
-        read_start(changed(start=str(tmp_path / "cut.npz")))
+        read_initial_weights(changed(start=str(tmp_path / "cut.npz")))
     (tmp_path / "text.weights.h5").write_text("no weights")
     with pytest.raises(ModelError, match="holds neither"):
-        read_start(changed(start=str(tmp_path / "text.weights.h5")))
+        read_initial_weights(changed(start=str(tmp_path / "text.weights.h5")))
 
 
 def test_imagenet_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +68,7 @@ def test_imagenet_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(keras.applications, "ResNet50", offline)
     with pytest.raises(ModelError, match=r"URL fetch failure.*give its path as start"):
-        read_start(TrainConfig(start="imagenet"))
+        read_initial_weights(TrainConfig(start="imagenet"))
 
 
 def test_imagenet_weights_see_the_same_in_pixels_scaled_here() -> None:

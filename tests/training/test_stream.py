@@ -8,9 +8,9 @@ from PIL import Image
 
 from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.errors import ModelError, SourceError, UsageError
-from deepfake_core.models.onnx_spec import ForeignSpec
+from deepfake_core.models.onnx_spec import OnnxSpec
 from deepfake_core.training.augmentation import augment
-from deepfake_core.training.batches import Stream
+from deepfake_core.training.batches import Batches
 from deepfake_core.training.data import TrainingData
 from deepfake_core.training.distillation import Teachers
 from deepfake_core.training.fit import fit
@@ -19,7 +19,7 @@ from tests.support.training import SMALL, changed
 
 
 def test_a_batch_is_the_same_whenever_and_however_it_is_made(train: tuple[Labelled, ...]) -> None:
-    one, two = Stream(SMALL, train), Stream(SMALL, train)
+    one, two = Batches(SMALL, train), Batches(SMALL, train)
     one.batch(1)
     alone = [two.batch(number) for number in (3, 4, 5)]
     for made in (one.from_tf_data(3, 6), one.from_threads(3, 6)):
@@ -32,7 +32,7 @@ def test_a_batch_is_the_same_whenever_and_however_it_is_made(train: tuple[Labell
 
 def test_batches_hold_as_many_fakes_as_reals_and_miss_none(train: tuple[Labelled, ...]) -> None:
     uneven = [image for image in train if image.fake][:3] + [i for i in train if not i.fake]
-    stream = Stream(changed(mixed_share=0.0), uneven)
+    stream = Batches(changed(mixed_share=0.0), uneven)
     _, targets = stream.batch(0)
     np.testing.assert_allclose(targets[:, :2].sum(axis=0), [4, 4])
     assert not targets[:, 2:].any()
@@ -47,7 +47,7 @@ def test_rare_groups_of_people_can_be_drawn_as_often() -> None:
         for fake in (True, False)
         for n in range(10)
     ]
-    stream = Stream(changed(group_balanced=True), images)
+    stream = Batches(changed(group_balanced=True), images)
     old = sum(stream._draw(kind, nth) < 2 for kind in (0, 1) for nth in range(500))
     assert 420 < old < 580
 
@@ -57,7 +57,7 @@ def test_an_unreadable_image_is_named_by_every_pipeline(
 ) -> None:
     (tmp_path / "half.jpg").write_bytes(train[0].path.read_bytes()[:400])
     broken = [Labelled(tmp_path / "half.jpg", fake, "a") for fake in (True, False)]
-    for batches in (Stream(SMALL, broken).from_tf_data, Stream(SMALL, broken).from_threads):
+    for batches in (Batches(SMALL, broken).from_tf_data, Batches(SMALL, broken).from_threads):
         with pytest.raises(SourceError, match=r"half\.jpg: decode\.corrupt"):
             list(batches(0, 2))
 
@@ -117,7 +117,7 @@ def test_teachers_of_any_layout_teach(tmp_path: Path, channels_first: bool, outp
     write_teacher(path, channels_first=channels_first, outputs=outputs)
     grey = np.stack([np.full((40, 40, 3), value, np.uint8) for value in (27, 127, 227)])
     # Its own size is 32: the images are resized for it.
-    logits = Teachers([path], ForeignSpec(fake_output=1, output_kind="logit"), size=40).logits(grey)
+    logits = Teachers([path], OnnxSpec(fake_output=1, output_kind="logit"), size=40).logits(grey)
     np.testing.assert_allclose(logits, np.array([-3, 0, 3]) * outputs, rtol=0.02, atol=0.01)
 
 
@@ -126,12 +126,12 @@ def test_unlabelled_images_take_part_through_the_teachers(
 ) -> None:
     path = tmp_path / "teacher.onnx"
     write_teacher(path, channels_first=True, outputs=2)
-    spec = ForeignSpec(fake_output=1, output_kind="logit")
+    spec = OnnxSpec(fake_output=1, output_kind="logit")
     config = changed(
         unlabelled_share=0.25, mixed_share=0.0, teacher_format=spec.model_dump(), steps=2
     )
     teachers = Teachers([path], spec, size=32)
-    _, targets = Stream(config, train, unlabelled=train, teachers=teachers).batch(0)
+    _, targets = Batches(config, train, unlabelled=train, teachers=teachers).batch(0)
     np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(targets[:, :2].sum(axis=1), [0.4] * 6 + [0] * 2, rtol=1e-5)
     assert (targets[:3, 2] > targets[:3, 3]).all()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from deepfake_core.training_progress import TrainingProgress
 
 from deepfake_core.bench.training import training_speed
+from deepfake_core.commands.retrain_progress import RetrainProgress
 from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.engines.keras_network import keras_weights
 from deepfake_core.errors import (
@@ -23,7 +23,7 @@ from deepfake_core.errors import (
     TrainingError,
     UsageError,
 )
-from deepfake_core.retraining.retrain import read_recipe
+from deepfake_core.retraining.config import read_recipe
 from deepfake_core.training.checkpoint import load_state, save_state
 from deepfake_core.training.data import TrainingData
 from deepfake_core.training.fit import fit
@@ -75,7 +75,7 @@ from pathlib import Path
 from deepfake_core.datasets.labelled import read_labelled
 from deepfake_core.training.recipe import TrainConfig
 from deepfake_core.training.fit import TrainingData, fit
-from deepfake_core.training_progress import TrainingProgress
+from deepfake_core.commands.retrain_progress import RetrainProgress
 
 images = tuple(read_labelled(Path(sys.argv[1])))
 fit(
@@ -168,7 +168,7 @@ def test_what_cannot_be_trained_is_said(data: TrainingData, tmp_path: Path) -> N
 
 
 def test_the_recipe_of_the_shipped_model_can_be_read() -> None:
-    recipe = read_recipe(Path(__file__).parent.parent / "models" / "recipe.json").training
+    recipe = read_recipe(Path(__file__).parents[2] / "models" / "recipe.json").training
     assert recipe.architecture.kind == "resnet50"
     assert recipe.optimiser == "adamw"
 
@@ -187,7 +187,7 @@ def test_the_benchmark_measures_the_wait(train: tuple[Labelled, ...]) -> None:
 
 def test_progress_is_told_in_lines() -> None:
     stream = io.StringIO()
-    progress = TrainingProgress(stream)
+    progress = RetrainProgress(stream)
     progress("started", {"step": 4, "steps": 12})
     progress("trained", {"step": 5, "steps": 12, "loss": 0.5})
     progress("validated", {"step": 8, "loss": 0.25, "accuracy": 0.75, "auc": 0.875})

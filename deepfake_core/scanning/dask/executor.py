@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from deepfake_core.errors import ClusterError
 from deepfake_core.scanning.dask.remote_shards import WORKERLESS_SECONDS, ClusterShards, session_of
-from deepfake_core.scanning.executor import Place, Work, here
+from deepfake_core.scanning.executor import Executor, Work, in_process
 from deepfake_core.scanning.plan import Plan
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ CONNECT_SECONDS = 5
 
 
 @contextmanager
-def open_place(cluster: str | None) -> Iterator[Place]:
+def open_executor(cluster: str | None) -> Iterator[Executor]:
     """Where the shards of a run are judged.
 
     Args:
@@ -37,12 +37,12 @@ def open_place(cluster: str | None) -> Iterator[Place]:
         ClusterError: there is no scheduler at the address, or Dask is not installed.
     """
     if cluster is None:
-        yield here
+        yield in_process
         return
     with _connect(cluster) as (client, sharers):
 
         @contextmanager
-        def place(plan: Plan, work: Work) -> Iterator[ClusterShards]:
+        def executor(plan: Plan, work: Work) -> Iterator[ClusterShards]:
             _wait_for_workers(client, cluster)
             session = session_of(plan, sharers)
             shards = ClusterShards(client, session, work)
@@ -51,7 +51,7 @@ def open_place(cluster: str | None) -> Iterator[Place]:
             finally:
                 shards.cancel()
 
-        yield place
+        yield executor
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from deepfake_core.records import Failure, FailureCode, Label
 from deepfake_core.rendering.text import one_line, percent, score_text
 from deepfake_core.serve.page import answer, style, threshold
 from deepfake_core.serve.page.model import the_classifier
-from deepfake_core.serve.page.pictures import Judged, judge_files
+from deepfake_core.serve.page.pictures import JudgedPicture, judge_files
 from deepfake_core.serve.page.settings import MAX_PICTURES, MAX_UPLOAD_MEGABYTES, Settings
 from deepfake_core.serve.page.words import (
     FAILURES,
@@ -62,9 +62,9 @@ def show(settings: Settings) -> None:
     threshold.show(classifier.bundle.description, judged)
 
 
-def _judged(classifier: Classifier, uploads: Sequence[UploadedFile]) -> list[Judged]:
+def _judged(classifier: Classifier, uploads: Sequence[UploadedFile]) -> list[JudgedPicture]:
     """The verdicts, in order; only those of new uploads are computed."""
-    known: dict[str, Judged] = st.session_state.get("judged", {})
+    known: dict[str, JudgedPicture] = st.session_state.get("judged", {})
     new = [upload for upload in uploads if upload.file_id not in known]
     if new:
         with st.spinner("The pictures are being judged …"):
@@ -75,7 +75,9 @@ def _judged(classifier: Classifier, uploads: Sequence[UploadedFile]) -> list[Jud
     return list(st.session_state["judged"].values())
 
 
-def _one(settings: Settings, classifier: Classifier, upload: UploadedFile, judged: Judged) -> None:
+def _one(
+    settings: Settings, classifier: Classifier, upload: UploadedFile, judged: JudgedPicture
+) -> None:
     """All that is known of one picture."""
     if judged.label is None:
         show_failure(judged.name, judged.failure, judged.verdict["detail"])
@@ -97,7 +99,7 @@ def _one(settings: Settings, classifier: Classifier, upload: UploadedFile, judge
         answer.ask(settings, judged.verdict, image=upload.getvalue(), key=upload.file_id)
 
 
-def show_verdict(judged: Judged, thresholds: Thresholds) -> None:
+def show_verdict(judged: JudgedPicture, thresholds: Thresholds) -> None:
     """The picture, the verdict in words, the bar, and what it does not mean."""
     # The words come first where the columns are stacked, on a telephone.
     left, right = st.columns([2, 1], gap="medium")
@@ -176,7 +178,7 @@ def tested(found: Explanation) -> str:
     )
 
 
-def show_origin(judged: Judged) -> None:
+def show_origin(judged: JudgedPicture) -> None:
     """What the file says of itself, which may be forged or stripped."""
     origin = judged.origin
     if origin is None:

@@ -18,7 +18,7 @@ SHOWN_PIXELS = 480
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedPicture:
     """One picture with its verdict.
 
     Attributes:
@@ -44,12 +44,12 @@ class Judged:
         return FailureCode(self.verdict["failure"]) if self.verdict["failure"] else None
 
 
-def judge_files(classifier: Classifier, files: Sequence[tuple[str, bytes]]) -> list[Judged]:
+def judge_files(classifier: Classifier, files: Sequence[tuple[str, bytes]]) -> list[JudgedPicture]:
     """Judge files, given as name and content; one result each, in order."""
     judgements = classifier.judge([content for _, content in files]).judgements
     model_id = classifier.bundle.model_id
     return [
-        Judged(
+        JudgedPicture(
             name=name,
             verdict=_verdict(content, judgement, model_id),
             origin=None if judgement.failure else read_origin(content),

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepfake_core.records import Failure, FailureCode, Json
-from deepfake_core.results.store import Results, read_verdicts
+from deepfake_core.results.store import Results
+from deepfake_core.results.verdict_files import read_verdicts
 from deepfake_core.storage.local import LocalStorage
 from deepfake_core.storage.opening import open_storage
 from deepfake_core.storage.reading import read_or_failure

@@ -9,7 +9,7 @@ import streamlit as st
 from deepfake_core.models.bundle import Description
 from deepfake_core.rendering.text import as_markdown, percent, score_text
 from deepfake_core.serve.page.operating import Expected, Measured, Range, expect, measured_points
-from deepfake_core.serve.page.pictures import Judged
+from deepfake_core.serve.page.pictures import JudgedPicture
 from deepfake_core.serve.page.style import line_text, table
 
 PICTURES = 1000
@@ -25,7 +25,7 @@ TWO_POINTS = (
 
 
 @st.fragment
-def show(description: Description, judged: Sequence[Judged]) -> None:
+def show(description: Description, judged: Sequence[JudgedPicture]) -> None:
     """The slider, and what it does to a thousand pictures and to those on the page."""
     st.subheader("What if the line were elsewhere?", anchor=False)
     measured = measured_points(description.figures, description.thresholds)
@@ -102,7 +102,7 @@ def basis(measured: Measured) -> str:
     )
 
 
-def _say_of_each(chosen: float, judged: Sequence[Judged]) -> None:
+def _say_of_each(chosen: float, judged: Sequence[JudgedPicture]) -> None:
     """What the line would do to the pictures on the page."""
     lines = []
     for one in judged:

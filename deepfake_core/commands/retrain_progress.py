@@ -1,0 +1,84 @@
+"""A retraining's progress on standard error: a bar on a terminal, plain lines otherwise."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from deepfake_core.records import Json
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+class RetrainProgress:
+    """Shows what `deepfake_core.retraining.retrain.retrain` and the training in it tell."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        """Write to `stream`, by default standard error."""
+        self._stream = stream or sys.stderr
+        self._bar: tqdm[None] | None = None
+        self._last_line = time.monotonic()
+
+    def __call__(self, event: str, facts: Json) -> None:
+        """Take one event."""
+        if event == "retraining":
+            self._line(f"run {facts['run_id']}; to go on after a stop: --work {facts['work']}")
+        elif event == "step":
+            self._line(f"{facts['name']} …")
+        elif event == "said":
+            self._line(str(facts["line"]))
+        elif event == "started":
+            self._start(facts)
+        elif event == "trained":
+            self._advance(facts)
+        elif event == "validated":
+            self._line(validated_line(facts))
+        elif event == "ended":
+            self.close()
+            early = ", early: it got no better" if facts["stopped_early"] else ""
+            self._line(f"training ended at step {facts['step']} of {facts['steps']}{early}")
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _start(self, facts: Json) -> None:
+        goes_on = f", going on from step {facts['step']}" if facts["step"] else ""
+        self._line(f"training for {facts['steps']} steps{goes_on}")
+        if self._stream.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=facts["steps"],
+                initial=facts["step"],
+                unit="steps",
+                file=self._stream,
+                leave=False,
+            )
+
+    def _advance(self, facts: Json) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"loss {facts['loss']:.4f}", refresh=False)
+            self._bar.update()
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._line(f"step {facts['step']} of {facts['steps']}: loss {facts['loss']:.4f}")
+
+    def _line(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        if self._bar is not None:
+            self._bar.write(text, file=self._stream)
+        else:
+            print(text, file=self._stream, flush=True)
+
+
+def validated_line(facts: Json) -> str:
+    """A row of ``history.csv`` as a line for people."""
+    shares = (name for name in ("accuracy", "auc", "precision", "recall") if name in facts)
+    measured = "".join(f", {name} {facts[name]:.4f}" for name in shares)
+    return f"step {facts['step']}: loss {facts['loss']:.4f}{measured}"
