@@ -103,6 +103,6 @@ def proxy(bucket: Bucket, environment: Server, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    from deepfake_core.storage import reading
+    from deepfake_core.storage import s3
 
-    monkeypatch.setattr(reading, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(s3, "FIRST_PAUSE_SECONDS", 0.001)
