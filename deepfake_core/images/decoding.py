@@ -1,5 +1,7 @@
 """From bytes to pixels: the one decoder that training, scans and the service share."""
 
+from __future__ import annotations
+
 import ctypes
 import functools
 import io
@@ -7,15 +9,16 @@ import struct
 import threading
 import warnings
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pi_heif
 import PIL
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from deepfake_core.images.colour import Colour, to_srgb
+from deepfake_core.images.conversion import Background, to_rgb
 from deepfake_core.images.formats import (
     HEIF_BRANDS,
     has_image_signature,
@@ -24,22 +27,24 @@ from deepfake_core.images.formats import (
     pillow_formats,
 )
 from deepfake_core.images.jpeg import decode_jpeg
+from deepfake_core.images.picture import Loaded, Picture, Wanted
 from deepfake_core.images.truncation import find_loss
 from deepfake_core.records import Decoded, Failure, FailureCode, UInt8Array
 
-__all__ = ["MAX_PIXELS", "Loaded", "decode", "has_image_signature", "load", "resize"]
+__all__ = [
+    "MAX_PIXELS", "Loaded", "Picture", "decode", "decode_picture", "has_image_signature", "load",
+    "resize",
+]  # fmt: skip
 
 # A 108-megapixel phone photograph fits; larger headers are refused before anything is allocated.
 MAX_PIXELS = 120_000_000
 # Above this size images without scaled decoding are decoded one at a time, so that the peak
 # memory of a scan is that of one large image and not of one per thread.
 LARGE_PIXELS = 16_000_000
-LARGE_REDUCED_TO = (2048, 2048)
-# The modes in which a large image is made smaller before it is converted: half the memory.
-REDUCIBLE_MODES = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
 # JPEGs are decoded at the smallest 1/1, 1/2, 1/4 or 1/8 scale that leaves this many times the
 # network's input; docs/decisions/0004 holds the measured effect on scores.
 SCALED_DECODING_FACTOR = 2
+WHITE = (255, 255, 255)
 ORIENTATION_TAG = 0x0112
 SIDEWAYS_ORIENTATIONS = frozenset({5, 6, 7, 8})
 
@@ -85,25 +90,8 @@ class _Silence:
 silence = _Silence()
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """An image in RGB before it is resized to the network's input.
-
-    Attributes:
-        image: mode RGB, upright; a JPEG may have been decoded at a smaller scale.
-        format: the format found in the content.
-        width: pixels of the whole image after EXIF orientation.
-        height: likewise.
-    """
-
-    image: Image.Image
-    format: str
-    width: int
-    height: int
-
-
 def decode(
-    data: bytes, *, size: int, background: tuple[int, int, int] = (255, 255, 255)
+    data: bytes, *, size: int, background: Background = WHITE, colour: Colour = "as_stored"
 ) -> Decoded | Failure:
     """Decode one image and resize it to a square, stretching it if it is not one.
 
@@ -111,11 +99,12 @@ def decode(
         data: the bytes of a file; the format is found in them, not in a name.
         size: the side of the result in pixels.
         background: the colour that shows through transparent pixels, RGB.
+        colour: ``srgb`` converts by the file's colour profile; ``as_stored`` ignores it.
 
     Returns:
         The pixels, resized with Pillow's bilinear filter, or why there are none.
     """
-    loaded = load(data, size=size, background=background)
+    loaded = load(data, size=size, background=background, colour=colour)
     if isinstance(loaded, Failure):
         return loaded
     return Decoded(
@@ -132,7 +121,7 @@ def resize(image: Image.Image, size: int) -> UInt8Array:
 
 
 def load(
-    data: bytes, *, size: int, background: tuple[int, int, int] = (255, 255, 255)
+    data: bytes, *, size: int, background: Background = WHITE, colour: Colour = "as_stored"
 ) -> Loaded | Failure:
     """Decode one image to upright RGB: first frame, alpha flattened, depth reduced to 8 bits.
 
@@ -141,27 +130,14 @@ def load(
         size: the side that the image will be resized to; JPEGs are decoded at the smallest
             scale that leaves at least twice this side.
         background: the colour that shows through transparent pixels, RGB.
+        colour: ``srgb`` converts by the file's colour profile; ``as_stored`` ignores it.
 
     Returns:
         The image, or a failure with a ``decode`` code. Never raises on bad bytes.
     """
-    if not data:
-        return Failure(FailureCode.DECODE_UNSUPPORTED, "the file is empty")
-    try:
-        with silence:
-            return _load(data, size, background)
-    except Image.DecompressionBombError:
-        return Failure(
-            FailureCode.DECODE_TOO_LARGE,
-            f"more pixels than the {MAX_PIXELS // 1_000_000} million that are decoded at most",
-        )
-    except UnidentifiedImageError:
-        return _unreadable(data, "starts like an image, but its header is damaged")
-    except MemoryError:
-        return Failure(FailureCode.DECODE_TOO_LARGE, "decoding needs more memory than there is")
-    # Third-party decoders raise nearly every exception type on malformed input; the type is kept.
-    except Exception as error:  # noqa: BLE001
-        return _unreadable(data, f"{type(error).__name__}: {error}")
+    wanted = Wanted(SCALED_DECODING_FACTOR * size, None, background, colour)
+    decoded = _decoded(data, wanted)
+    return decoded if isinstance(decoded, Failure) else decoded[0]
 
 
 def _unreadable(data: bytes, detail: str) -> Failure:
@@ -179,7 +155,55 @@ def _too_large(width: int, height: int) -> Failure:
     )
 
 
-def _load(data: bytes, size: int, background: tuple[int, int, int]) -> Loaded | Failure:
+def decode_picture(
+    data: bytes,
+    *,
+    background: Background = WHITE,
+    colour: Colour = "srgb",
+    min_side: int | None = None,
+) -> Picture | Failure:
+    """Decode one image whole: upright, in 8 bits, its colours in the space that is asked for.
+
+    Args:
+        data: the bytes of a file.
+        background: the colour that shows through transparent pixels, RGB.
+        colour: ``srgb`` converts by the file's colour profile; ``as_stored`` ignores it.
+        min_side: JPEGs are decoded at the smallest scale that leaves both sides at least as
+            long; None keeps them whole. Images of more than `LARGE_PIXELS` are reduced to
+            fewer by a whole factor in any case.
+
+    Returns:
+        The picture, or a failure with a ``decode`` code. Never raises on bad bytes.
+    """
+    decoded = _decoded(data, Wanted(min_side, LARGE_PIXELS, background, colour))
+    if isinstance(decoded, Failure):
+        return decoded
+    loaded, reduction = decoded
+    pixels = np.asarray(loaded.image)
+    return Picture(pixels, loaded.format, loaded.width, loaded.height, reduction)
+
+
+def _decoded(data: bytes, wanted: Wanted) -> tuple[Loaded, int] | Failure:
+    if not data:
+        return Failure(FailureCode.DECODE_UNSUPPORTED, "the file is empty")
+    try:
+        with silence:
+            return _load(data, wanted)
+    except Image.DecompressionBombError:
+        return Failure(
+            FailureCode.DECODE_TOO_LARGE,
+            f"more pixels than the {MAX_PIXELS // 1_000_000} million that are decoded at most",
+        )
+    except UnidentifiedImageError:
+        return _unreadable(data, "starts like an image, but its header is damaged")
+    except MemoryError:
+        return Failure(FailureCode.DECODE_TOO_LARGE, "decoding needs more memory than there is")
+    # Third-party decoders raise nearly every exception type on malformed input; the type is kept.
+    except Exception as error:  # noqa: BLE001
+        return _unreadable(data, f"{type(error).__name__}: {error}")
+
+
+def _load(data: bytes, wanted: Wanted) -> tuple[Loaded, int] | Failure:
     declared = heif_size(data) if is_heif(data) else (0, 0)
     if declared[0] * declared[1] > MAX_PIXELS:
         return _too_large(*declared)
@@ -188,26 +212,54 @@ def _load(data: bytes, size: int, background: tuple[int, int, int]) -> Loaded | 
     if width * height > MAX_PIXELS:
         return _too_large(width, height)
     if image.format in ("JPEG", "MPO"):
-        orientation = _orientation(image)
-        # A progressive JPEG is kept whole in memory before it is scaled.
-        large = width * height > LARGE_PIXELS and "progressive" in image.info
-        with _large_image if large else nullcontext():
-            rgb = decode_jpeg(data, image, minimum=SCALED_DECODING_FACTOR * size)
-        if isinstance(rgb, Failure):
-            return rgb
+        read = _read_jpeg(data, image, wanted)
     else:
-        if loss := find_loss(data, image.format or ""):
-            return Failure(FailureCode.DECODE_CORRUPT, f"truncated or damaged: {loss}")
-        large = width * height > LARGE_PIXELS
-        with _large_image if large else nullcontext():
-            rgb = _to_rgb(image, background, large=large)
-        # Pillow itself turns TIFFs upright, and a PNG's EXIF block may follow its pixels.
-        orientation = 1 if image.format == "TIFF" else _orientation(image)
+        read = _read_other(data, image, wanted)
+    if isinstance(read, Failure):
+        return read
+    rgb, reduction, orientation = read
     if orientation in _TRANSPOSE:
         rgb = rgb.transpose(_TRANSPOSE[orientation])
     if orientation in SIDEWAYS_ORIENTATIONS:
         width, height = height, width
-    return Loaded(image=rgb, format=image.format or "unknown", width=width, height=height)
+    return Loaded(rgb, image.format or "unknown", width, height), reduction
+
+
+def _read_jpeg(
+    data: bytes, image: Image.Image, wanted: Wanted
+) -> tuple[Image.Image, int, int] | Failure:
+    """Pixels, by how much they are reduced, and how they are to be turned."""
+    orientation = _orientation(image)
+    reduction = wanted.jpeg_reduction(*image.size)
+    # A progressive JPEG is kept whole in memory before it is scaled.
+    pixels = image.width * image.height
+    large = pixels > LARGE_PIXELS and "progressive" in image.info
+    large = large or pixels // reduction**2 > LARGE_PIXELS
+    with _large_image if large else nullcontext():
+        decoded = decode_jpeg(data, image, reduction=reduction)
+        if isinstance(decoded, Failure):
+            return decoded
+        if wanted.colour == "srgb":
+            decoded = to_srgb(decoded, image.info.get("icc_profile"))
+        return decoded.convert("RGB"), reduction, orientation
+
+
+def _read_other(
+    data: bytes, image: Image.Image, wanted: Wanted
+) -> tuple[Image.Image, int, int] | Failure:
+    """Pixels, by how much they are reduced, and how they are to be turned."""
+    if loss := find_loss(data, image.format or ""):
+        return Failure(FailureCode.DECODE_CORRUPT, f"truncated or damaged: {loss}")
+    pixels = image.width * image.height
+    with _large_image if pixels > LARGE_PIXELS else nullcontext():
+        image.load()
+        reduction = wanted.reduction(*image.size)
+        shrink = wanted.shrink(reduction) if pixels > LARGE_PIXELS else None
+        profile = image.info.get("icc_profile") if wanted.colour == "srgb" else None
+        rgb = to_rgb(image, wanted.background, profile=profile, shrink=shrink)
+    # Pillow itself turns TIFFs upright, and a PNG's EXIF block may follow its pixels.
+    orientation = 1 if image.format == "TIFF" else _orientation(image)
+    return rgb, reduction, orientation
 
 
 @functools.cache
@@ -241,41 +293,3 @@ def _orientation(image: Image.Image) -> int:
         struct.error,
     ):  # fmt: skip
         return 1
-
-
-def _to_rgb(image: Image.Image, background: tuple[int, int, int], *, large: bool) -> Image.Image:
-    """Convert any mode to RGB: 16 bits to 8, palettes looked up, alpha flattened."""
-    image.load()
-    if large and image.mode in REDUCIBLE_MODES and "transparency" not in image.info:
-        image.thumbnail(LARGE_REDUCED_TO, Image.Resampling.BILINEAR)
-    if image.mode.startswith("I") or image.mode == "F":
-        rgb = _deep_grey(image)
-    elif image.mode == "LAB":
-        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        rgb = cast(Image.Image, ImageCms.profileToProfile(image, *profiles, outputMode="RGB"))
-    elif image.has_transparency_data:
-        opaque = image.convert("LA") if image.mode == "La" else image
-        transparent = opaque.convert("RGBA")
-        flat = Image.new("RGBA", transparent.size, (*background, 255))
-        flat.alpha_composite(transparent)
-        rgb = flat.convert("RGB")
-    else:
-        rgb = image.convert("RGB")
-    if large:
-        rgb.thumbnail(LARGE_REDUCED_TO, Image.Resampling.BILINEAR)
-    return rgb
-
-
-def _deep_grey(image: Image.Image) -> Image.Image:
-    """Reduce 16-bit, 32-bit and floating grey to 8 bits; Pillow alone would clip at 255."""
-    grey = np.asarray(image).astype(np.float32)
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format != "TIFF"):
-        ceiling = 65535.0
-    else:
-        # Such files do not say what is white: the least usual maximum that covers them.
-        ceiling = float(np.max(grey, initial=1.0, where=np.isfinite(grey)))
-        ceiling = next((top for top in (1.0, 255.0, 65535.0) if ceiling <= top), ceiling)
-        np.nan_to_num(grey, copy=False, nan=0.0, posinf=ceiling, neginf=0.0)
-    grey *= np.float32(255 / ceiling)
-    np.rint(np.clip(grey, 0, 255, out=grey), out=grey)
-    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")

@@ -28,8 +28,8 @@ _DAMAGE = re.compile(
 _EXTRA_BYTES = re.compile(r"(\d+) extraneous bytes")
 
 
-def decode_jpeg(data: bytes, image: Image.Image, *, minimum: int) -> Image.Image | Failure:
-    """Decode a JPEG to RGB at the smallest scale that leaves at least `minimum` pixels a side.
+def decode_jpeg(data: bytes, image: Image.Image, *, reduction: int) -> Image.Image | Failure:
+    """Decode a JPEG to RGB, at a smaller scale if asked to.
 
     Pillow drops libjpeg's warnings, so that a file cut and closed with an end marker, or filled
     up with zeros, would be judged with half its pixels missing. The strict decoder reports them;
@@ -38,10 +38,10 @@ def decode_jpeg(data: bytes, image: Image.Image, *, minimum: int) -> Image.Image
     Args:
         data: the bytes of the file.
         image: the same file, opened with Pillow and not loaded yet.
-        minimum: pixels a side that the result keeps, where the image has them.
+        reduction: 1, 2, 4 or 8: how many pixels a side of the file become one.
 
     Returns:
-        Mode RGB, not yet turned upright; or a failure where a part of the image is missing.
+        Mode RGB, CMYK or L, not yet turned upright; or a failure where a part is missing.
     """
     scans, complete = _scans(data)
     if scans * image.width * image.height > MAX_SCANNED_PIXELS:
@@ -54,7 +54,7 @@ def decode_jpeg(data: bytes, image: Image.Image, *, minimum: int) -> Image.Image
     # The scale is found by Pillow: the strict decoder would also take scales between the powers
     # of two and then resample differently from every other reader of the same file.
     full_size = image.size
-    image.draft("RGB", (minimum, minimum))
+    image.draft("RGB", (max(1, image.width // reduction), max(1, image.height // reduction)))
     shape = {
         "colorspace": "CMYK" if image.mode == "CMYK" else "RGB",
         "min_width": image.width if image.size != full_size else 0,
@@ -67,8 +67,10 @@ def decode_jpeg(data: bytes, image: Image.Image, *, minimum: int) -> Image.Image
     if isinstance(decoded, str) and (_is_damage(decoded) or FILLED_UP in data):
         return Failure(FailureCode.DECODE_CORRUPT, f"truncated or damaged: {decoded}")
     if isinstance(decoded, str) or image.mode == "CMYK":
-        return image.convert("RGB")
-    return Image.fromarray(decoded)
+        image.load()
+        return image
+    rgb = Image.fromarray(decoded)
+    return rgb.convert("L") if image.mode == "L" else rgb
 
 
 def _decode_strictly(data: bytes, shape: dict[str, str | int]) -> UInt8Array | str:
