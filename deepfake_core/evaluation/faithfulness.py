@@ -1,23 +1,18 @@
 """How often explanations hold: the map's area against random ones, over labelled fakes.
 
-``python -m deepfake_core.evaluation.faithfulness DATA --within valid`` prints the figures as JSON.
+``deepfake evaluate MODEL --data DIR --explanations N`` prints the figures.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from deepfake_core.datasets.labelled import Labelled, read_labelled
-from deepfake_core.engines.engine import open_engine, processor_precisions, resolve_precision
+from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.explanation import MUST_BEAT, RANDOM_AREAS, Explanation, explain
-from deepfake_core.models.registry import find_model
 from deepfake_core.records import Json, Label
 
 
@@ -68,24 +63,3 @@ def _shares(explanations: Sequence[Explanation]) -> Json:
         "drop_mean": float(drops.mean()),
         "random_drop_mean": float(random_drops.mean()),
     }
-
-
-def main() -> None:
-    """Measure on the fakes of a labelled folder that no choice was made on."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("data", type=Path, help="a labelled folder")
-    parser.add_argument("--within", default="", help="only this set of it, such as valid")
-    parser.add_argument("--model", default="resnet50", help="NAME[@VERSION]")
-    parser.add_argument("--limit", type=int, help="at most so many, spread over all")
-    parsed = parser.parse_args()
-    bundle = find_model(parsed.model)
-    precision = resolve_precision(bundle, "auto", processor_precisions())
-    classifier = Classifier(bundle, open_engine(bundle, kind="openvino", precision=precision))
-    images = [one for one in read_labelled(parsed.data, parsed.within) if one.fake and one.reported]
-    chosen = np.linspace(0, len(images) - 1, min(parsed.limit or len(images), len(images)))
-    figures = measure_explanations(classifier, [images[int(index)] for index in chosen])
-    print(json.dumps(figures, indent=1))
-
-
-if __name__ == "__main__":
-    main()

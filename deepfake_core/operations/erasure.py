@@ -33,7 +33,7 @@ from deepfake_core.results.schema import VERDICTS
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import parquet_bytes, read_verdicts
 from deepfake_core.storage.base import Storage
-from deepfake_core.storage.local import LocalStorage
+from deepfake_core.storage.deletion import remove
 from deepfake_core.storage.opening import open_storage
 
 # What is counted, in the order in which it is told.
@@ -224,15 +224,3 @@ def _erase_feedback(storage: Storage, digest: str) -> dict[str, int]:
         if names and kind == "images":
             Feedback(storage).write_manifest()
     return counts
-
-
-def remove(storage: Storage, path: str) -> None:
-    """Remove a file below a storage; one that is gone already is no error."""
-    if isinstance(storage, LocalStorage):
-        (storage.root / path).unlink(missing_ok=True)
-        return
-    import fsspec
-
-    filesystem, place = fsspec.core.url_to_fs(storage.address(path))
-    if filesystem.exists(place):
-        filesystem.rm_file(place)

@@ -7,11 +7,11 @@ import re
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 
-from deepfake_core.operations.erasure import remove
 from deepfake_core.records import Json
 from deepfake_core.results.layout import LATEST, RUN_FILE, published_name
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import read_verdicts
+from deepfake_core.storage.deletion import remove
 from deepfake_core.storage.opening import open_storage
 
 # A finished run needs its parts and its manifest no more; what it counted and its report stay.
