@@ -31,7 +31,18 @@ class FailureCode(StrEnum):
     DECODE_UNSUPPORTED = "decode.unsupported"
     DECODE_CORRUPT = "decode.corrupt"
     DECODE_TOO_LARGE = "decode.too_large"
+    DECODE_TIMEOUT = "decode.timeout"
+    DECODE_OUT_OF_MEMORY = "decode.out_of_memory"
     SCORE_NOT_FINITE = "score.not_finite"
+
+
+# Of the moment rather than of the file: later scans try again.
+TRIED_AGAIN = tuple(
+    code.value
+    for code in FailureCode
+    if code.startswith("read.")
+    or code in (FailureCode.DECODE_TIMEOUT, FailureCode.DECODE_OUT_OF_MEMORY)
+)
 
 
 @dataclass(frozen=True, slots=True)

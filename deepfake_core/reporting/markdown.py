@@ -17,6 +17,8 @@ FAILURE_WORDS: Mapping[str, str] = {
     "decode.unsupported": "the file is no image in a format that is read here",
     "decode.corrupt": "the image is damaged or incomplete; half an image is not judged",
     "decode.too_large": "the image has more pixels than are decoded safely",
+    "decode.timeout": "decoding took too long and was stopped; the next scan tries once more",
+    "decode.out_of_memory": "there was not enough memory for it; the next scan tries once more",
     "score.not_finite": "the network gave no number for the image",
 }
 SKIP_WORDS: Mapping[str, str] = {

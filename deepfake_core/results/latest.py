@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from deepfake_core.records import TRIED_AGAIN
 from deepfake_core.results.schema import VERDICTS
 
 # About 400 bytes each; sorting holds them three times.
@@ -28,11 +29,11 @@ Spool = Callable[[], contextlib.AbstractContextManager[Path]]
 
 
 def newest(rows: pa.Table) -> pa.Table:
-    """One row per (source, image): the newest, but a failed read only where nothing else is."""
-    read_failed = pc.fill_null(pc.starts_with(rows["failure"], "read."), False)
+    """One row per (source, image): the newest, one to be tried again only where no other is."""
+    again = pc.is_in(rows["failure"], pa.array(TRIED_AGAIN))
     order: list[Any] = [("source", "ascending"), ("image", "ascending"), ("again", "ascending")]
     order += [("run_started", "descending"), ("run_id", "descending")]
-    ordered = rows.append_column("again", read_failed).sort_by(order).drop(["again"])
+    ordered = rows.append_column("again", again).sort_by(order).drop(["again"])
     if ordered.num_rows < 2:
         return ordered.combine_chunks()
     same = pa.array([True] * (ordered.num_rows - 1))

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from deepfake_core.records import TRIED_AGAIN
 from deepfake_core.results.layout import KEY_OF_CONFIG
 from deepfake_core.results.manifest import replace_columns
 from deepfake_core.results.schema import VERDICTS
@@ -29,7 +30,7 @@ class History:
     Attributes:
         listed: the manifest with its columns ``seen``, ``seen_label`` and ``seen_model``.
         known: bool[N], which of its images were judged before under the same configuration.
-            Failed reads are not among them: they are tried again.
+            Failures of `TRIED_AGAIN` are not among them.
         gone: how many images were known and are not listed any more.
         renamed: how many images are new by their name, with the etag of one that is gone.
     """
@@ -104,10 +105,10 @@ class _Known:
 
     def _remember(self, rows: pa.Table, at: np.ndarray) -> None:
         started = rows["run_started"].cast(pa.int64()).to_numpy()
-        read = ~rows["read_failed"].to_numpy(zero_copy_only=False)
+        judged = ~rows["again"].to_numpy(zero_copy_only=False)
         np.maximum.at(self.seen, at, started)
-        self.known[at[read & rows["same_config"].to_numpy(zero_copy_only=False)]] = True
-        newer = np.flatnonzero(read & (started >= self.judged_at[at]))
+        self.known[at[judged & rows["same_config"].to_numpy(zero_copy_only=False)]] = True
+        newer = np.flatnonzero(judged & (started >= self.judged_at[at]))
         # Of several rows of one image the newest is assigned last, and stays.
         newer = newer[np.argsort(started[newer], kind="stable")]
         self.judged_at[at[newer]] = started[newer]
@@ -141,8 +142,8 @@ def _chunks(results: Results, source: str, config_fingerprint: str) -> Iterator[
     for table in chunks_of(results.storage, results.published(), COLUMNS, rows=ROWS_AT_ONCE):
         same = table.schema.metadata.get(KEY_OF_CONFIG, b"").decode() == config_fingerprint
         table = table.replace_schema_metadata().filter(pc.equal(table["source"], source))
-        failed = pc.fill_null(pc.starts_with(table["failure"], "read."), False)
-        table = table.drop(["source", "failure"]).append_column("read_failed", failed)
+        again = pc.is_in(table["failure"], pa.array(TRIED_AGAIN))
+        table = table.drop(["source", "failure"]).append_column("again", again)
         waiting.append(table.append_column("same_config", pa.repeat(same, table.num_rows)))
         if sum(len(rows) for rows in waiting) >= ROWS_AT_ONCE:
             yield pa.concat_tables(waiting)

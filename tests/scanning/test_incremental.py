@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepfake_core import cli
-from deepfake_core.records import Json
+from deepfake_core.inference import classifier
+from deepfake_core.records import TRIED_AGAIN, Decoded, Failure, FailureCode, Json
 from deepfake_core.results.latest import newest
 from deepfake_core.results.layout import LATEST
 from deepfake_core.results.schema import VERDICTS
@@ -167,6 +168,24 @@ def test_failed_reads_are_tried_again_and_failed_decodes_are_not(
     assert images(run()) == []
 
 
+@pytest.mark.parametrize("code", ["decode.timeout", "decode.out_of_memory"])
+def test_decodes_that_time_or_memory_ended_are_tried_again(
+    run: Run, code: str, monkeypatch: pytest.MonkeyPatch
+):
+    whole = classifier.decode
+
+    def decode_too_slowly(data: bytes, **options: Any) -> Decoded | Failure:
+        decoded = whole(data, **options)
+        return decoded if isinstance(decoded, Failure) else Failure(FailureCode(code), "too slow")
+
+    monkeypatch.setattr(classifier, "decode", decode_too_slowly)
+    assert run()["failures"][code] == 8
+
+    monkeypatch.undo()
+    assert len(images(run())) == 8
+    assert images(run()) == []
+
+
 def test_a_failed_read_replaces_no_verdict(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -244,7 +263,9 @@ def rows_of(run_id: str, started: int, verdicts: dict[str, str | None]) -> pa.Ta
     return pa.Table.from_pylist(rows, schema=VERDICTS)
 
 
-VERDICT = st.sampled_from([None, None, "read.failed", "read.denied", "decode.corrupt"])
+VERDICT = st.sampled_from(
+    [None, None, "read.failed", "read.denied", "decode.timeout", "decode.corrupt"]
+)
 RUNS = st.lists(
     st.tuples(st.integers(0, 5), st.dictionaries(st.sampled_from("abcd"), VERDICT)), max_size=6
 )
@@ -269,7 +290,7 @@ def test_bringing_runs_in_one_by_one_equals_a_rebuild(
     assert rebuilt["image"].to_pylist() == sorted({row["image"] for row in candidates})
     for row in rebuilt.to_pylist():
         same = [other for other in candidates if other["image"] == row["image"]]
-        verdicts = [one for one in same if not (one["failure"] or "").startswith("read.")]
+        verdicts = [one for one in same if one["failure"] not in TRIED_AGAIN]
         best = max(verdicts or same, key=lambda one: (one["run_started"], one["run_id"]))
         assert row == best
 
@@ -327,7 +348,7 @@ def test_writers_of_latest_wait_for_each_other(tmp_path: Path):
         paths.append(path)
     code = (
         "import sys; from pathlib import Path; from deepfake_core.results.store import Results;"
-        "from deepfake_core.storage.base import LocalStorage;"
+        "from deepfake_core.storage.local import LocalStorage;"
         "[Results(LocalStorage(Path(sys.argv[1]))).update_latest(path) for path in sys.argv[2:]]"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -87,6 +87,14 @@ FAILURES: Mapping[FailureCode, tuple[str, str]] = {
         "The picture has more pixels than are decoded safely.",
         "Make a smaller copy, and keep the original as evidence.",
     ),
+    FailureCode.DECODE_TIMEOUT: (
+        "Decoding the picture took too long, so it was stopped.",
+        "Try again, or save the picture once more as a plain JPEG or PNG.",
+    ),
+    FailureCode.DECODE_OUT_OF_MEMORY: (
+        "There was not enough memory to decode the picture.",
+        "Try again when less is going on, or make a smaller copy.",
+    ),
     FailureCode.SCORE_NOT_FINITE: (
         "The network gave no number for this picture.",
         "This should not happen. Please report it with the model's name.",
