@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from deepfake_core.records import Float32Array, Json, Label
+from deepfake_core.rendering.figure_intervals import figure_interval
 
 BoolArray = np.ndarray
 RESAMPLES = 1000
@@ -109,9 +110,10 @@ def figures(
         groups: N group ids; the bootstrap draws whole groups.
 
     Returns:
-        Each figure, the numbers of images, and under ``intervals`` the 95 % bootstrap interval
-        of each figure, None where the resamples do not hold what it needs. With one class only
-        there are the shares of its labels and their counts, under ``labels``, and no ``auc``.
+        Each figure, the numbers of images, and under ``intervals`` the 95 % interval of each
+        figure (bootstrap; for shares never narrower than the exact one), None where the resamples
+        do not hold what it needs. With one class only there are the shares of its labels and
+        their counts, under ``labels``, and no ``auc``.
     """
     labels = np.array([str(label) for label in called])
     measure = _one_class if fake.all() or not fake.any() else _both_classes
@@ -133,7 +135,13 @@ def figures(
     if measure is _one_class:
         found["labels"] = {str(label): int((labels == label).sum()) for label in Label}
         del found["real" if fake.all() else "fake"]
-    return {**found, "intervals": bounds}
+    found["intervals"] = bounds
+    widened = {name: figure_interval(found, name) for name in values}
+    return {**found, "intervals": {name: ends and _rounded(ends) for name, ends in widened.items()}}
+
+
+def _rounded(ends: Sequence[float]) -> list[float]:
+    return [round(float(end), 4) for end in ends]
 
 
 def _bounds(values: np.ndarray) -> list[float] | None:
@@ -141,7 +149,7 @@ def _bounds(values: np.ndarray) -> list[float] | None:
     # Where most resamples lack a class, the rest says nothing of the whole.
     if len(usable) < len(values) / 2:
         return None
-    return [round(float(bound), 4) for bound in np.percentile(usable, [2.5, 97.5])]
+    return _rounded(np.percentile(usable, [2.5, 97.5]).tolist())
 
 
 def _share(counts: np.ndarray, of: np.ndarray, among: np.ndarray) -> np.ndarray:

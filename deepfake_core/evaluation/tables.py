@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from deepfake_core.records import Json
+from deepfake_core.rendering.figure_intervals import figure_interval
 from deepfake_core.rendering.text import percent
 
 ALL: Mapping[str, str] = {
@@ -78,9 +79,7 @@ def table(rows: Sequence[tuple[str, Json]], columns: Sequence[str] = SHORT) -> J
 
 def cell(name: str, found: Mapping[str, object]) -> Cell:
     """One figure and its interval; each is empty where there is none."""
-    value, intervals = found.get(name), found.get("intervals")
-    bounds = intervals.get(name) if isinstance(intervals, Mapping) else None
-    return shown(name, value), interval(name, bounds)
+    return shown(name, found.get(name)), interval(name, figure_interval(found, name))
 
 
 def shown(name: str, value: object) -> str:

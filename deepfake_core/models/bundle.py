@@ -64,6 +64,9 @@ class Description(BaseModel):
     preprocessing: Preprocessing = Field(description="How images become its input.")
     outputs: tuple[str, str] = Field(("fake", "real"), description="Order of the raw outputs.")
     calibration: Calibration = Field(description="From logit to score.")
+    prior: float = Field(
+        0.5, gt=0, lt=1, description="Share of fakes for which the calibration holds."
+    )
     thresholds: Thresholds = Field(description="From score to label.")
     precisions: tuple[Precision, ...] = Field(
         ("fp32",), description="Precisions that passed the comparison with fp32."

@@ -6,6 +6,9 @@ import json
 
 from deepfake_core.models.bundle import Description
 from deepfake_core.records import Json
+from deepfake_core.rendering.evidence import SCALE
+from deepfake_core.rendering.figure_intervals import figure_interval
+from deepfake_core.rendering.text import line_text
 
 COLUMNS = {
     "images": "images",
@@ -43,7 +46,8 @@ def card(description: Description) -> str:
         "## What was measured\n",
         "`report` are the validation images on which neither calibration nor thresholds were "
         "chosen; precisions are qualified on them. The sets `report_…` are the same images after "
-        "a degradation. In brackets 95 % bootstrap intervals over groups.\n",
+        "a degradation. In brackets 95 % intervals: bootstrap over groups, and never "
+        "narrower than the exact one of the counts.\n",
         _table(both),
         _single(single),
         _decision(description),
@@ -125,7 +129,7 @@ def _table(both: Json) -> str:
     for name, found in both.items():
         cells = [str(found["images"])]
         for key in list(COLUMNS)[1:]:
-            bounds = found["intervals"].get(key)
+            bounds = figure_interval(found, key)
             between = " [{:.3f}, {:.3f}]".format(*bounds) if bounds else ""
             cells.append(f"{found[key]:.3f}{between}")
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
@@ -147,9 +151,11 @@ def _decision(description: Description) -> str:
     return (
         "## Score and label\n\n"
         f"score = 1 / (1 + exp(-(logit - {curve.offset:.4f}) / {curve.temperature:.4f})); "
-        f"`real` below {limits.real_below:.4f}, `fake` from {limits.fake_from:.4f}, `uncertain` "
-        "between them. The score is calibrated for as many fakes as photographs: where fakes are "
-        "rarer it is too high.\n"
+        f"`real` below {line_text(limits.real_below)}, `fake` from {line_text(limits.fake_from)}, "
+        "`uncertain` between them. `real` is a name in data: it means that nothing was found, not "
+        "that a picture is authentic. The score is calibrated for a share of fakes of "
+        f"{100 * description.prior:g} %: where fakes are rarer it is too high.\n\n"
+        f"{SCALE}\n"
     )
 
 

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import jinja2
 
-from deepfake_core.rendering.text import duration, expected_text, one_line, percent, score_text
+from deepfake_core.rendering.evidence import label_words
+from deepfake_core.rendering.text import (
+    duration,
+    expected_text,
+    line_text,
+    one_line,
+    percent,
+    score_text,
+)
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -27,10 +35,12 @@ def template(name: str) -> jinja2.Template:
         "auc": "{:.3f}".format,
         "count": "{:,}".format,
         "expected": expected_text,
+        "label": label_words,
         "line": one_line,
         "percent": percent,
         "score": score_text,
         "seconds": duration,
+        "threshold": line_text,
     }
     environment.filters |= filters
     return environment.get_template(name)

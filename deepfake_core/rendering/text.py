@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from deepfake_core.binomial import interval
+
 NOT_PROOF = (
     "A score is not proof. Look at the original and at where it comes from before accusing anyone."
 )
@@ -39,6 +41,26 @@ def percent(share: float) -> str:
 def score_text(value: float) -> str:
     """A score with three decimals, cut off, so that 0.7999 does not pass for 0.8."""
     return f"{np.floor(value * 1000 + 1e-4) / 1000:.3f}"
+
+
+def line_text(threshold: float) -> str:
+    """A threshold with three decimals, rounded up, as scores are cut off to three.
+
+    So a score that is shown as 0.932 does not seem to reach a line at 0.9325.
+
+    Examples:
+        >>> line_text(0.3072929382324219), line_text(0.5)
+        ('0.308', '0.500')
+    """
+    return f"{np.ceil(threshold * 1000 - 1e-4) / 1000:.3f}"
+
+
+def share_text(count: int, trials: int, confidence: float = 0.95) -> str:
+    """A counted share with its exact interval, such as ``0 of 185: 0 % (0 % to 2 %)``."""
+    if not trials:
+        return "0 of 0: unknown"
+    low, high = interval(count, trials, confidence)
+    return f"{count:,} of {trials:,}: {percent(count / trials)} ({percent(low)} to {percent(high)})"
 
 
 def expected_text(expectation: Mapping[str, Any]) -> str:

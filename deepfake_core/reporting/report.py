@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_core.records import Json, Label
+from deepfake_core.rendering.figure_intervals import figure_interval
 from deepfake_core.rendering.html import template
 from deepfake_core.rendering.text import NOT_PROOF, one_line, percent
 from deepfake_core.reporting.changes import in_words
@@ -155,7 +156,7 @@ def _one_class(found: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _figure(name: str, found: Mapping[str, Any]) -> tuple[str, str]:
     """One measure and its interval; each is empty where it is missing."""
-    value, bounds = found.get(name), (found.get("intervals") or {}).get(name)
+    value, bounds = found.get(name), figure_interval(found, name)
     if value is None:
         return "", ""
     if name in COUNTED:

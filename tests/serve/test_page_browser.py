@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from deepfake_core.cli import main
 from deepfake_core.models.bundle import write_description
 from deepfake_core.models.registry import find_model
-from deepfake_core.serve.page.words import FAILURES, TITLES
+from deepfake_core.serve.page.words import FAILURES, UNCERTAIN_TITLE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DESKTOP, TELEPHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -39,7 +39,7 @@ FOCUSED = """() => {
   const it = document.activeElement;
   return it.tagName == 'INPUT' ? it.type : it.innerText.trim().split(/\\s+/).pop();
 }"""
-A_VERDICT = re.compile("|".join(TITLES.values()))
+A_VERDICT = re.compile(f"{UNCERTAIN_TITLE}|Evidence for generation: ")
 expect.set_options(timeout=PATIENCE_MS)
 
 

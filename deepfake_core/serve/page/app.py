@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from deepfake_core.models.bundle import CARD_FILE
+from deepfake_core.rendering.evidence import SCALE
+from deepfake_core.rendering.text import line_text
 from deepfake_core.serve.page import browse, check, guide, style
 from deepfake_core.serve.page.model import the_bundle
 from deepfake_core.serve.page.settings import Settings, read_settings
@@ -53,8 +55,9 @@ def _how_it_works(settings: Settings) -> None:
     st.markdown(
         guide.HOW_IT_WORKS.format(
             size=description.preprocessing.size,
-            real_below=style.line_text(description.thresholds.real_below),
-            fake_from=style.line_text(description.thresholds.fake_from),
+            real_below=line_text(description.thresholds.real_below),
+            fake_from=line_text(description.thresholds.fake_from),
+            scale=SCALE,
         )
     )
 

@@ -10,11 +10,12 @@ import streamlit as st
 from deepfake_core.errors import DeepfakeError
 from deepfake_core.models.decision import Thresholds
 from deepfake_core.records import Failure, FailureCode, Json, Label
+from deepfake_core.rendering.evidence import label_words
 from deepfake_core.rendering.text import as_markdown, one_line, score_text
 from deepfake_core.serve.page import answer, check, scans, style
 from deepfake_core.serve.page.pictures import small_picture
 from deepfake_core.serve.page.settings import Settings
-from deepfake_core.serve.page.words import FAILURES, TITLES
+from deepfake_core.serve.page.words import FAILURES, title
 
 ROWS_PER_PAGE = 10
 LABELS = (Label.FAKE.value, Label.UNCERTAIN.value, Label.REAL.value, scans.FAILED)
@@ -47,7 +48,7 @@ def _ask_filter(rows: pa.Table) -> scans.Filter:
         "Verdicts",
         LABELS,
         selection_mode="multi",
-        format_func=lambda label: f"{label} ({counted.get(label, 0):,})",
+        format_func=lambda label: f"{label_words(label)} ({counted.get(label, 0):,})",
         key="labels",
         help="Nothing chosen shows all.",
     )
@@ -86,7 +87,7 @@ def _heading(row: Json) -> str:
     name = as_markdown(row["image"])
     if row["label"] is None:
         return f"**not judged** · {name}"
-    return f"**{score_text(row['score'])} {row['label']}** · {name}"
+    return f"**{score_text(row['score'])} {label_words(row['label'])}** · {name}"
 
 
 def _thresholds(rows: pa.Table) -> Thresholds | None:
@@ -108,8 +109,9 @@ def _show_row(settings: Settings, row: Json, thresholds: Thresholds | None) -> N
         return
     label = Label(row["label"])
     bar = style.score_bar(row["score"], label, thresholds) if thresholds else ""
+    words = title(label, row["score"])
     st.html(
-        f'<p class="df-verdict df-{label}" role="heading" aria-level="2">{TITLES[label]}</p>'
+        f'<p class="df-verdict df-{label}" role="heading" aria-level="2">{words}</p>'
         f'<p class="df-line">Score {score_text(row["score"])} by '
         f"<code>{escape(row['model_id'])}</code></p>{bar}" + style.table(_facts(row))
     )

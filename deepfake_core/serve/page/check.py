@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from deepfake_core.inference.explanation import explain
-from deepfake_core.models.decision import Thresholds
 from deepfake_core.provenance.origin import Origin
 from deepfake_core.records import Failure, FailureCode, Label
 from deepfake_core.rendering.text import one_line, percent, score_text
@@ -18,12 +17,15 @@ from deepfake_core.serve.page.model import the_classifier
 from deepfake_core.serve.page.pictures import JudgedPicture, judge_files
 from deepfake_core.serve.page.settings import MAX_PICTURES, MAX_UPLOAD_MEGABYTES, Settings
 from deepfake_core.serve.page.words import (
+    DECLARED,
+    DISAGREES,
     FAILURES,
+    FORGEABLE,
     MEANS_NOT,
     NEXT_STEPS,
     NOT_PROOF,
     SENTENCES,
-    TITLES,
+    title,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from deepfake_core.inference.classifier import Classifier
     from deepfake_core.inference.explanation import Explanation
+    from deepfake_core.models.bundle import Description
 
 
 def show(settings: Settings) -> None:
@@ -82,7 +85,7 @@ def _one(
     if judged.label is None:
         show_failure(judged.name, judged.failure, judged.verdict["detail"])
         return
-    show_verdict(judged, classifier.bundle.description.thresholds)
+    show_verdict(judged, classifier.bundle.description)
     with st.expander("What to do next"):
         st.markdown(bullets(NEXT_STEPS[judged.label]))
     explanation = st.expander(
@@ -99,25 +102,34 @@ def _one(
         answer.ask(settings, judged.verdict, image=upload.getvalue(), key=upload.file_id)
 
 
-def show_verdict(judged: JudgedPicture, thresholds: Thresholds) -> None:
+def show_verdict(judged: JudgedPicture, description: Description) -> None:
     """The picture, the verdict in words, the bar, and what it does not mean."""
     # The words come first where the columns are stacked, on a telephone.
     left, right = st.columns([2, 1], gap="medium")
     if judged.picture is not None:
         right.image(judged.picture, alt=f"The picture {judged.name}", width="stretch")
     label, score = judged.label or Label.UNCERTAIN, judged.verdict["score"]
+    words = title(label, score, prior=description.prior)
     left.html(
         f'<p class="df-name">{escape(judged.name)}</p>'
-        f'<p class="df-verdict df-{label}" role="heading" aria-level="2">{TITLES[label]}</p>'
+        + _declared(judged, label)
+        + f'<p class="df-verdict df-{label}" role="heading" aria-level="2">{words}</p>'
         f'<p class="df-line">Score {score_text(score)}. {SENTENCES[label]}</p>'
-        + style.score_bar(score, label, thresholds)
+        + style.score_bar(score, label, description.thresholds)
     )
-    if judged.origin is not None and judged.origin.generator:
-        left.warning(
-            "Apart from the score: the file itself names a generator, "
-            f"**{judged.origin.generator}**. See *What the file itself says*."
-        )
     st.markdown("**What this does not mean**\n\n" + bullets(MEANS_NOT[label]))
+
+
+def _declared(judged: JudgedPicture, label: Label) -> str:
+    """That the file declares itself generated, which outranks any score; else nothing."""
+    if judged.origin is None or not judged.origin.generator:
+        return ""
+    name = escape(one_line(judged.origin.generator))
+    against = "" if label is Label.FAKE else f" {DISAGREES}"
+    return (
+        f'<p class="df-verdict df-fake" role="heading" aria-level="2">{DECLARED} {name}</p>'
+        f'<p class="df-line">{FORGEABLE}{against}</p>'
+    )
 
 
 def show_failure(name: str, code: FailureCode | None, detail: str | None) -> None:

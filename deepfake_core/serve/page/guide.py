@@ -13,8 +13,9 @@ HOW_IT_WORKS = """
 4. **The number becomes a score from 0 to 1** that was calibrated: of the test pictures with a
    score near 0.8, about 80 in 100 were generated, in a test set with as many generated faces as
    photographs.
-5. **Two lines turn the score into words.** Below {real_below} it reads *looks like a photograph*,
-   from {fake_from} on *looks machine-generated*. Between them the model says that it cannot tell.
+5. **Two lines turn the score into words.** Below {real_below} nothing counts as found, from
+   {fake_from} on the picture is flagged. Between them the model says that it cannot tell.
+6. **What is flagged gets a strength.** {scale}
 
 A scan of a folder does the same with the same code. A picture gets the same score there and here.
 

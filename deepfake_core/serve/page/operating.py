@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deepfake_core.binomial import interval
 from deepfake_core.models.decision import Thresholds
-
-NORMAL_95 = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +94,12 @@ class Range:
 
 
 def share(rate: float, pictures: int) -> Range:
-    """A share measured on so many pictures, with its interval (Wilson 1927).
+    """A share measured on so many pictures, with its exact interval.
 
-    Pictures count as independent, so the interval is rather too narrow.
+    Pictures count as independent, so where some belong together it is rather too narrow.
     """
-    z2 = NORMAL_95**2
-    centre = (rate + z2 / (2 * pictures)) / (1 + z2 / pictures)
-    spread = rate * (1 - rate) / pictures + z2 / (4 * pictures**2)
-    half = NORMAL_95 * math.sqrt(spread) / (1 + z2 / pictures)
-    return Range(max(0.0, min(rate, centre - half)), rate, min(1.0, max(rate, centre + half)))
+    low, high = interval(round(rate * pictures), pictures)
+    return Range(min(low, rate), rate, max(high, rate))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from html import escape
 
 from deepfake_core.models.decision import Thresholds
 from deepfake_core.records import Label
-from deepfake_core.rendering.text import score_text
+from deepfake_core.rendering.evidence import label_words
+from deepfake_core.rendering.text import line_text, score_text
 
 CSS = """
 <style>
@@ -54,14 +54,6 @@ h2 { font-size: 1.4rem !important; } h3 { font-size: 1.25rem !important; }
 """
 
 
-def line_text(threshold: float) -> str:
-    """A threshold with three decimals, rounded up, as scores are cut off to three.
-
-    So a score that is shown as 0.932 does not seem to reach a line at 0.9325.
-    """
-    return f"{math.ceil(threshold * 1000 - 1e-4) / 1000:.3f}"
-
-
 def note(text: str) -> str:
     """A remark that is meant to be seen."""
     return f'<p class="df-note" role="note">{escape(text)}</p>'
@@ -74,8 +66,9 @@ def score_bar(score: float, label: Label, thresholds: Thresholds) -> str:
     """
     real, fake = thresholds.real_below, thresholds.fake_from
     spoken = (
-        f"Score {score_text(score)} on a scale from 0, photograph, to 1, machine-generated: "
-        f"{label}. Real below {line_text(real)}, fake from {line_text(fake)}, uncertain between."
+        f"Score {score_text(score)} on a scale from 0, nothing found, to 1, machine-generated: "
+        f"{label_words(label)}. Nothing found below {line_text(real)}, flagged from "
+        f"{line_text(fake)}, uncertain between."
     )
     zones = (("real", real), ("uncertain", fake - real), ("fake", 1 - fake))
     spans = "".join(
@@ -85,11 +78,12 @@ def score_bar(score: float, label: Label, thresholds: Thresholds) -> str:
         f'<div class="df-scale" role="img" aria-label="{spoken}">'
         f'<div class="df-bar">{spans}</div>'
         f'<div class="df-marker" style="left:{100 * score:.2f}%"></div></div>'
-        '<div class="df-ends" aria-hidden="true"><span>0 photograph</span>'
+        '<div class="df-ends" aria-hidden="true"><span>0 nothing found</span>'
         "<span>machine-generated 1</span></div>"
-        f'<p class="df-key"><span><i class="z-real"></i>real: below {line_text(real)}</span>'
+        '<p class="df-key"><span><i class="z-real"></i>nothing found: below '
+        f"{line_text(real)}</span>"
         '<span><i class="z-uncertain"></i>uncertain: between</span>'
-        f'<span><i class="z-fake"></i>fake: from {line_text(fake)}</span></p>'
+        f'<span><i class="z-fake"></i>flagged: from {line_text(fake)}</span></p>'
     )
 
 

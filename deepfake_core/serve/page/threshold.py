@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from deepfake_core.models.bundle import Description
-from deepfake_core.rendering.text import as_markdown, percent, score_text
+from deepfake_core.rendering.text import as_markdown, line_text, percent, score_text
 from deepfake_core.serve.page.operating import Expected, Measured, Range, expect, measured_points
 from deepfake_core.serve.page.pictures import JudgedPicture
-from deepfake_core.serve.page.style import line_text, table
+from deepfake_core.serve.page.style import table
 
 PICTURES = 1000
 SHARES = (0.001, 0.01, 0.1, 0.5)

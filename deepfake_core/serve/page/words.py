@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deepfake_core.records import FailureCode, Label
+from deepfake_core.rendering.evidence import BALANCED, strength
 
-TITLES: Mapping[Label, str] = {
-    Label.FAKE: "Looks machine-generated",
-    Label.UNCERTAIN: "The model cannot tell",
-    Label.REAL: "Looks like a photograph",
-}
+DECLARED = "The file declares itself generated:"
+FORGEABLE = (
+    "That is what its metadata say (see “What the file itself says”); anybody can write or remove "
+    "such a note, and few have a reason to add a false one."
+)
+DISAGREES = "The pixels alone do not show it: both are said here, and neither cancels the other."
+UNCERTAIN_TITLE = "The model cannot tell"
 
 SENTENCES: Mapping[Label, str] = {
-    Label.FAKE: "The score is above the line from which this model calls a picture fake.",
+    Label.FAKE: "The score is above the line from which this model flags a picture.",
     Label.UNCERTAIN: "The score lies between the model's two lines. "
     "It is no half of a verdict: treat the picture as not judged.",
-    Label.REAL: "The score is below the line under which this model calls a picture real.",
+    Label.REAL: "The score is below the line under which this model counts nothing as found. "
+    "That is not a finding that the picture is authentic.",
 }
 
 MEANS_NOT: Mapping[Label, tuple[str, ...]] = {
@@ -55,6 +59,20 @@ NEXT_STEPS: Mapping[Label, tuple[str, ...]] = {
         "If something still seems wrong to you, follow that; the model misses fakes.",
     ),
 }
+
+
+def title(label: str, score: float, *, prior: float = BALANCED) -> str:
+    """The verdict on a picture in a few words; nobody reads that a picture is real.
+
+    Args:
+        label: of the picture.
+        score: likewise.
+        prior: the share of fakes that the model's calibration assumed.
+    """
+    if label == Label.UNCERTAIN:
+        return UNCERTAIN_TITLE
+    return f"Evidence for generation: {strength(score, label, prior=prior)}"
+
 
 FAILURES: Mapping[FailureCode, tuple[str, str]] = {
     FailureCode.READ_NOT_FOUND: (
