@@ -21,6 +21,10 @@ class OutputError(UsageError):
     """The output cannot be written."""
 
 
+class DamagedFile(OutputError):
+    """A file of the results has other bytes than were written; others can still be used."""
+
+
 class OutputLost(DeepfakeError):
     """The output stopped taking files in the middle of a run; the run can be resumed."""
 
@@ -108,6 +112,17 @@ def output_error(address: str, error: OSError, *, started: bool) -> OutputError 
         advice = "make room, then start" if full else "when it can be written again, start"
         return OutputLost(f"{message}{advice} the run again with its --run-id")
     return OutputError(f"{message}give a folder that can be written with --output")
+
+
+def damaged(
+    address: str, found: str = "its hash is not the one it was written with"
+) -> DamagedFile:
+    """The error of a file of the results whose bytes are not those that were written."""
+    what = " ".join(found.split())[:200] or "it cannot be parsed"
+    return DamagedFile(
+        f"{address} cannot be read, as it is damaged: {what}; `deepfake repair` makes it again "
+        "where that is possible, and sets aside what is lost"
+    )
 
 
 def unreadable(address: str, error: OSError) -> OutputError | OutputLost:

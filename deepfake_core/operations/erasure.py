@@ -130,7 +130,7 @@ class _Run:
         path = run_file(self._run_id, MANIFEST_FILE)
         if run is None or not self._storage.exists(path):
             return MANIFEST_SCHEMA.empty_table(), np.zeros(0, bool)
-        listed = from_bytes(self._storage.read(path))
+        listed = from_bytes(self._storage.read(path), self._storage.address(path))
         wanted = {(image, etag) for source, image, etag in places if source == run["source"]}
         names = pa.array([image for image, _ in wanted], pa.string())
         gone = pc.is_in(listed["image"], names).to_numpy(zero_copy_only=False).copy()

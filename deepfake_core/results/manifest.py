@@ -10,13 +10,14 @@ import os
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from deepfake_core.errors import OutputError, unreadable
 from deepfake_core.records import Json
 from deepfake_core.results import manifest
 from deepfake_core.results.layout import MANIFEST_FILE, run_file
+from deepfake_core.results.seals import sealed_writer
 from deepfake_core.results.store import Results
+from deepfake_core.results.verdict_files import parse
 
 # Reasons why an image is listed and not judged.
 KNOWN, EXCLUDED, OLD, OVER_LIMIT, OUT_OF_TIME = "known", "excluded", "old", "limit", "time"
@@ -96,21 +97,28 @@ def to_bytes(manifest: pa.Table, *, run: Json | None = None) -> bytes:
     """The manifest as Parquet; with the content of ``run.json`` in its footer, where given."""
     footer = {RUN_KEY: json.dumps(run, default=str)} if run else None
     buffer = io.BytesIO()
-    pq.write_table(manifest.replace_schema_metadata(footer), buffer, compression="zstd")
+    table = manifest.replace_schema_metadata(footer)
+    with sealed_writer(buffer, table.schema) as writer:
+        writer.write_table(table)
     return buffer.getvalue()
 
 
-def from_bytes(data: bytes) -> pa.Table:
-    """Read what `to_bytes` wrote."""
-    return pq.read_table(pa.BufferReader(data), schema=MANIFEST_SCHEMA)
+def from_bytes(data: bytes, address: str = "a manifest") -> pa.Table:
+    """Read what `to_bytes` wrote.
+
+    Raises:
+        DamagedFile: these are not the bytes that were written.
+    """
+    return parse(data, address, schema=MANIFEST_SCHEMA)
 
 
-def run_of(data: bytes) -> Json | None:
-    """The run with which a stored manifest was planned; None where it does not say."""
-    try:
-        footer = pq.read_schema(pa.BufferReader(data)).metadata or {}
-    except pa.ArrowInvalid:
-        return None
+def run_of(data: bytes, address: str) -> Json | None:
+    """The run with which a stored manifest was planned; None where it does not say.
+
+    Raises:
+        DamagedFile: these are not the bytes that were written.
+    """
+    footer = parse(data, address, columns=[]).schema.metadata or {}
     run: Json | None = json.loads(footer.get(RUN_KEY, b"null"))
     return run
 
@@ -123,7 +131,7 @@ def read_manifest(results: Results, run_id: str) -> pa.Table:
     """
     path = run_file(run_id, MANIFEST_FILE)
     try:
-        return manifest.from_bytes(results.storage.read(path))
+        return manifest.from_bytes(results.storage.read(path), results.storage.address(path))
     except FileNotFoundError as error:
         raise OutputError(
             f"{results.storage.address(path)} is gone, as retention removes the manifests of old "

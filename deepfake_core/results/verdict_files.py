@@ -11,8 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deepfake_core.errors import OutputError, unreadable
+from deepfake_core.errors import StoreError, damaged, unreadable
 from deepfake_core.results.schema import VERDICTS, VERSION_KEY, check_version, with_metadata
+from deepfake_core.results.seals import UNPARSABLE, is_whole, sealed_writer
 from deepfake_core.storage.base import Changed, Readable, Storage
 from deepfake_core.storage.range_file import RangeFile, Span
 
@@ -23,16 +24,17 @@ FILES_AHEAD = 8
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
-    """A table as Parquet: zstd, dictionaries for what repeats."""
+    """A table as sealed Parquet: zstd, dictionaries for what repeats."""
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", row_group_size=ROWS_IN_GROUP)
+    with sealed_writer(buffer, table.schema) as writer:
+        writer.write_table(table, row_group_size=ROWS_IN_GROUP)
     return buffer.getvalue()
 
 
 def write_verdicts(file: Path, tables: Iterable[pa.Table], metadata: dict[str, str]) -> int:
     """Write verdict rows as they come, in groups that are good to read; returns their number."""
     schema, waiting, count = with_metadata(VERDICTS.empty_table(), metadata).schema, [], 0
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    with sealed_writer(file, schema) as writer:
         for rows in tables:
             waiting.append(bare(rows))
             count += rows.num_rows
@@ -58,17 +60,36 @@ def read_verdicts(storage: Storage, path: str, columns: list[str] | None = None)
     """Read a verdict file of a schema version that is understood here.
 
     Raises:
-        OutputError: it is of another version, or no verdict file.
+        DamagedFile: its bytes are not those that were written.
+        OutputError: it cannot be read, is of another version, or no verdict file.
     """
     address = storage.address(path)
     try:
-        table = pq.read_table(pa.BufferReader(storage.read(path)), columns=columns)
-    except pa.ArrowInvalid as error:
-        raise OutputError(f"{address} cannot be read: {error}") from error
+        data = storage.read(path)
     except OSError as error:
         raise unreadable(address, error) from error
+    table = parse(data, address, columns=columns)
     check_version((table.schema.metadata or {}).get(VERSION_KEY, b"none").decode(), address)
     return table
+
+
+def parse(data: bytes, address: str, **options: object) -> pa.Table:
+    """The table of a Parquet file's bytes.
+
+    Args:
+        data: the bytes.
+        address: where they are from, for the message.
+        options: `columns` or `schema` of `pyarrow.parquet.read_table`.
+
+    Raises:
+        DamagedFile: they are not those that were written.
+    """
+    if is_whole(data) is False:
+        raise damaged(address)
+    try:
+        return pq.read_table(pa.BufferReader(data), page_checksum_verification=True, **options)
+    except UNPARSABLE as error:
+        raise damaged(address, str(error)) from error
 
 
 def verdict_chunks(
@@ -83,6 +104,7 @@ def verdict_chunks(
         rows: a table has at most so many.
 
     Raises:
+        DamagedFile: its bytes are not those that were written.
         OutputError: it cannot be read, is of another version, or no verdict file.
     """
     try:
@@ -122,7 +144,8 @@ def pieces(
 ) -> Iterator[pa.Table]:
     """The same of what `Storage.readable` gave; Changed passes where somebody changes the file."""
     try:
-        with pq.ParquetFile(readable) as file:
+        _check_seal(readable, address)
+        with pq.ParquetFile(readable, page_checksum_verification=True) as file:
             footer = file.schema_arrow.metadata or {}
             check_version(footer.get(VERSION_KEY, b"none").decode(), address)
             names = list(file.schema_arrow.names if columns is None else columns)
@@ -131,12 +154,22 @@ def pieces(
                     readable.fetch(_spans(file.metadata, groups, names))
                 for batch in file.iter_batches(rows, row_groups=groups, columns=names):
                     yield pa.Table.from_batches([batch]).replace_schema_metadata(footer)
-    except Changed:
-        raise
-    except pa.ArrowInvalid as error:
-        raise OutputError(f"{address} cannot be read: {error}") from error
-    except OSError as error:
+    except (Changed, StoreError, FileNotFoundError, PermissionError) as error:
+        if isinstance(error, Changed):
+            raise
         raise unreadable(address, error) from error
+    except UNPARSABLE as error:
+        raise damaged(address, str(error)) from error
+
+
+def _check_seal(readable: Readable, address: str) -> None:
+    """Hash a file that lies on this machine; of one in a store only the pages are verified."""
+    if isinstance(readable, RangeFile):
+        return
+    if is_whole(Path(readable) if isinstance(readable, str) else readable) is False:
+        raise damaged(address)
+    if not isinstance(readable, str):
+        readable.seek(0)
 
 
 def _bunches(facts: pq.FileMetaData, rows: int) -> Iterator[list[int]]:

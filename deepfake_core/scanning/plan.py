@@ -122,7 +122,7 @@ class Plan:
         storage, data = self.results.storage, to_bytes(self.manifest, run=self.run)
         if storage.create(path, data):
             return
-        first = run_of(_stored(storage, path))
+        first = run_of(_stored(storage, path), storage.address(path))
         if first is None:
             # Left by a version that kept nothing of the run in it.
             storage.put(path, data)
@@ -208,7 +208,7 @@ def _planned(results: Results, run_id: str) -> tuple[Json | None, bool]:
     path = run_file(run_id, MANIFEST_FILE)
     if stored is not None or not results.storage.exists(path):
         return stored, stored is not None
-    return run_of(_stored(results.storage, path)), False
+    return run_of(_stored(results.storage, path), results.storage.address(path)), False
 
 
 def _stored(storage: Storage, path: str) -> bytes:
