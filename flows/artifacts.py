@@ -16,7 +16,7 @@ from prefect.artifacts import (
 
 from deepfake_core.records import Json
 from deepfake_core.rendering.text import as_markdown, one_line
-from deepfake_core.reporting.markdown import UNLIKE, headline, warned
+from deepfake_core.reporting.markdown import headline, warned, warning_title
 
 SUMMARY_KEY, HIGHEST_KEY = "scan-summary", "scan-highest-scores"
 REPORT_KEY, PROGRESS_KEY, WARNINGS_KEY = "scan-report", "scan-progress", "scan-warnings"
@@ -44,10 +44,11 @@ def show_result(summary: Json, markdown: str, report: str) -> None:
 
 
 def show_warnings(summary: Json) -> None:
-    """Show in what the run is unlike the last ones; nothing where it is like them."""
+    """Show what the run warns of, if it does."""
     sentences = [f"- {as_markdown(sentence)}" for sentence in warned(summary)]
     if sentences:
-        create_markdown_artifact("\n".join(sentences), key=WARNINGS_KEY, description=UNLIKE)
+        title = warning_title(summary)
+        create_markdown_artifact("\n".join(sentences), key=WARNINGS_KEY, description=title)
 
 
 def highest_rows(summary: Json) -> list[Json]:

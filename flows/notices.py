@@ -20,7 +20,7 @@ from prefect.utilities.urls import url_for
 
 from deepfake_core.records import Json
 from deepfake_core.rendering.text import one_line
-from deepfake_core.reporting.markdown import headline, warned
+from deepfake_core.reporting.markdown import drifted, headline, warned
 
 FINDINGS, DRIFT = "deepfake.scan.findings", "deepfake.scan.drift"
 MISSED = "deepfake.watch.missed"
@@ -45,7 +45,7 @@ def digest_of(summary: Mapping[str, Any], report: str) -> Json:
 
 def tell_result(summary: Mapping[str, Any], report: str) -> None:
     """Tell of a finished run: of each warning, and of new fakes; of nothing new, nothing."""
-    digest, warnings = digest_of(summary, report), summary.get("warnings") or []
+    digest, warnings = digest_of(summary, report), drifted(summary)
     for warning in warnings:
         get_run_logger().warning("unlike the last runs: %s", warning["words"])
         emit(DRIFT, {**digest, **warning})

@@ -47,6 +47,7 @@ Cluster = Annotated[
 ]
 MESSAGES = {
     "planned": "run {run_id}: {listed} listed, {wanted} to judge in {shards} shards",
+    "warned": "warning: {words}",
     "resumed": "{done} images are committed already",
     "committed": "{images} images judged and committed in {seconds:.1f} s",
     "published": "verdicts: {verdicts}",

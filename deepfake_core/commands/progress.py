@@ -28,6 +28,8 @@ class Progress:
         """Take one event."""
         if event == "planned":
             self._plan(facts)
+        elif event == "warned":
+            self.line(f"warning: {facts['words']}")
         elif event == "resumed":
             self._resume(int(facts["done"]))
         elif event == "judged":

@@ -15,10 +15,15 @@ from deepfake_core.commands.terminal import (
     tell,
 )
 from deepfake_core.records import Json
+from deepfake_core.results.manifest import EXCLUDED, KNOWN, OLD
 from deepfake_core.scanning.config import ScanConfig
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
+
+
+# Why an image is left out, in the words of the result.
+WORDS = {EXCLUDED: "left out by --include or --exclude", OLD: "older than --since"}
 
 
 def add(commands: Commands) -> None:
@@ -32,6 +37,9 @@ def add(commands: Commands) -> None:
         elif field.annotation is bool:
             action = argparse.BooleanOptionalAction if field.default else "store_true"
             parser.add_argument(flag, action=action, default=field.default, **described)
+        elif field.default == ():
+            described |= {"action": "append", "metavar": "GLOB"}
+            parser.add_argument(flag, default=argparse.SUPPRESS, **described)
         else:
             parser.add_argument(flag, default=argparse.SUPPRESS, **described)
     parser.add_argument(
@@ -77,15 +85,12 @@ def _in_words(result: Json) -> str:
     from deepfake_core.reporting.changes import in_words
 
     if not result["judged"] + result["failed"]:
-        heading = f"nothing new: all {result['listed']} images are known or out of scope"
-        if result["left"]:
-            heading = f"there was no time: {result['left']} images wait for the next scan"
-        tidings = in_words({**result, "left": 0})
-        return "\n".join([heading, *tidings, f"report: {result['report']}"])
+        tidings = [*in_words({**result, "left": 0}), *_warnings(result)]
+        return "\n".join([_nothing_judged(result), *tidings, f"report: {result['report']}"])
     tidings = in_words(result)
     if result["flipped"]:
         tidings.append(f"{result['flipped']} have another label than before; see the report.")
-    tidings += [f"Unlike the last runs: {warning['words']}." for warning in result["warnings"]]
+    tidings += _warnings(result)
     labels = ", ".join(f"{count} {label}" for label, count in result["labels"].items())
     lines = [
         f"{result['listed']} listed = {result['judged']} judged + {result['failed']} failed"
@@ -98,3 +103,30 @@ def _in_words(result: Json) -> str:
         f"report: {result['report']}",
     ]
     return "\n".join(lines)
+
+
+def _nothing_judged(result: Json) -> str:
+    """Why no image was judged, and what is known of those that are."""
+    if result["left"]:
+        return f"there was no time: {result['left']} images wait for the next scan"
+    reasons = result["skipped_reasons"]
+    known, flagged = reasons.get(KNOWN, 0), result["known_flagged"]
+    words = []
+    if known:
+        earlier = f", {flagged} of them flagged earlier" if flagged is not None else ""
+        words.append(f"{known} known{earlier}")
+    words += [f"{count} {WORDS[name]}" for name, count in reasons.items() if name in WORDS]
+    heading = "nothing new" if known else "nothing to judge"
+    return f"{heading}: {', '.join(words)}"
+
+
+def _warnings(result: Json) -> list[str]:
+    """What the run warns of."""
+    from deepfake_core.reporting.markdown import OF_GLOBS
+
+    return [
+        f"warning: {warning['words']}"
+        if warning.get("measure") in OF_GLOBS
+        else f"Unlike the last runs: {warning['words']}."
+        for warning in result["warnings"]
+    ]

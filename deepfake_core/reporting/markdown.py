@@ -29,6 +29,8 @@ SKIP_WORDS: Mapping[str, str] = {
     "time": "no time left within --max-minutes; the next scan goes on",
 }
 UNLIKE = "Unlike the last runs: look at the source and at the model before using the labels."
+IDLE = "A pattern took no image: look at --include and --exclude before using the counts."
+OF_GLOBS = ("include", "exclude")
 
 
 def headline(summary: Mapping[str, Any]) -> str:
@@ -47,9 +49,20 @@ def headline(summary: Mapping[str, Any]) -> str:
 
 
 def warned(summary: Mapping[str, Any]) -> list[str]:
-    """In what a run is unlike the last ones, a sentence for each."""
+    """What a run warns of, a sentence for each."""
     found = [str(warning["words"]) for warning in summary.get("warnings") or ()]
     return [f"{words[:1].upper()}{words[1:]}." for words in found]
+
+
+def drifted(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The warnings of a run that is unlike the last ones."""
+    found = summary.get("warnings") or ()
+    return [warning for warning in found if warning.get("measure") not in OF_GLOBS]
+
+
+def warning_title(summary: Mapping[str, Any]) -> str:
+    """What stands above the warnings of a run."""
+    return UNLIKE if drifted(summary) else IDLE
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> list[str]:
@@ -64,7 +77,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
     facts += [f"model {summary['model_id']} ({summary['precision']}, {summary['engine']})"]
     lines = [f"# {headline(summary)}", "", as_markdown("; ".join(facts) + "."), "", NOT_PROOF]
     sentences = [f"- {as_markdown(sentence)}" for sentence in warned(summary)]
-    lines += ["", f"**{UNLIKE}**", "", *sentences] if sentences else []
+    lines += ["", f"**{warning_title(summary)}**", "", *sentences] if sentences else []
     lines += _table(COUNTS, [tuple(summary[name] for name in COUNTS)])
     lines += _table(("label", "images"), summary["labels"].items())
     for title, names, words in (

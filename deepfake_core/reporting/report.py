@@ -13,7 +13,13 @@ from deepfake_core.rendering.figure_intervals import figure_interval
 from deepfake_core.rendering.html import template
 from deepfake_core.rendering.text import NOT_PROOF, one_line, percent
 from deepfake_core.reporting.changes import in_words
-from deepfake_core.reporting.markdown import FAILURE_WORDS, SKIP_WORDS, UNLIKE, headline, warned
+from deepfake_core.reporting.markdown import (
+    FAILURE_WORDS,
+    SKIP_WORDS,
+    headline,
+    warned,
+    warning_title,
+)
 
 TEMPLATES = Path(__file__).parent / "templates"
 # The histogram's drawing area, in units of its view box.
@@ -63,7 +69,7 @@ def render(summary: Mapping[str, Any], *, thumbnails: Mapping[str, bytes]) -> st
         not_proof=NOT_PROOF,
         failure_words=FAILURE_WORDS,
         skip_words=SKIP_WORDS,
-        unlike=UNLIKE,
+        unlike=warning_title(summary),
         warned=[one_line(sentence) for sentence in warned(summary)],
         source_words=[one_line(sentence) for sentence in in_words(summary)],
         histogram=_histogram(summary),

@@ -28,7 +28,7 @@ from deepfake_core.storage.opening import open_storage
 def write_report(run: Json, rows: pa.Table, output: str, *, thumbnails: bool) -> Json:
     """Write the summary and the report of a run; returns the summary.
 
-    In what it is unlike the last runs is found once, and kept in `run`.
+    What there is to warn of is found once, and kept in `run`.
     """
     from deepfake_core.reporting.changes import changes_of_run
     from deepfake_core.reporting.gallery import read_thumbnails
@@ -44,7 +44,8 @@ def write_report(run: Json, rows: pa.Table, output: str, *, thumbnails: bool) ->
     summary = summarise(rows, run=run, changes=changes)
     if "warnings" not in run:
         limits = DriftLimits.model_validate(run.get("drift") or {})
-        run["warnings"] = read_warnings(Results(results), summary, limits)
+        drifted = read_warnings(Results(results), summary, limits)
+        run["warnings"] = [*(run.get("idle_globs") or ()), *drifted]
     summary["warnings"] = run["warnings"]
     pictures = read_thumbnails(summary, open_storage(run["source"])) if thumbnails else {}
     contents = {

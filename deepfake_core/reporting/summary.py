@@ -19,6 +19,7 @@ COUNTS = ("listed", "skipped", "judged", "failed")
 FACTS = (
     *("run_id", "run_date", "source", "finished", "model_id", "precision", "engine"),
     *("new", "backlog", "left", "gone", "renamed", "redecided"),
+    "known_flagged",
 )
 COLUMNS_SHOWN = ("image", "score", "label", "width", "height", "format", "sha256")
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepfake_core.errors import OutputError, unreadable
-from deepfake_core.records import Json
+from deepfake_core.records import Json, Label
 from deepfake_core.results import manifest
 from deepfake_core.results.layout import MANIFEST_FILE, run_file
 from deepfake_core.results.seals import sealed_writer
@@ -78,6 +78,12 @@ def turn_counts(manifest: pa.Table) -> dict[str, int]:
     waiting = pc.is_in(manifest["skip"], pa.array([OVER_LIMIT, OUT_OF_TIME]))
     left = pc.sum(waiting).as_py() or 0
     return {"new": new, "backlog": wanted.num_rows - new, "left": left}
+
+
+def known_flagged(manifest: pa.Table) -> int:
+    """How many images are left out as they are known, and were called fake."""
+    known = pc.equal(manifest["skip"], KNOWN)
+    return pc.sum(pc.and_(known, pc.equal(manifest["seen_label"], Label.FAKE))).as_py() or 0
 
 
 def fingerprint(manifest: pa.Table) -> str:

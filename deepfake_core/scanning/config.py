@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+)
 
 from deepfake_core.results.run_ids import RUN_ID_PATTERN, no_folder_above
+from deepfake_core.scanning.globs import alternatives
+
+
+def _several(globs: object) -> object:
+    # One glob, or null for none, is what older configurations hold.
+    if globs is None:
+        return ()
+    return (globs,) if isinstance(globs, str) else globs
+
+
+def _countable(glob: str) -> str:
+    alternatives(glob)
+    return glob
+
+
+Glob = Annotated[str, StringConstraints(min_length=1), AfterValidator(_countable)]
+Globs = Annotated[
+    tuple[Glob, ...],
+    BeforeValidator(_several, json_schema_input_type=tuple[Glob, ...] | str | None),
+]
 
 
 class ScanConfig(BaseModel):
@@ -37,11 +65,13 @@ class ScanConfig(BaseModel):
     engine: Literal["openvino", "keras"] = Field(
         "openvino", description="What runs the network: openvino on processors, keras on GPUs."
     )
-    include: str | None = Field(
-        None, min_length=1, description="Only images whose path matches this glob."
+    include: Globs = Field(
+        (),
+        description="Only images whose path matches this glob, such as *.{jpg,png}; "
+        "may be repeated.",
     )
-    exclude: str | None = Field(
-        None, min_length=1, description="No images whose path matches this glob."
+    exclude: Globs = Field(
+        (), description="No images whose path matches this glob; may be repeated."
     )
     since: dt.datetime | None = Field(
         None, description="Only images modified since this date, such as 2026-11-24 (UTC)."

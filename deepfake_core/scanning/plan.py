@@ -33,7 +33,7 @@ from deepfake_core.results.schema import SCHEMA_VERSION, check_version
 from deepfake_core.results.store import Results
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.history import read_history
-from deepfake_core.scanning.selection import build_manifest, skip_some
+from deepfake_core.scanning.selection import build_manifest, idle_globs, skip_some
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.listing import Listing
 from deepfake_core.storage.local import LocalStorage
@@ -196,6 +196,7 @@ def make_plan(
         "unlisted_folders": listing.unreadable,
         "gone": past.gone,
         "renamed": past.renamed,
+        "idle_globs": idle_globs(past.listed, config),
         "versions": {"deepfake": __version__, "python": platform.python_version()},
     }
     chosen = skip_some(past.listed, config, past.known)

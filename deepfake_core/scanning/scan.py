@@ -26,7 +26,7 @@ from deepfake_core.results.layout import (
     published_name,
     run_file,
 )
-from deepfake_core.results.manifest import turn_counts
+from deepfake_core.results.manifest import known_flagged, turn_counts
 from deepfake_core.results.schema import VERDICTS
 from deepfake_core.results.verdict_files import read_verdicts
 from deepfake_core.scanning.config import ScanConfig
@@ -35,7 +35,7 @@ from deepfake_core.scanning.plan import Plan, make_plan
 from deepfake_core.scanning.selection import skip_rest
 
 # What a run's result says of its source beside its counts.
-OF_SOURCE = ("new", "backlog", "left", "gone", "renamed")
+OF_SOURCE = ("new", "backlog", "left", "gone", "renamed", "known_flagged")
 
 # Has one shard judged and committed, like `commit_shard`.
 Commit = Callable[[Plan, Shards, int, Notify], Json]
@@ -53,8 +53,8 @@ def scan(
 
     Args:
         config: what to scan and how.
-        notify: is told ``planned``, ``judged``, ``committed``, ``published``, ``latest``,
-            ``reported`` and ``done`` as they happen.
+        notify: is told ``planned``, ``warned``, ``judged``, ``committed``, ``published``,
+            ``latest``, ``reported`` and ``done`` as they happen.
         registry: where bundles are.
         commit: stands in for `commit_shard`, which it must call; an orchestrator wraps it.
         executor: where shards are judged, see `deepfake_core.scanning.dask.executor.open_executor`.
@@ -86,6 +86,8 @@ def begin(plan: Plan, notify: Notify = silent) -> None:
     listed, wanted = plan.manifest.num_rows, plan.wanted.num_rows
     facts = {"run_id": plan.run_id, "listed": listed, "wanted": wanted, "shards": plan.shards}
     notify("planned", facts)
+    for warning in plan.run.get("idle_globs") or ():
+        notify("warned", {"words": warning["words"]})
 
 
 def missing_shards(plan: Plan) -> list[int]:
@@ -170,6 +172,7 @@ def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
         "counts": counts,
         "skipped_reasons": dict(skipped),
         **turn_counts(plan.manifest),
+        "known_flagged": known_flagged(plan.manifest),
         # A run that was continued took at least the time of all its shards.
         "timings": {**timings, "seconds": max(seconds or 0.0, timings["seconds"])},
         "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),

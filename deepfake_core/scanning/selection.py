@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from deepfake_core.records import Json
 from deepfake_core.results.manifest import (
     EXCLUDED,
     KNOWN,
@@ -22,7 +23,7 @@ from deepfake_core.results.manifest import (
     unskipped,
 )
 from deepfake_core.scanning.config import ScanConfig
-from deepfake_core.scanning.globs import match_names
+from deepfake_core.scanning.globs import match_any, unmatched
 from deepfake_core.storage.listing import Listing
 
 
@@ -78,7 +79,7 @@ def skip_some(manifest: pa.Table, config: ScanConfig, known: np.ndarray) -> pa.T
         known: bool[N], which images need no second judgement.
     """
     reasons = np.full(manifest.num_rows, None, dtype=object)
-    if config.include is not None or config.exclude is not None:
+    if config.include or config.exclude:
         reasons[~_in_scope(manifest["image"].to_pylist(), config)] = EXCLUDED
     if config.since is not None:
         since = config.since
@@ -113,8 +114,23 @@ def skip_rest(manifest: pa.Table, judged: int) -> pa.Table:
 
 def _in_scope(names: list[str], config: ScanConfig) -> np.ndarray:
     included = np.ones(len(names), bool)
-    if config.include is not None:
-        included = match_names(names, config.include)
-    if config.exclude is not None:
-        included &= ~match_names(names, config.exclude)
+    if config.include:
+        included = match_any(names, config.include)
+    if config.exclude:
+        included &= ~match_any(names, config.exclude)
     return included
+
+
+def idle_globs(manifest: pa.Table, config: ScanConfig) -> list[Json]:
+    """A warning for each glob that takes no image: a typing error, or the source has changed."""
+    names = manifest["image"].to_pylist() if config.include or config.exclude else []
+    return [
+        {
+            "measure": option,
+            **dict.fromkeys(("now", "before", "statistic", "limit")),
+            "words": f"--{option} {glob!r} {why}",
+        }
+        for option, globs in (("include", config.include), ("exclude", config.exclude))
+        for glob in globs
+        if (why := unmatched(names, glob))
+    ]

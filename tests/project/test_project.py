@@ -54,7 +54,7 @@ def options_table() -> str:
         if name == "source":
             continue
         flag = "--" + name.replace("_", "-")
-        default = "" if field.default is None else f"`{field.default}`"
+        default = "" if field.default in (None, ()) else f"`{field.default}`"
         if isinstance(field.default, bool):
             default = "on" if field.default else "off"
             flag = f"{flag}`, `--no-{flag[2:]}" if field.default else flag

@@ -22,6 +22,7 @@ from deepfake_core.results import manifest
 from deepfake_core.results.layout import LATEST
 from deepfake_core.results.schema import SCHEMA_VERSION, VERSION_KEY
 from deepfake_core.scanning import scan as steps
+from deepfake_core.scanning import selection
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.globs import match_names
 from deepfake_core.scanning.plan import make_plan
@@ -387,7 +388,8 @@ def test_a_newer_schema_is_refused_with_advice(run: Run, tmp_path: Path, two_mod
         ("b/**/a.jpg", ["b/a.jpg", "b/c/a.jpg"]),
         ("*/c/*", ["b/c/a.jpg", "b/c/d.PNG"]),
         ("[a-b]*/a.jpg", ["b/a.jpg", "b/c/a.jpg", "bc/a.jpg"]),
-        ("*.png", []),
+        ("*.png", ["b/c/d.PNG"]),
+        ("*.Png", []),
         ("**", ["a.jpg", "b/a.jpg", "b/c/a.jpg", "b/c/d.PNG", "bc/a.jpg", "odd [x]\n.gif"]),
         ("odd [[]x]*", ["odd [x]\n.gif"]),
     ],
@@ -403,11 +405,11 @@ def test_since_is_utc_unless_it_says_otherwise_and_takes_what_has_no_date():
     dates = [noon, noon - 1, None]
 
     def left(since: str) -> list[str]:
-        listed = manifest.build_manifest(
+        listed = selection.build_manifest(
             Listing(names[:], [1, 1, 1], ["a", "b", "c"], dates[:], [])
         )
         config = ScanConfig(source="images", since=since)
-        chosen = manifest.skip_some(listed, config, np.zeros(3, bool))
+        chosen = selection.skip_some(listed, config, np.zeros(3, bool))
         return manifest.unskipped(chosen)["image"].to_pylist()
 
     for noon_words in ("2026-11-24T12:00", "2026-11-24T14:00+02:00", "2026-11-24T07:00-05:00"):
@@ -449,11 +451,11 @@ def test_archived_objects_are_named_and_tried_again(
 
 def test_turns_survive_storage_and_a_lack_of_time():
     names = [f"{at:02}" for at in range(6)]
-    listed = manifest.build_manifest(Listing(names[:], [1] * 6, [None] * 6, [None] * 6, []))
+    listed = selection.build_manifest(Listing(names[:], [1] * 6, [None] * 6, [None] * 6, []))
     moments = pa.array([3, None, 1, 2, None, 1], pa.timestamp("us", tz="UTC"))
     listed = manifest.replace_columns(listed, seen=moments)
-    chosen = manifest.skip_some(listed, ScanConfig(source="images"), np.zeros(6, bool))
-    stored = manifest.from_bytes(manifest.to_bytes(manifest.skip_rest(chosen, 4)))
+    chosen = selection.skip_some(listed, ScanConfig(source="images"), np.zeros(6, bool))
+    stored = manifest.from_bytes(manifest.to_bytes(selection.skip_rest(chosen, 4)))
     wanted = manifest.unskipped(stored)
     order = manifest.turn_order(wanted)
     assert wanted["image"].to_pylist() == ["01", "02", "04", "05"]

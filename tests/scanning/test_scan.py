@@ -314,7 +314,8 @@ def test_a_resume_after_midnight_keeps_the_date(
 
 SLOW_COMMAND = """
 import functools, signal, sys, time
-from deepfake_core import cli, scan
+from deepfake_core import cli
+from deepfake_core.scanning import scan
 
 # It is ignored in what a shell runs in the background, and that is inherited.
 signal.signal(signal.SIGINT, signal.default_int_handler)
