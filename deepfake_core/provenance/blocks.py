@@ -14,6 +14,7 @@ MAX_TEXT_BYTES = 64 * 1024
 MAX_BLOCK_BYTES = 1 * 2**20
 MAX_STORE_BYTES = 16 * 2**20
 XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"
+XMP_END = b"</x:xmpmeta>"
 EXIF_HEAD = b"Exif\0\0"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 C2PA_BOX = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
@@ -51,8 +52,14 @@ def read_blocks(data: bytes) -> Blocks:
         _read_boxes(data, blocks)
     if not blocks.xmp and not data.startswith((b"\xff\xd8", PNG_SIGNATURE)):
         found = _XMP.search(data)
-        blocks.xmp = data[found.start() : found.start() + MAX_BLOCK_BYTES] if found else b""
+        blocks.xmp = _packet(data, found.start()) if found else b""
     return blocks
+
+
+def _packet(data: bytes, start: int) -> bytes:
+    """An XMP packet that lies somewhere in a file; what follows it are pixels."""
+    end = data.find(XMP_END, start, start + MAX_BLOCK_BYTES)
+    return data[start : end + len(XMP_END)] if end >= 0 else data[start : start + MAX_TEXT_BYTES]
 
 
 def _read_jpeg(data: bytes, blocks: Blocks) -> None:

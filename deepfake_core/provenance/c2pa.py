@@ -1,7 +1,8 @@
 """Content credentials (C2PA): what the manifests inside an image say of how it was made.
 
-Only what is written is read. Signatures and hashes are not checked, so that anyone may have
-written it; a full check needs the list of certificates that are trusted, which changes.
+Only what is written is read. Signatures are not checked, so that anyone may have written it; a
+full check needs the list of certificates that are trusted, which changes. Whether a manifest
+belongs to the file is another matter, see `deepfake_core.provenance.c2pa_binding`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ MAX_BOXES = 2_000
 MAX_ITEMS = 20_000
 CLAIMS = ("c2pa.claim", "c2pa.claim.v2")
 ACTIONS = ("c2pa.actions", "c2pa.actions.v2")
+BINDING = "c2pa.hash.data"
 # CBOR's simple values by their number; other ones are rare and say nothing here.
 SIMPLE: Mapping[int, Any] = {20: False, 21: True, 22: None, 23: None}
 FLOATS = {25: ">e", 26: ">f", 27: ">d"}
@@ -32,6 +34,7 @@ class Credential:
         agents: programs that did something to the image.
         source_types: the last part of each IPTC digital source type, such as
             ``trainedAlgorithmicMedia`` or ``digitalCapture``.
+        binding: the assertion that holds the hash of the file; None where there is none.
     """
 
     label: str
@@ -39,6 +42,7 @@ class Credential:
     tool: str = ""
     agents: list[str] = field(default_factory=list)
     source_types: list[str] = field(default_factory=list)
+    binding: Mapping[Any, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +61,15 @@ def read_credentials(store: bytes) -> list[Credential]:
             continue
         manifest = manifests.setdefault(content.labels[1], Credential(content.labels[1]))
         name = content.labels[-1].partition("__")[0]
-        if name not in CLAIMS + ACTIONS:
+        if name not in (*CLAIMS, *ACTIONS, BINDING):
             continue
         value = decode_cbor(content.data)
         if not isinstance(value, dict):
             continue
         if name in CLAIMS:
             manifest.tool = _tool(value)
+        elif name == BINDING:
+            manifest.binding = value
         else:
             _add_actions(manifest, value)
     found = list(manifests.values())

@@ -11,6 +11,10 @@ from deepfake_core.provenance.exif import clean
 
 # IPTC's digital source types by what they mean here.
 AI_SOURCES = frozenset({"trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"})
+# What regular expressions are let loose on; they take a third of a second for a megabyte.
+MAX_XMP_BYTES = 256 * 1024
+# Begins the claim of content credentials that name a generator and no source type.
+NAMED = "namesGenerator"
 CAMERA_SOURCES = frozenset({"digitalCapture", "computationalCapture"})
 # Text chunks that only one program writes, by their key.
 CHUNK_WRITERS: Mapping[str, str] = {
@@ -43,10 +47,14 @@ class Finding:
     Attributes:
         line: what was found and where, for people.
         generator: the generator that it names; empty where it names none.
+        kind: ``c2pa``, ``iptc``, ``generator`` or ``camera``; empty where it claims no origin.
+        value: the claim in short, for tables; empty likewise.
     """
 
     line: str
     generator: str = ""
+    kind: str = ""
+    value: str = ""
 
 
 def in_credentials(manifests: Sequence[Credential]) -> Iterator[Finding]:
@@ -62,23 +70,26 @@ def in_credentials(manifests: Sequence[Credential]) -> Iterator[Finding]:
         known = _NAMES.search(f"{manifest.tool} {agents}".replace("_", " "))
         if made:
             name = agents or clean(manifest.tool) or "a generator that is not named"
-            yield Finding(f"{where}{by}, say {made[0]}: made by a generator", name)
+            line = f"{where}{by}, say {made[0]}: made by a generator"
+            yield Finding(line, name, "c2pa", f"{made[0]}: {name}")
         elif known:
-            yield Finding(f"{where}{by}", clean(known[0]))
+            yield Finding(f"{where}{by}", clean(known[0]), "c2pa", f"{NAMED}: {clean(known[0])}")
         elif kinds & CAMERA_SOURCES:
-            yield Finding(f"{where}{by}, say {min(kinds & CAMERA_SOURCES)}: made by a camera")
+            kind = min(kinds & CAMERA_SOURCES)
+            line = f"{where}{by}, say {kind}: made by a camera"
+            yield Finding(line, "", "c2pa", f"{kind}: {agents or tool}")
         else:
-            yield Finding(f"{where}{by}; they name no generator")
+            yield Finding(f"{where}{by}; they name no generator", "", "c2pa", f"other: {tool}")
 
 
 def in_texts(texts: Mapping[str, str]) -> Iterator[Finding]:
     """What PNG text chunks and comments say; prompts are not repeated."""
     if _NODES in texts.get("prompt", "") or "workflow" in texts:
-        yield Finding("text chunk “workflow” or “prompt”, as ComfyUI writes it", "ComfyUI")
+        yield _by("ComfyUI", "text chunk “workflow” or “prompt”, as ComfyUI writes it")
     for key, text in texts.items():
         if key in CHUNK_WRITERS:
             writer = CHUNK_WRITERS[key]
-            yield Finding(f"text chunk “{key}”, as {writer} writes it", writer)
+            yield _by(writer, f"text chunk “{key}”, as {writer} writes it")
         elif settings := in_settings(f"text chunk “{clean(key)}”", text):
             yield settings
         elif key not in ("prompt", "workflow"):
@@ -90,26 +101,30 @@ def in_settings(where: str, text: str) -> Finding | None:
     if not _SETTINGS.search(text):
         return None
     line = f"{where}: settings as web interfaces of Stable Diffusion write them"
-    return Finding(line, "Stable Diffusion")
+    return _by("Stable Diffusion", line)
 
 
 def named(where: str, text: str) -> Iterator[Finding]:
     """A generator's name in a short text; a long one only mentions it."""
     found = _NAMES.search(text) if len(text) <= 300 else None
     if found:
-        yield Finding(f"{where} names {clean(found[0])}", clean(found[0]))
+        yield _by(clean(found[0]), f"{where} names {clean(found[0])}")
+
+
+def _by(generator: str, line: str) -> Finding:
+    return Finding(line, generator, "generator", generator)
 
 
 def in_xmp(packet: bytes) -> Iterator[Finding]:
     """What an XMP packet says; read without an XML parser, which hostile files could keep busy."""
-    text = packet.decode("utf-8", "replace")
+    text = packet[:MAX_XMP_BYTES].decode("utf-8", "replace")
     tools = [(found[1] or found[2]).strip() for key in _XMP_NAMES for found in key.finditer(text)]
     findings = [finding for tool in tools for finding in named("XMP", tool)]
     for found in _XMP_KIND.finditer(text):
         kind = (found[1] or found[2]).strip().rstrip("/").rpartition("/")[2]
         if kind in AI_SOURCES:
             name = findings[0].generator if findings else "a generator that is not named"
-            yield Finding(f"XMP says {kind}: made by a generator", name)
+            yield Finding(f"XMP says {kind}: made by a generator", name, "iptc", kind)
         elif kind in CAMERA_SOURCES:
-            yield Finding(f"XMP says {kind}: made by a camera")
+            yield Finding(f"XMP says {kind}: made by a camera", "", "iptc", kind)
     yield from findings

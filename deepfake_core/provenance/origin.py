@@ -66,7 +66,7 @@ def read_origin(data: bytes) -> Origin:
     exif = read_exif(blocks.exif, directory)
     if exif.orientation in SIDEWAYS_ORIENTATIONS and kind != "TIFF":
         width, height = height, width
-    findings = sorted(_findings(blocks, exif), key=lambda found: not found.generator)
+    findings = sorted(find(blocks, exif), key=lambda found: not found.generator)
     software = exif.software or clean(blocks.texts.get("Software", ""))
     return Origin(
         format=kind,
@@ -81,11 +81,13 @@ def read_origin(data: bytes) -> Origin:
     )
 
 
-def _findings(blocks: Blocks, exif: Exif) -> Iterator[Finding]:
+def find(blocks: Blocks, exif: Exif) -> Iterator[Finding]:
+    """All that metadata says, whatever says it."""
     manifests = read_credentials(blocks.store)
     yield from in_credentials(manifests)
     if blocks.store and not manifests:
-        yield Finding("content credentials (C2PA) that cannot be read")
+        line = "content credentials (C2PA) that cannot be read"
+        yield Finding(line, "", "c2pa", "unreadable")
     yield from in_xmp(blocks.xmp)
     yield from in_texts(blocks.texts)
     for text in exif.texts:
@@ -94,7 +96,7 @@ def _findings(blocks: Blocks, exif: Exif) -> Iterator[Finding]:
         yield from named("EXIF description or comment", text)
     yield from named("EXIF software", exif.software)
     if exif.camera:
-        yield Finding(f"EXIF names the camera {exif.camera}")
+        yield Finding(f"EXIF names the camera {exif.camera}", "", "camera", exif.camera)
     if exif.software:
         yield Finding(f"EXIF names the software {exif.software}")
     if exif.has_position:
