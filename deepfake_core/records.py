@@ -19,6 +19,20 @@ class Label(StrEnum):
     FAKE = "fake"
     REAL = "real"
     UNCERTAIN = "uncertain"
+    NOT_APPLICABLE = "not_applicable"
+
+
+# The labels that a score can lead to.
+DECIDED = (Label.FAKE, Label.REAL, Label.UNCERTAIN)
+
+
+class Reason(StrEnum):
+    """Why a label is `not_applicable`, or why it was made `uncertain`."""
+
+    NO_FACE = "no_face"
+    FACE_TOO_SMALL = "face_too_small"
+    UNFAMILIAR = "unfamiliar"
+    UNSTABLE = "unstable"
 
 
 class FailureCode(StrEnum):

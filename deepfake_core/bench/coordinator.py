@@ -15,14 +15,15 @@ from deepfake_core.bench.processes import run_module
 from deepfake_core.bench.scan_process import peak_bytes
 from deepfake_core.bench.setting import Setting
 from deepfake_core.events import silent
-from deepfake_core.inference.classifier import Judgement
+from deepfake_core.inference.judgement import Judgement
 from deepfake_core.records import Json, Label
 from deepfake_core.results.layout import published_name
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.executor import Shards, Work
 from deepfake_core.scanning.plan import Plan, make_plan
 from deepfake_core.scanning.scan import begin, commit_shard, finish, judge_shards, missing_shards
-from deepfake_core.scanning.shards import TIMINGS_KEY, shard_of, verdict_rows
+from deepfake_core.scanning.shards import TIMINGS_KEY, shard_of
+from deepfake_core.scanning.verdict_rows import verdict_rows
 
 # Of few images the memory would be lost in that of the libraries.
 TIMES_PLANNED = 4
@@ -97,7 +98,9 @@ def _judgement(image: str) -> Judgement:
     """One that is as hard to compress as those of pictures."""
     digest = hashlib.sha256(image.encode())
     score = int.from_bytes(digest.digest()[:4]) / 2**32
-    return Judgement(digest.hexdigest(), "JPEG", 256, 256, None, score, score, Label.REAL)
+    return Judgement(
+        digest.hexdigest(), "JPEG", 256, 256, logit=score, score=score, label=Label.REAL
+    )
 
 
 def _nobody(plan: Plan, work: Work) -> AbstractContextManager[Shards]:  # noqa: ARG001

@@ -9,14 +9,14 @@ from pathlib import Path
 from statistics import median
 
 from deepfake_core.bench.setting import PartFailed, Setting
-from deepfake_core.inference.classifier import Judgement
+from deepfake_core.inference.judgement import Judgement
 from deepfake_core.records import Label
 from deepfake_core.results.layout import published_name
 from deepfake_core.results.schema import with_metadata
 from deepfake_core.results.verdict_files import parquet_bytes
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.plan import make_plan
-from deepfake_core.scanning.shards import verdict_rows
+from deepfake_core.scanning.verdict_rows import verdict_rows
 
 FILES_PER_FOLDER = 1_000
 
@@ -49,7 +49,7 @@ def _write_files(folder: Path, count: int) -> None:
 def _publish_all(setting: Setting, config: ScanConfig) -> None:
     """Publish a verdict for every file, without judging it."""
     plan = make_plan(config, registry=setting.registry)
-    judged = Judgement("0" * 64, "JPEG", 256, 256, None, 0.5, 0.5, Label.REAL)
+    judged = Judgement("0" * 64, "JPEG", 256, 256, logit=0.5, score=0.5, label=Label.REAL)
     rows = verdict_rows(plan.wanted.to_pylist(), [judged] * plan.wanted.num_rows, plan.run)
     path = published_name(str(plan.run["run_date"]), plan.run_id)
     plan.results.storage.put(path, parquet_bytes(with_metadata(rows, plan.metadata)))

@@ -16,12 +16,14 @@ from deepfake_core.bench.images import write_pictures
 from deepfake_core.bench.setting import FAILURES, PartFailed, Setting, cores
 from deepfake_core.engines.engine import Engine, open_engine
 from deepfake_core.images.decoding import decode
-from deepfake_core.inference.classifier import Classifier, Judgement
+from deepfake_core.inference.classifier import Classifier
+from deepfake_core.inference.judgement import Judgement
 from deepfake_core.models.bundle import Precision
 from deepfake_core.records import Decoded, Label, UInt8Array
 from deepfake_core.scanning.plan import make_plan
 from deepfake_core.scanning.scan import begin, commit_shard, finish
-from deepfake_core.scanning.shards import READ_THREADS, ShardJudge, verdict_rows
+from deepfake_core.scanning.shards import READ_THREADS, ShardJudge
+from deepfake_core.scanning.verdict_rows import verdict_rows
 from deepfake_core.storage.local import LocalStorage
 
 # Measures once; returns images per second.
@@ -195,6 +197,6 @@ def _commit(setting: Setting, pictures: Path) -> float:
     config = setting.scan_config(pictures, setting.folder / "commit", setting.precision)
     plan = make_plan(config, registry=setting.registry)
     shard = plan.shard(0)
-    judged = Judgement("0" * 64, "JPEG", 256, 256, None, 0.5, 0.5, Label.REAL)
+    judged = Judgement("0" * 64, "JPEG", 256, 256, logit=0.5, score=0.5, label=Label.REAL)
     rows = verdict_rows(shard.to_pylist(), [judged] * shard.num_rows, plan.run)
     return _rate(rows.num_rows, lambda: plan.results.commit(plan.run_id, 0, rows, plan.metadata))

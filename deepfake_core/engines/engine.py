@@ -23,11 +23,10 @@ from deepfake_core.records import Float32Array, UInt8Array
 if TYPE_CHECKING:
     import openvino as ov
 
-# Of 8, 16 and 32 the fastest per image with one stream per core, in one run on two cores. Padding
-# the last group to a fixed size makes a score independent of its neighbours (docs/decisions/0003).
-GROUP = 16
-# Up to this many images cost less one by one than a padded group: 31 ms each against 466 ms.
-MOST_ONE_BY_ONE = 14
+# Images go through the network in groups of a fixed size, the last one padded, so that a score has
+# the same bits whatever its neighbours are. Four cost 2 to 5 % more than 16 for each image of a
+# full batch, and a quarter for a lone one (docs/decisions/0003).
+GROUP = 4
 
 
 class Engine(Protocol):
@@ -150,70 +149,63 @@ class OpenVinoEngine:
             size: side of its input in pixels.
             precision: arithmetic of the network.
         """
-        import openvino as ov
-
         self.precision: Precision = precision
         self.lanes = len(os.sched_getaffinity(0))
-        self._size, self._model, self._core = size, model, ov.Core()
-        self._compiled: dict[int, ov.CompiledModel] = {}
+        self._size, self._model = size, model
+        self._compiled: ov.CompiledModel | None = None
         self._compiling = threading.Lock()
-        self._requests = threading.local()
+        self._own = threading.local()
 
     def logits(self, pixels: UInt8Array) -> Float32Array:
         """See `Engine.logits`."""
         check_pixels(pixels, self._size)
         scores = np.empty(len(pixels), np.float32)
         for start in range(0, len(pixels), GROUP):
-            part = pixels[start : start + GROUP]
-            alone = self._are_cheaper_alone(len(part))
-            scores[start : start + GROUP] = self._one_by_one(part) if alone else self._padded(part)
+            scores[start : start + GROUP] = self._padded(pixels[start : start + GROUP])
         return scores
-
-    def _are_cheaper_alone(self, count: int) -> bool:
-        """Where rounding does not depend on the shape, a few images are not worth the padding.
-
-        Nor are they worth half a second of compiling, unless a lone image was seen before.
-        """
-        few = count == 1 or (count <= MOST_ONE_BY_ONE and 1 in self._compiled)
-        return few and self.precision == "fp32"
-
-    def _one_by_one(self, part: UInt8Array) -> Float32Array:
-        return np.concatenate([self._infer(part[at : at + 1]) for at in range(len(part))])
 
     def _padded(self, part: UInt8Array) -> Float32Array:
         missing = GROUP - len(part)
         if missing:
             padding = np.zeros((missing, *part.shape[1:]), np.uint8)
             part = np.concatenate([part, padding])
-        return self._infer(part)[: GROUP - missing]
+        outputs = self._request().infer([np.ascontiguousarray(part)], share_inputs=True)
+        return np.asarray(outputs[0], dtype=np.float32).reshape(-1)[: GROUP - missing]
 
-    def _infer(self, group: UInt8Array) -> Float32Array:
-        requests: dict[str, ov.InferRequest] = self._requests.__dict__
-        shape = str(len(group))
-        if shape not in requests:
-            requests[shape] = self._compile(len(group)).create_infer_request()
-        request = requests[shape]
-        outputs = request.infer([np.ascontiguousarray(group)], share_inputs=True)
-        return np.asarray(outputs[0], dtype=np.float32)
+    def _request(self) -> ov.InferRequest:
+        """The request of the calling thread."""
+        request: ov.InferRequest | None = getattr(self._own, "request", None)
+        if request is None:
+            request = self._own.request = self._compile().create_infer_request()
+        return request
 
-    def _compile(self, group: int) -> ov.CompiledModel:
+    def _compile(self) -> ov.CompiledModel:
         with self._compiling:
-            if group not in self._compiled:
-                model = self._model.clone()
-                model.reshape([group, self._size, self._size, 3])
+            if self._compiled is None:
+                self._model.reshape([GROUP, self._size, self._size, 3])
                 # int8 layers keep their precision; what is left of floating point stays f32.
                 hint = "bf16" if self.precision == "bf16" else "f32"
-                self._compiled[group] = self._core.compile_model(
-                    model,
-                    "CPU",
-                    {
-                        "INFERENCE_PRECISION_HINT": hint,
-                        "NUM_STREAMS": self.lanes,
-                        "INFERENCE_NUM_THREADS": self.lanes,
-                        "ENABLE_CPU_PINNING": False,
-                    },
-                )
-            return self._compiled[group]
+                self._compiled = compile_graph(self._model, hint, lanes=self.lanes)
+            return self._compiled
+
+
+def compile_graph(model: ov.Model, hint: str, *, lanes: int) -> ov.CompiledModel:
+    """Compile a graph with one stream of inference per lane.
+
+    Args:
+        model: of a fixed input shape.
+        hint: ``f32`` or ``bf16``, the arithmetic of what is floating point in it.
+        lanes: how many threads use it at once.
+    """
+    import openvino as ov
+
+    options = {
+        "INFERENCE_PRECISION_HINT": hint,
+        "NUM_STREAMS": lanes,
+        "INFERENCE_NUM_THREADS": lanes,
+        "ENABLE_CPU_PINNING": False,
+    }
+    return ov.Core().compile_model(model, "CPU", options)
 
 
 class KerasEngine:

@@ -5,65 +5,82 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from deepfake_core.engines.engine import Engine
 from deepfake_core.images.decoding import decode
-from deepfake_core.models.bundle import Bundle
-from deepfake_core.models.decision import calibrate, decide
-from deepfake_core.records import Failure, FailureCode, Label, UInt8Array
+from deepfake_core.inference.judgement import JudgedBatch, JudgedFace, Judgement, StageSeconds
+from deepfake_core.inference.looks import Looks, Scored, SecondLook
+from deepfake_core.models.bundle import Bundle, Curve
+from deepfake_core.models.decision import decide, strongest
+from deepfake_core.records import Failure, FailureCode, Label, Reason, UInt8Array
+
+NO_NUMBER = Failure(FailureCode.SCORE_NOT_FINITE, "the network gave no number")
 
 
-@dataclass(slots=True)
-class Judgement:
-    """What is known of one image; either `failure` or `label` is set.
+@dataclass(frozen=True, slots=True)
+class ReadFaces:
+    """The faces of a decoded picture.
 
     Attributes:
-        sha256: of the bytes judged; None where they could not be read.
-        format: the format found in the content; None where it was not decoded.
-        width: pixels after EXIF orientation; None where it was not decoded.
+        format: the format found in the content.
+        width: pixels after EXIF orientation.
         height: likewise.
-        failure: why there is no label.
-        logit: raw output, positive means fake.
-        score: calibrated probability of fake in [0, 1].
-        label: the decision.
+        faces: those that were considered; the first ones are judged, the rest are too small.
+        crops: uint8[F, size, size, 3], aligned, of the faces that are judged.
+        found: how many faces there were.
     """
 
-    sha256: str | None = None
-    format: str | None = None
-    width: int | None = None
-    height: int | None = None
-    failure: Failure | None = None
-    logit: float | None = None
-    score: float | None = None
-    label: Label | None = None
+    format: str
+    width: int
+    height: int
+    faces: list[JudgedFace]
+    crops: UInt8Array
+    found: int
 
 
-@dataclass(slots=True)
-class StageSeconds:
-    """Seconds spent in each stage, added up over threads."""
+class FaceReader(Protocol):
+    """Finds and aligns the faces of a picture; several threads may read at once."""
 
-    read: float = 0.0
-    decode: float = 0.0
-    infer: float = 0.0
-
-
-@dataclass(slots=True)
-class JudgedBatch:
-    """The judgements of a batch, in its order, and the time they took."""
-
-    judgements: list[Judgement]
-    seconds: StageSeconds = field(default_factory=StageSeconds)
+    def read(self, content: bytes, seconds: StageSeconds) -> ReadFaces | Failure:
+        """Decode a picture and align its faces; adds the time it took."""
+        ...
 
 
 class Classifier:
-    """A bundle with the engine that runs it; several threads may call it at once."""
+    """A model with the engines that run it; several threads may call it at once.
 
-    def __init__(self, bundle: Bundle, engine: Engine) -> None:
-        """Join a model's description with an engine that holds its weights."""
-        self.bundle, self.engine = bundle, engine
+    Attributes:
+        bundle: the first look.
+        looks: the first look with what runs it and, if there is one, the second.
+        curve: calibration and thresholds at the engine's precision.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        *,
+        reader: FaceReader | None = None,
+        second: SecondLook | None = None,
+        curve: Curve | None = None,
+    ) -> None:
+        """Join a model's description with an engine that holds its weights.
+
+        Args:
+            bundle: the first look.
+            engine: what runs it.
+            reader: finds the faces that are judged; without one the whole picture is judged.
+            second: the second look.
+            curve: in place of the bundle's own calibration and thresholds.
+        """
+        self.bundle = bundle
+        self.curve = curve or bundle.description.curve(engine.precision)
+        self.looks = Looks(engine, self.curve, second)
+        self.reader = reader
 
     def judge(self, contents: Sequence[bytes | Failure]) -> JudgedBatch:
         """Judge images from their bytes; reads that failed stay failures.
@@ -72,57 +89,116 @@ class Classifier:
             One judgement per entry, in order. One bad image changes no other's judgement.
         """
         batch = JudgedBatch([])
-        started = time.perf_counter()
-        readable: list[Judgement] = []
-        pixels: list[UInt8Array] = []
+        waiting: list[Judgement] = []
+        crops: list[UInt8Array] = []
         for content in contents:
-            judgement, decoded = self.read(content)
+            judgement, pixels = self.read(content, batch.seconds)
             batch.judgements.append(judgement)
-            if decoded is not None:
-                readable.append(judgement)
-                pixels.append(decoded)
-        decoded_at = time.perf_counter()
-        if readable:
-            self.score(readable, np.stack(pixels))
-        batch.seconds.decode = decoded_at - started
-        batch.seconds.infer = time.perf_counter() - decoded_at
+            if pixels is not None:
+                waiting.append(judgement)
+                crops.append(pixels)
+        started = time.perf_counter()
+        self.score(waiting, crops)
+        batch.seconds.infer = time.perf_counter() - started
         return batch
 
-    def read(self, content: bytes | Failure) -> tuple[Judgement, UInt8Array | None]:
-        """Hash and decode one image.
+    def read(
+        self, content: bytes | Failure, seconds: StageSeconds | None = None
+    ) -> tuple[Judgement, UInt8Array | None]:
+        """Hash and decode one image, and find what is judged in it.
+
+        Args:
+            content: the bytes of a file, or why they could not be read.
+            seconds: the time of decoding and finding is added to these.
 
         Returns:
-            What is known of it so far, and its pixels for `score`; none where it has failed.
+            What is known of it so far, and uint8[F, size, size, 3] for `score`; None where
+            nothing is judged.
         """
         if isinstance(content, Failure):
             return Judgement(failure=content), None
-        preprocessing = self.bundle.description.preprocessing
+        seconds = seconds or StageSeconds()
         judgement = Judgement(sha256=hashlib.sha256(content).hexdigest())
+        if self.reader is not None:
+            return judgement, self._read_faces(judgement, self.reader.read(content, seconds))
+        started = time.perf_counter()
+        preprocessing = self.bundle.description.preprocessing
         decoded = decode(content, size=preprocessing.size, background=preprocessing.background)
+        seconds.decode += time.perf_counter() - started
         if isinstance(decoded, Failure):
             judgement.failure = decoded
             return judgement, None
         judgement.format = decoded.format
         judgement.width, judgement.height = decoded.width, decoded.height
-        return judgement, decoded.pixels
+        return judgement, decoded.pixels[None]
 
-    def score(self, judgements: Sequence[Judgement], pixels: UInt8Array) -> None:
-        """Complete the judgements of decoded images.
+    def _read_faces(self, judgement: Judgement, read: ReadFaces | Failure) -> UInt8Array | None:
+        if isinstance(read, Failure):
+            judgement.failure = read
+            return None
+        judgement.format = read.format
+        judgement.width, judgement.height = read.width, read.height
+        judgement.faces, judgement.faces_found = read.faces, read.found
+        if len(read.crops):
+            return read.crops
+        judgement.refuse(Reason.FACE_TOO_SMALL if read.faces else Reason.NO_FACE)
+        return None
+
+    def score(self, judgements: Sequence[Judgement], crops: Sequence[UInt8Array]) -> None:
+        """Complete the judgements of images in which there is something to judge.
 
         Args:
             judgements: as `read` gave them; logit, score and label are set, or the failure.
-            pixels: uint8[N, size, size, 3], in the order of the judgements.
+            crops: uint8[F, size, size, 3] of each, in their order.
         """
-        logits = self.engine.logits(pixels)
-        description = self.bundle.description
-        scores = calibrate(logits, description.calibration)
-        labels = decide(scores, description.thresholds)
-        finite = np.isfinite(logits).tolist()
-        for index, judgement in enumerate(judgements):
-            if finite[index]:
-                judgement.logit, judgement.score = float(logits[index]), float(scores[index])
-                judgement.label = labels[index]
-            else:
-                judgement.failure = Failure(
-                    FailureCode.SCORE_NOT_FINITE, "the network gave no number"
-                )
+        if not judgements:
+            return
+        counts = [len(some) for some in crops]
+        sizes = [size for each in judgements for size in _sizes(each, self.crop_side)]
+        scored = self.looks.look(np.concatenate(crops), sizes)
+        labels = decide(scored.scores, self.curve.thresholds, np.repeat(counts, counts))
+        start = 0
+        for judgement, count in zip(judgements, counts, strict=True):
+            self._fill(judgement, scored, labels, range(start, start + count))
+            start += count
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the first look."""
+        return self.looks.engine
+
+    @property
+    def crop_side(self) -> int:
+        """Side of the network's input in pixels."""
+        return self.bundle.description.preprocessing.size
+
+    def _fill(
+        self, judgement: Judgement, scored: Scored, labels: Sequence[Label], rows: range
+    ) -> None:
+        """Write what the looks said of an image's faces into its judgement."""
+        if not np.isfinite(scored.scores[rows]).all():
+            judgement.fail(NO_NUMBER)
+            return
+        first = [float(scored.first[row]) for row in rows]
+        second = [float(scored.second[row]) if scored.went_on[row] else None for row in rows]
+        scores = [float(scored.scores[row]) for row in rows]
+        decided = [labels[row] for row in rows]
+        best = strongest(decided, scores)
+        last = second[best]
+        judgement.logit = first[best] if last is None else last
+        judgement.score, judgement.label = scores[best], decided[best]
+        if self.looks.second is not None and scored.went_on[rows].any():
+            judgement.second_model_id = self.looks.second.model_id
+        if judgement.faces is None:
+            return
+        for at, face in enumerate(judgement.faces[: len(rows)]):
+            face.logit, face.second_logit = first[at], second[at]
+            face.score, face.label = scores[at], decided[at]
+        judgement.faces.insert(0, judgement.faces.pop(best))
+
+
+def _sizes(judgement: Judgement, side: int) -> list[float]:
+    """The size of each thing that is judged in an image: of its faces, or of the picture."""
+    if judgement.faces is None:
+        return [float(min(judgement.width or side, judgement.height or side))]
+    return [face.size for face in judgement.faces if face.reason is None]

@@ -44,6 +44,28 @@ class Preprocessing(BaseModel):
     )
     mean: float = Field(127.5, description="Subtracted from the pixels, 0 to 255.")
     scale: float = Field(64.0, gt=0, description="What the centred pixels are divided by.")
+    faces: Literal["find", "frame"] = Field(
+        "frame",
+        description="find: it judges faces that were found and aligned; frame: the whole picture.",
+    )
+    finder: str | None = Field(
+        None, description="The finder whose faces it was trained and calibrated on."
+    )
+    alignment: Literal["ffhq"] | None = Field(
+        None, description="The frame in which it expects a face."
+    )
+    least_size: float = Field(
+        0.0, ge=0, description="Faces of fewer pixels are not judged: its figures do not hold."
+    )
+
+
+class Curve(BaseModel):
+    """From logit to label, at one precision."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    calibration: Calibration = Field(description="From logit to score.")
+    thresholds: Thresholds = Field(description="From score to label.")
 
 
 class Description(BaseModel):
@@ -68,6 +90,10 @@ class Description(BaseModel):
         0.5, gt=0, lt=1, description="Share of fakes for which the calibration holds."
     )
     thresholds: Thresholds = Field(description="From score to label.")
+    by_precision: dict[Precision, Curve] = Field(
+        default_factory=dict,
+        description="Calibration and thresholds of the precisions that have some of their own.",
+    )
     precisions: tuple[Precision, ...] = Field(
         ("fp32",), description="Precisions that passed the comparison with fp32."
     )
@@ -81,6 +107,11 @@ class Description(BaseModel):
     limits: tuple[str, ...] = Field((), description="What it must not be used for.")
     training: Json = Field(default_factory=dict, description="The recipe it was trained by.")
     files: dict[FileName, str] = Field(description="sha256 of each file of the bundle, by name.")
+
+    def curve(self, precision: Precision) -> Curve:
+        """Calibration and thresholds at a precision."""
+        usual = Curve(calibration=self.calibration, thresholds=self.thresholds)
+        return self.by_precision.get(precision, usual)
 
     @model_validator(mode="after")
     def _made_here_or_elsewhere(self) -> Description:

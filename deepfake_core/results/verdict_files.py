@@ -12,7 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deepfake_core.errors import StoreError, damaged, unreadable
-from deepfake_core.results.schema import VERDICTS, VERSION_KEY, check_version, with_metadata
+from deepfake_core.results.schema import (
+    VERDICTS,
+    VERSION_KEY,
+    check_version,
+    upgraded,
+    with_metadata,
+)
 from deepfake_core.results.seals import UNPARSABLE, is_whole, sealed_writer
 from deepfake_core.storage.base import Changed, Readable, Storage
 from deepfake_core.storage.range_file import RangeFile, Span
@@ -53,7 +59,7 @@ def _joined(tables: list[pa.Table], schema: pa.Schema) -> pa.Table:
 
 def bare(table: pa.Table) -> pa.Table:
     """Verdict rows without the facts of their file."""
-    return table.replace_schema_metadata().cast(VERDICTS)
+    return upgraded(table.replace_schema_metadata())
 
 
 def read_verdicts(storage: Storage, path: str, columns: list[str] | None = None) -> pa.Table:
@@ -68,18 +74,21 @@ def read_verdicts(storage: Storage, path: str, columns: list[str] | None = None)
         data = storage.read(path)
     except OSError as error:
         raise unreadable(address, error) from error
-    table = parse(data, address, columns=columns)
+    table = parse(data, address, columns=columns and list(columns))
     check_version((table.schema.metadata or {}).get(VERSION_KEY, b"none").decode(), address)
-    return table
+    return upgraded(table, columns)
 
 
-def parse(data: bytes, address: str, **options: object) -> pa.Table:
+def parse(
+    data: bytes, address: str, *, columns: list[str] | None = None, **options: object
+) -> pa.Table:
     """The table of a Parquet file's bytes.
 
     Args:
         data: the bytes.
         address: where they are from, for the message.
-        options: `columns` or `schema` of `pyarrow.parquet.read_table`.
+        columns: those that are read if they are there; all by default.
+        options: `schema` of `pyarrow.parquet.read_table`.
 
     Raises:
         DamagedFile: they are not those that were written.
@@ -87,6 +96,9 @@ def parse(data: bytes, address: str, **options: object) -> pa.Table:
     if is_whole(data) is False:
         raise damaged(address)
     try:
+        if columns is not None:
+            present = pq.read_schema(pa.BufferReader(data)).names
+            options["columns"] = [name for name in columns if name in present]
         return pq.read_table(pa.BufferReader(data), page_checksum_verification=True, **options)
     except UNPARSABLE as error:
         raise damaged(address, str(error)) from error
@@ -148,12 +160,13 @@ def pieces(
         with pq.ParquetFile(readable, page_checksum_verification=True) as file:
             footer = file.schema_arrow.metadata or {}
             check_version(footer.get(VERSION_KEY, b"none").decode(), address)
-            names = list(file.schema_arrow.names if columns is None else columns)
+            names = [name for name in columns or VERDICTS.names if name in file.schema_arrow.names]
             for groups in _bunches(file.metadata, rows):
                 if isinstance(readable, RangeFile):
                     readable.fetch(_spans(file.metadata, groups, names))
                 for batch in file.iter_batches(rows, row_groups=groups, columns=names):
-                    yield pa.Table.from_batches([batch]).replace_schema_metadata(footer)
+                    table = pa.Table.from_batches([batch]).replace_schema_metadata(footer)
+                    yield upgraded(table, columns)
     except (Changed, StoreError, FileNotFoundError, PermissionError) as error:
         if isinstance(error, Changed):
             raise
@@ -193,7 +206,8 @@ def _spans(facts: pq.FileMetaData, groups: list[int], names: list[str]) -> list[
     for group in groups:
         for index in range(facts.num_columns):
             column = facts.row_group(group).column(index)
-            if column.path_in_schema in names:
+            # Columns of structs lie in the file as one column for each field.
+            if column.path_in_schema.partition(".")[0] in names:
                 start = column.data_page_offset
                 if column.has_dictionary_page:
                     start = min(start, column.dictionary_page_offset)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import time
 from collections import deque
@@ -14,12 +13,13 @@ from types import TracebackType
 import pyarrow as pa
 
 from deepfake_core.errors import BrokenInvariant, SourceOutage
-from deepfake_core.inference.classifier import Classifier, JudgedBatch, Judgement, StageSeconds
+from deepfake_core.inference.classifier import Classifier
+from deepfake_core.inference.judgement import JudgedBatch, Judgement, StageSeconds
 from deepfake_core.records import Failure, FailureCode, Json
 from deepfake_core.results.manifest import path_of
-from deepfake_core.results.schema import VERDICTS
 from deepfake_core.results.store import Results
 from deepfake_core.scanning.plan import Plan
+from deepfake_core.scanning.verdict_rows import verdict_rows
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.reading import read_or_failure
 
@@ -131,9 +131,7 @@ class ShardJudge:
         seconds = StageSeconds()
         for batch, outages in self._batches(entries):
             judgements += batch.judgements
-            seconds.read += batch.seconds.read
-            seconds.decode += batch.seconds.decode
-            seconds.infer += batch.seconds.infer
+            seconds.add(batch.seconds)
             for judgement, outage in zip(batch.judgements, outages, strict=True):
                 self._watch(judgement.failure if outage else None, run)
             self._on_batch(len(batch.judgements))
@@ -233,6 +231,7 @@ def judge_and_commit(judge: ShardJudge, shard: Shard, results: Results) -> Json:
         "seconds": time.monotonic() - started,
         "read_seconds": spent.read,
         "decode_seconds": spent.decode,
+        "find_seconds": spent.find,
         "infer_seconds": spent.infer,
     }
     metadata = {**shard.metadata, TIMINGS_KEY: json.dumps(timings)}
@@ -252,29 +251,3 @@ def _groups(entries: Rows, size: int) -> Iterator[Rows]:
         group_bytes += entry["bytes"]
     if group:
         yield group
-
-
-def verdict_rows(entries: Rows, judgements: list[Judgement], run: Json) -> pa.Table:
-    """The verdict table of images and their judgements, in order."""
-    count = len(entries)
-    failures = [one.failure for one in judgements]
-    columns = {
-        "image": [entry["image"] for entry in entries],
-        "source": [run["source"]] * count,
-        "etag": [entry["etag"] for entry in entries],
-        "sha256": [one.sha256 for one in judgements],
-        "bytes": [entry["bytes"] for entry in entries],
-        "status": ["failed" if failure else "ok" for failure in failures],
-        "failure": [failure and str(failure.code) for failure in failures],
-        "detail": [(failure and failure.detail) or None for failure in failures],
-        "format": [one.format for one in judgements],
-        "width": [one.width for one in judgements],
-        "height": [one.height for one in judgements],
-        "logit": [one.logit for one in judgements],
-        "score": [one.score for one in judgements],
-        "label": [one.label and str(one.label) for one in judgements],
-        "model_id": [run["model_id"]] * count,
-        "run_id": [run["run_id"]] * count,
-        "run_started": [dt.datetime.fromisoformat(run["run_started"])] * count,
-    }
-    return pa.table(columns, schema=VERDICTS)

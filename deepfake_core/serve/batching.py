@@ -13,17 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepfake_core.engines.engine import GROUP
-from deepfake_core.inference.classifier import Classifier, Judgement
+from deepfake_core.inference.classifier import Classifier
+from deepfake_core.inference.judgement import Judgement
 from deepfake_core.records import UInt8Array
 from deepfake_core.serve.problems import busy
+
+# Images that a lane takes at once.
+IMAGES_AT_ONCE = 16
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """A decoded image and who waits for its score."""
+    """An image with what is judged in it, and who waits for its score."""
 
     judgement: Judgement
-    pixels: UInt8Array
+    crops: UInt8Array
     scored: asyncio.Future[None]
 
 
@@ -60,20 +64,15 @@ class Batcher:
         self._lanes: list[asyncio.Task[None]] = []
         self.waiting = 0
         self._decoding = self._idle = 0
-        # Elsewhere a short group is padded and costs as much as a full one.
-        self._sharing = classifier.engine.precision == "fp32"
 
     async def warm_up(self) -> None:
-        """Score blank images, alone and in company, on every lane; what comes then is quick."""
+        """Score blank images on every lane; what comes then is quick."""
         size = self._classifier.bundle.description.preprocessing.size
         loop = asyncio.get_running_loop()
-        for count in (1, GROUP):
-            blank = np.zeros((count, size, size, 3), np.uint8)
-            lanes = range(self._classifier.engine.lanes)
-            logits = self._classifier.engine.logits
-            await asyncio.gather(
-                *(loop.run_in_executor(self._scorers, logits, blank) for _ in lanes)
-            )
+        blank = np.zeros((GROUP, size, size, 3), np.uint8)
+        lanes = range(self._classifier.engine.lanes)
+        logits = self._classifier.engine.logits
+        await asyncio.gather(*(loop.run_in_executor(self._scorers, logits, blank) for _ in lanes))
 
     def start(self) -> None:
         """Begin to score."""
@@ -110,12 +109,12 @@ class Batcher:
         self._decoding += 1
         try:
             read = self._classifier.read
-            judgement, pixels = await loop.run_in_executor(self._decoders, read, content)
+            judgement, crops = await loop.run_in_executor(self._decoders, read, content)
         finally:
             self._decoding -= 1
             self._changed.set()
-        if pixels is not None:
-            waiting = _Waiting(judgement, pixels, loop.create_future())
+        if crops is not None:
+            waiting = _Waiting(judgement, crops, loop.create_future())
             self._queue.append(waiting)
             await waiting.scored
         return judgement
@@ -126,10 +125,10 @@ class Batcher:
         while True:
             batch = await self._take()
             judgements = [one.judgement for one in batch]
-            pixels = np.stack([one.pixels for one in batch])
+            crops = [one.crops for one in batch]
             self._on_batch(len(batch))
             score = self._classifier.score
-            done = loop.run_in_executor(self._scorers, score, judgements, pixels)
+            done = loop.run_in_executor(self._scorers, score, judgements, crops)
             await asyncio.wait([done])
             error = done.exception()
             for one in batch:
@@ -148,11 +147,11 @@ class Batcher:
                 await self._next_change()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._wait):
-                    while len(self._queue) < GROUP and self._decoding:
+                    while len(self._queue) < IMAGES_AT_ONCE and self._decoding:
                         await self._next_change()
-            share = -(-len(self._queue) // self._idle) if self._sharing else len(self._queue)
+            share = -(-len(self._queue) // self._idle)
             self._idle -= 1
-            return [self._queue.popleft() for _ in range(min(GROUP, share))]
+            return [self._queue.popleft() for _ in range(min(IMAGES_AT_ONCE, share))]
 
     async def _next_change(self) -> None:
         self._changed.clear()

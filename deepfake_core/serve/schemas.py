@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deepfake_core.inference.classifier import Judgement
+from deepfake_core.inference.judgement import Judgement
 from deepfake_core.models.bundle import CARD_FILE, Bundle, Precision, Preprocessing
 from deepfake_core.models.decision import Calibration, Thresholds
 from deepfake_core.records import FailureCode, Json, Label

@@ -10,7 +10,8 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from deepfake_core.engines.engine import open_engine, processor_precisions, resolve_precision
-from deepfake_core.inference.classifier import Classifier, Judgement
+from deepfake_core.inference.classifier import Classifier
+from deepfake_core.inference.judgement import Judgement
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.serve.batching import Batcher
 from deepfake_core.serve.config import ServeConfig

@@ -227,6 +227,8 @@ OK = {
     "run_started": dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
 }
 NO_VERDICT = {"logit": None, "score": None, "label": None}
+REFUSED = {**OK, **NO_VERDICT, "label": "not_applicable", "reason": "no_face"}
+UNSTABLE = {**OK, "reason": "unstable"}
 FAILED = {**OK, **NO_VERDICT, "status": "failed", "failure": "decode.corrupt"}
 LOOSE = pa.schema([field.with_nullable(True) for field in VERDICTS])
 
@@ -236,7 +238,7 @@ def table_of(*rows: dict[str, Any]) -> pa.Table:
 
 
 def test_rows_that_obey_the_laws_pass():
-    validate(table_of(OK, FAILED, {**OK, "etag": None}))
+    validate(table_of(OK, FAILED, {**OK, "etag": None}, REFUSED, UNSTABLE))
     validate(VERDICTS.empty_table())
 
 
@@ -247,8 +249,18 @@ def test_rows_that_obey_the_laws_pass():
         ({**OK, "status": None}, "neither ok nor failed"),
         ({**OK, "failure": "decode.corrupt"}, "an ok row has a failure code"),
         ({**FAILED, "failure": None}, "a failed row has no failure code"),
-        *[({**OK, name: None}, f"an ok row lacks its {name}") for name in NO_VERDICT],
-        *[({**FAILED, name: OK[name]}, f"a failed row has a {name}") for name in NO_VERDICT],
+        ({**OK, "label": None}, "an ok row lacks its label"),
+        ({**OK, "label": "human"}, "a label is none of the labels"),
+        *[({**OK, name: None}, f"a judged row lacks its {name}") for name in ("logit", "score")],
+        *[({**FAILED, name: OK[name]}, f"a failed row has {name}") for name in NO_VERDICT],
+        *[
+            ({**REFUSED, name: OK[name]}, f"a row that is not applicable has a {name}")
+            for name in ("logit", "score")
+        ],
+        ({**REFUSED, "reason": None}, "a row that is not applicable has no reason"),
+        ({**OK, "reason": "no_face"}, "a judged row has a reason not to be"),
+        ({**UNSTABLE, "label": "fake"}, "an unstable row is not uncertain"),
+        ({**OK, "score_low": -0.1}, "a score_low lies outside 0 to 1"),
         *[
             ({**OK, name: None}, f"a row lacks its {name}")
             for name, _, null, _ in COLUMNS

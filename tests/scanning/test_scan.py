@@ -202,7 +202,7 @@ def test_the_footer_says_how_the_rows_were_made(run: Scan, image_folder: Callabl
     assert float(footer["deepfake.temperature"]) == 0.5
     assert len(footer["deepfake.manifest_fingerprint"]) == 64
     group = file.metadata.row_group(0)
-    columns = {group.column(at).path_in_schema: group.column(at) for at in range(17)}
+    columns = {group.column(at).path_in_schema: group.column(at) for at in range(group.num_columns)}
     for name in ("source", "model_id", "run_id", "label", "status"):
         assert "RLE_DICTIONARY" in columns[name].encodings
 

@@ -16,11 +16,11 @@ import pytest
 from deepfake_core.bench.load import put_load, upload_request
 from deepfake_core.bench.service import service, started
 from deepfake_core.bench.setting import Setting, Sizes
-from deepfake_core.engines.engine import GROUP, Engine, open_engine
+from deepfake_core.engines.engine import Engine, open_engine
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.models.registry import find_model
 from deepfake_core.records import Float32Array, UInt8Array
-from deepfake_core.serve.batching import Batcher
+from deepfake_core.serve.batching import IMAGES_AT_ONCE, Batcher
 from deepfake_core.serve.problems import Refusal
 from tests.support.serving import address, running
 
@@ -73,22 +73,20 @@ def test_what_comes_together_is_scored_together(
 ):
     contents = [picture(seed) for seed in range(40)]
     expected = [one.score for one in classifier.judge(contents).judgements]
-    engine = classifier.engine = SlowEngine(classifier.engine, precision=precision)
+    engine = classifier.looks.engine = SlowEngine(classifier.engine, precision=precision)
     scores = judged(classifier, [[content] for content in contents])
     assert [score for (score,) in scores] == pytest.approx(expected, abs=1e-4)
     assert sum(engine.sizes) == 40
-    assert max(engine.sizes) <= GROUP
+    assert max(engine.sizes) <= IMAGES_AT_ONCE
     assert len(engine.sizes) <= 5
 
 
-def test_idle_lanes_share_where_short_groups_cost_less(classifier: Classifier, picture: Picture):
-    contents = [picture(seed) for seed in range(8)]
-    for precision, most in (("fp32", 4), ("int8", 8)):
-        engine = SlowEngine(classifier.engine, precision=precision)
-        engine.lanes = 2
-        scores = judged(Classifier(classifier.bundle, engine), [contents])
-        assert len(scores[0]) == 8
-        assert max(engine.sizes) == most
+def test_idle_lanes_share_what_waits(classifier: Classifier, picture: Picture):
+    engine = SlowEngine(classifier.engine, precision="fp32")
+    engine.lanes = 2
+    scores = judged(Classifier(classifier.bundle, engine), [[picture(seed) for seed in range(8)]])
+    assert len(scores[0]) == 8
+    assert max(engine.sizes) == 4
 
 
 def test_a_lone_image_does_not_wait_for_company(classifier: Classifier, picture: Picture):
@@ -99,7 +97,7 @@ def test_a_lone_image_does_not_wait_for_company(classifier: Classifier, picture:
 
 
 def test_images_beyond_the_queue_are_refused_at_once(classifier: Classifier, picture: Picture):
-    classifier.engine = SlowEngine(classifier.engine, precision="fp32")
+    classifier.looks.engine = SlowEngine(classifier.engine, precision="fp32")
     requests = [[picture(1)] * 3, [picture(2)] * 2, [picture(3)] * 2, [b"no image"]]
     one, other, third, last = judged(classifier, requests, max_waiting=6)
     assert [len(one), len(other), last] == [3, 2, [None]]

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deepfake_core.images.decoding import load
-from deepfake_core.inference.classifier import Classifier, Judgement
+from deepfake_core.inference.classifier import Classifier
+from deepfake_core.inference.judgement import Judgement
 from deepfake_core.provenance.origin import Origin, read_origin
 from deepfake_core.records import Failure, FailureCode, Json, Label
 from deepfake_core.serve.schemas import verdict
