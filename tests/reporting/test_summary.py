@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deepfake_core.errors import BrokenInvariant
 from deepfake_core.models.decision import Thresholds, decide
-from deepfake_core.records import FailureCode
+from deepfake_core.records import FailureCode, Label
 from deepfake_core.rendering.text import as_markdown, one_line, percent, score_text
 from deepfake_core.reporting.markdown import FAILURE_WORDS, headline, markdown
 from deepfake_core.reporting.summary import expectations, summarise
@@ -68,7 +68,7 @@ def test_counts_labels_and_failures_add_up():
     summary = summarise(table([0.1, 0.5, 0.8, 1.0], failures), run=run)
     assert (summary["listed"], summary["judged"]) == (10, 4)
     assert (summary["failed"], summary["skipped"]) == (4, 2)
-    assert summary["labels"] == {"fake": 2, "real": 1, "uncertain": 1}
+    assert summary["labels"] == {"fake": 2, "real": 1, "uncertain": 1, "not_applicable": 0}
     assert summary["failures"] == {
         "decode.unsupported": 2, "decode.corrupt": 1, "read.denied": 1,
     }  # fmt: skip
@@ -136,7 +136,7 @@ def test_a_score_outside_zero_to_one_is_refused():
 def test_an_empty_run_says_why_nothing_was_judged():
     nothing = VERDICTS.empty_table()
     summary = summarise(nothing, run=run_of(0, skipped=7))
-    assert summary["labels"] == {"fake": 0, "real": 0, "uncertain": 0}
+    assert summary["labels"] == dict.fromkeys(map(str, Label), 0)
     assert summary["histogram"]["counts"] == [0] * 40
     assert summary["highest"] == summary["uncertain"] == summary["failed_images"] == []
     assert "images_per_s" not in summary["timings"]
