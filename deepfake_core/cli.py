@@ -15,6 +15,7 @@ from deepfake_core.commands import (
     dataset,
     erase,
     evaluate,
+    export,
     models,
     plan,
     redecide,
@@ -58,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in (scan, app, report, redecide, changes, dataset, retrain, evaluate, models):
         module.add(commands)
-    for module in (serve, plan, erase, retention, trend):
+    for module in (serve, plan, erase, retention, trend, export):
         module.add(commands)
     return parser
 
