@@ -16,6 +16,7 @@ from deepfake_core.inference.judgement import JudgedBatch, JudgedFace, Judgement
 from deepfake_core.inference.looks import Looks, Scored, SecondLook
 from deepfake_core.models.bundle import Bundle, Curve
 from deepfake_core.models.decision import decide, strongest
+from deepfake_core.provenance.claims import read_claims
 from deepfake_core.records import Failure, FailureCode, Label, Reason, UInt8Array
 
 NO_NUMBER = Failure(FailureCode.SCORE_NOT_FINITE, "the network gave no number")
@@ -118,7 +119,10 @@ class Classifier:
         if isinstance(content, Failure):
             return Judgement(failure=content), None
         seconds = seconds or StageSeconds()
+        started = time.perf_counter()
         judgement = Judgement(sha256=hashlib.sha256(content).hexdigest())
+        judgement.provenance = read_claims(content)
+        seconds.decode += time.perf_counter() - started
         if self.reader is not None:
             return judgement, self._read_faces(judgement, self.reader.read(content, seconds))
         started = time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from deepfake_core.provenance.claims import Claim
 from deepfake_core.records import Failure, Label, Reason
 
 
@@ -38,21 +39,6 @@ class JudgedFace:
     score: float | None = None
     label: Label = Label.NOT_APPLICABLE
     reason: Reason | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a file says of where it comes from.
-
-    Attributes:
-        kind: ``c2pa``, ``iptc``, ``generator`` or ``camera``.
-        value: what it says, for people.
-        verified: whether a signature holds; None where nothing can be verified.
-    """
-
-    kind: str
-    value: str
-    verified: bool | None = None
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from deepfake_core.inference.judgement import Claim, JudgedFace, Judgement
+from deepfake_core.inference.judgement import JudgedFace, Judgement
+from deepfake_core.provenance.claims import as_rows
 from deepfake_core.records import Json
 from deepfake_core.results.schema import VERDICTS
 
@@ -47,7 +48,7 @@ def judged_columns(judgements: Sequence[Judgement]) -> dict[str, list[Any]]:
         "label": [judgement.label and str(judgement.label) for judgement in judgements],
         "reason": [judgement.reason and str(judgement.reason) for judgement in judgements],
         "faces": [_faces(judgement.faces) for judgement in judgements],
-        "provenance": [_claims(judgement.provenance) for judgement in judgements],
+        "provenance": [as_rows(judgement.provenance) for judgement in judgements],
         **{
             name: [getattr(judgement, name) for judgement in judgements]
             for name in (
@@ -69,10 +70,3 @@ def _faces(faces: Sequence[JudgedFace] | None) -> list[Json] | None:
         {**{name: getattr(face, name) for name in names}, "label": str(face.label)}
         for face in faces
     ]
-
-
-def _claims(claims: Sequence[Claim]) -> list[Json] | None:
-    named = [
-        {"kind": claim.kind, "value": claim.value, "verified": claim.verified} for claim in claims
-    ]
-    return named or None
