@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deepfake_core.errors import DeepfakeError, UsageError
+from flows import TOLD_TO_NOBODY
 from flows.automations import create
 from flows.pool import POOL, open_pool
 
@@ -27,10 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST, PORT = "127.0.0.1", 4200
 START_SECONDS, STOP_SECONDS = 240, 30
 ENVIRONMENT = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    # The newer pages call an analytics host, the older ones nobody.
-    "PREFECT_SERVER_UI_V2_ENABLED": "false",
+    **TOLD_TO_NOBODY,
     # Otherwise leases lie in memory, and a server that starts again ends the runs that hold one.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
         "prefect.server.concurrency.lease_storage.filesystem"

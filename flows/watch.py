@@ -4,6 +4,10 @@ There is no ``from __future__ import annotations`` here: Prefect reads the type 
 parameter when it serves a run, and cannot resolve it from a string.
 """
 
+import flows  # noqa: F401 - before Prefect, which reads the environment at its import
+
+# isort: split
+
 import datetime as dt
 
 from prefect import State, flow, get_client

@@ -21,7 +21,7 @@ from deepfake_core.models.bundle import (
 from deepfake_core.records import Float32Array, UInt8Array
 
 if TYPE_CHECKING:
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
 # Images go through the network in groups of a fixed size, the last one padded, so that a score has
 # the same bits whatever its neighbours are. Four cost 2 to 5 % more than 16 for each image of a
@@ -58,7 +58,7 @@ class Engine(Protocol):
 
 def processor_precisions() -> set[Precision]:
     """The precisions that this processor computes without emulating them."""
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
     offered = set(ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     names: dict[str, Precision] = {"FP32": "fp32", "BF16": "bf16", "INT8": "int8"}
@@ -125,7 +125,7 @@ def read_graph(bundle: Bundle, precision: Precision) -> ov.Model:
 
 def _read_stored(bundle: Bundle, network: str, weights: str) -> ov.Model:
     """A graph in OpenVINO's format, whose two files must be what the bundle's hashes say."""
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
     return ov.Core().read_model(bundle.verified(network), bundle.verified(weights))
 
@@ -197,7 +197,7 @@ def compile_graph(model: ov.Model, hint: str, *, lanes: int) -> ov.CompiledModel
         hint: ``f32`` or ``bf16``, the arithmetic of what is floating point in it.
         lanes: how many threads use it at once.
     """
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
     options = {
         "INFERENCE_PRECISION_HINT": hint,

@@ -11,7 +11,7 @@ from deepfake_core.errors import ForeignModelError
 from deepfake_core.models.onnx_spec import Layout, OnnxSpec, Triple
 
 if TYPE_CHECKING:
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
 CHANNELS = 3
 AXES: dict[Layout, int] = {"NHWC": 3, "NCHW": 1}
@@ -42,9 +42,7 @@ def foreign_graph(path: Path, spec: OnnxSpec) -> ov.Model:
         ForeignModelError: there is no such file, or it is no classifier that can be run here;
             the message says what was found.
     """
-    import openvino as ov
-    from openvino import opset13 as ops
-
+    from deepfake_core.engines.libraries import ops, ov
     from deepfake_core.engines.onnx_outputs import to_logits
 
     model = read_onnx(path)
@@ -70,7 +68,7 @@ def read_onnx(path: Path) -> ov.Model:
     Raises:
         ForeignModelError: there is none, or it cannot be read.
     """
-    from openvino import frontend
+    from deepfake_core.engines.libraries import frontend
 
     if not path.is_file():
         raise ForeignModelError(f"there is no ONNX file {path}; name an existing one")
@@ -108,7 +106,7 @@ def _reason(complaint: str) -> str:
 
 def _fit_input(model: ov.Model, spec: OnnxSpec, path: Path) -> tuple[Layout, int]:
     """Find layout and size, and make the batch free and the sides fixed."""
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
     kind, shape = model.input(0).get_element_type(), model.input(0).get_partial_shape()
     if shape.rank.is_dynamic or len(shape) != 4:
@@ -165,8 +163,7 @@ def _layout(lengths: list[int | None], spec: OnnxSpec, path: Path) -> Layout:
 
 def _prepare(pixels: ov.Node, spec: OnnxSpec, *, layout: Layout) -> ov.Node:
     """Colours, scaling and axes as the network wants them: float32."""
-    import openvino as ov
-    from openvino import opset13 as ops
+    from deepfake_core.engines.libraries import ops, ov
 
     x = ops.convert(pixels, ov.Type.f32)
     if spec.colours == "BGR":

@@ -10,8 +10,7 @@ import numpy as np
 from deepfake_core.errors import ForeignModelError
 
 if TYPE_CHECKING:
-    import openvino as ov
-
+    from deepfake_core.engines.libraries import ov
     from deepfake_core.models.onnx_spec import OnnxSpec
 
 # Steps that change no value, over which the last operation is looked for.
@@ -37,7 +36,7 @@ def to_logits(values: ov.Output, pixels: ov.Node, *, spec: OnnxSpec, path: Path)
     Raises:
         ForeignModelError: there are more outputs, or what they are cannot be told.
     """
-    from openvino import opset13 as ops
+    from deepfake_core.engines.libraries import ops
 
     count = _count(values, path)
     before = _before_squashing(values) if spec.output_kind != "logit" else None
@@ -54,7 +53,7 @@ def to_logits(values: ov.Output, pixels: ov.Node, *, spec: OnnxSpec, path: Path)
 
 
 def _log_odds(probability: ov.Node) -> ov.Node:
-    from openvino import opset13 as ops
+    from deepfake_core.engines.libraries import ops
 
     kind = probability.output(0).get_element_type().to_dtype()
     inside = ops.clamp(probability, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
@@ -113,7 +112,7 @@ def _are_probabilities(flat: ov.Node, pixels: ov.Node, spec: OnnxSpec, path: Pat
 
 def _probe(flat: ov.Node, pixels: ov.Node) -> np.ndarray:
     """The values for pictures of noise of rising contrast: float[PROBES, 1 or 2]."""
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
     size = int(pixels.output(0).get_partial_shape()[1].get_length())
     rng = np.random.default_rng(0)

@@ -16,7 +16,7 @@ from deepfake_core.errors import ModelError, OutputError
 from deepfake_core.models.architecture import Architecture, Weights
 
 if TYPE_CHECKING:
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
 # Keras' ResNet50 uses 1.001e-5 in its backbone; its layers' default is 1e-3.
 BACKBONE_EPSILON = 1.001e-5
@@ -31,7 +31,7 @@ def save_graph(model: ov.Model, path: Path) -> None:
     Raises:
         OutputError: they cannot be written, as on a full disk.
     """
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
     try:
         ov.save_model(model, path, compress_to_fp16=False)
@@ -63,8 +63,7 @@ def build_graph(
     Raises:
         ModelError: a weight that the architecture needs is missing.
     """
-    import openvino as ov
-    from openvino import opset13 as ops
+    from deepfake_core.engines.libraries import ops, ov
 
     net = _Network(weights)
     pixels = ops.parameter([-1, size, size, 3], ov.Type.u8, name="pixels")
@@ -84,7 +83,7 @@ def build_graph(
 
 
 def _resnet50(net: _Network, x: ov.Node) -> ov.Node:
-    from openvino import opset13 as ops
+    from deepfake_core.engines.libraries import ops
 
     x = ops.relu(net.conv(x, "conv1_conv", "conv1_bn", stride=2, pad=3))
     # The padding of Keras is zero; after a ReLU it cannot exceed any value, as a maximum needs.
@@ -104,7 +103,7 @@ def _resnet50(net: _Network, x: ov.Node) -> ov.Node:
 
 
 def _plain(net: _Network, x: ov.Node, architecture: Architecture) -> ov.Node:
-    from openvino import opset13 as ops
+    from deepfake_core.engines.libraries import ops
 
     for index in range(len(architecture.plain_filters)):
         convolved = net.conv(
@@ -142,7 +141,7 @@ class _Network:
         pad: int = 0,
         epsilon: float = BACKBONE_EPSILON,
     ) -> ov.Node:
-        from openvino import opset13 as ops
+        from deepfake_core.engines.libraries import ops
 
         kernel = self.get(f"{name}/kernel").transpose(3, 2, 0, 1)
         filters = np.ascontiguousarray(kernel, dtype=np.float32)
@@ -156,13 +155,13 @@ class _Network:
         return ops.add(convolved, bias.astype(np.float32).reshape(1, -1, 1, 1))
 
     def dense(self, x: ov.Node, name: str) -> ov.Node:
-        from openvino import opset13 as ops
+        from deepfake_core.engines.libraries import ops
 
         product = ops.matmul(x, _constant(self.get(f"{name}/kernel")), False, False, name=name)
         return ops.add(product, self.get(f"{name}/bias"))
 
     def normalise(self, x: ov.Node, name: str) -> ov.Node:
-        from openvino import opset13 as ops
+        from deepfake_core.engines.libraries import ops
 
         factor, offset = self.affine(name, LAYER_EPSILON)
         return ops.add(ops.multiply(x, factor.astype(np.float32)), offset.astype(np.float32))
@@ -170,6 +169,6 @@ class _Network:
 
 def _constant(array: np.ndarray) -> ov.Node:
     """A constant by one copy; the operators themselves would go through a list of numbers."""
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
     return ov.op.Constant(array, shared_memory=False)

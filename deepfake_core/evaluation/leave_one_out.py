@@ -28,7 +28,7 @@ from deepfake_core.models.decision import Calibration, Thresholds, calibrate, de
 from deepfake_core.records import Float32Array, Json
 
 if TYPE_CHECKING:
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
 LEAST_SOURCES = 3
 LEAST_IMAGES = 20
@@ -69,7 +69,7 @@ def read_features(
     bundle: Bundle, images: Sequence[Labelled], *, say: Callable[[str], None]
 ) -> Features:
     """The pooled features of a bundle's backbone, for images that can be judged."""
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
     compiled = ov.Core().compile_model(
         feature_graph(read_graph(bundle, "fp32")), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
@@ -92,8 +92,7 @@ def feature_graph(model: ov.Model) -> ov.Model:
     The head of the networks built here begins with the layer ``head_conv``; of another network
     it is its last product with a matrix.
     """
-    import openvino as ov
-    from openvino import opset13 as ops
+    from deepfake_core.engines.libraries import ops, ov
 
     nodes = model.clone()
     ordered = nodes.get_ordered_ops()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
 
 # What a processor with bf16 computes in it; the last three are in networks from elsewhere.
@@ -21,8 +21,7 @@ def emulate_bf16(model: ov.Model) -> ov.Model:
     significant bits by Veltkamp's splitting (Dekker 1971), in f32 arithmetic; sums inside a
     convolution stay f32, as in hardware. For measuring bf16 where the processor lacks it.
     """
-    from openvino import Type
-    from openvino import opset13 as ops
+    from deepfake_core.engines.libraries import ops
 
     copy = model.clone()
     for node in copy.get_ordered_ops():
@@ -30,7 +29,7 @@ def emulate_bf16(model: ov.Model) -> ov.Model:
             continue
         for value in node.inputs():
             source = value.get_source_output()
-            if source.get_element_type() != Type.f32:
+            if source.get_element_type() != ov.Type.f32:
                 continue
             wide = ops.multiply(source, np.float32(2**16 + 1))
             value.replace_source_output(ops.subtract(wide, ops.subtract(wide, source)).output(0))

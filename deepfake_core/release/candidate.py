@@ -39,7 +39,7 @@ from deepfake_core.release.precision_comparison import Reference
 from deepfake_core.release.precision_trials import Trial, qualify
 
 if TYPE_CHECKING:
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
 # Half of the one percent that is promised: a quantile of a few hundred photos is uncertain.
 MAX_FPR = 0.005
@@ -169,7 +169,7 @@ def make_candidate(
 
 def _store(material: Material, folder: Path) -> ov.Model:
     """Write the network into the bundle, and read it as it is stored."""
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
     if material.foreign is not None:
         save_graph(material.foreign.graph, folder / NETWORK_FILE)

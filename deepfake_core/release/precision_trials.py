@@ -20,7 +20,7 @@ from deepfake_core.release.precision_comparison import Reference, compare_precis
 from deepfake_core.release.quantisation import WAYS, quantise
 
 if TYPE_CHECKING:
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
 BATCH_SIZES = (1, 2, 7, 16, 33, 64)
 # A promise has room above what was measured once: twice the value, and at least these.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from deepfake_core.records import UInt8Array
 
 if TYPE_CHECKING:
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
 # The head of a network that was trained here: few filters carry everything.
 HEAD = "head_"
@@ -44,8 +44,9 @@ def quantise(
         smooth_quant: move outliers from activations into weights (Xiao et al. 2022).
         fast_bias_correction: correct the shift of each layer roughly, or layer by layer.
     """
-    import nncf
+    from deepfake_core.engines.libraries import load_nncf
 
+    nncf = load_nncf()
     # Its log has a handler of its own, on standard output.
     nncf.set_log_level(logging.ERROR)
     ignored = ends(model) if keep_ends else []

@@ -14,7 +14,7 @@ from deepfake_core.models.onnx_spec import OnnxSpec
 from deepfake_core.records import Float32Array, UInt8Array
 
 if TYPE_CHECKING:
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
 
 class Teachers:
@@ -56,8 +56,7 @@ class Teachers:
 
 
 def _compile(path: Path, spec: OnnxSpec, size: int) -> ov.CompiledModel:
-    import openvino as ov
-    from openvino import preprocess
+    from deepfake_core.engines.libraries import ov, preprocess
 
     if not path.is_file():
         raise ModelError(f"there is no teacher {path}; name an existing ONNX file")

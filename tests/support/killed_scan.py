@@ -16,8 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import openvino  # noqa: F401
-
+import deepfake_core.engines.libraries
 import deepfake_core.engines.openvino_graph
 import deepfake_core.reporting.report
 import deepfake_core.reporting.summary  # noqa: F401
