@@ -4,42 +4,54 @@ As they come, both post to an analytics host as soon as they are imported, and l
 id in the home folder. They also come without that: where ``openvino_telemetry`` cannot be
 imported they take a stub of their own. So it is hidden while they are loaded, and only then.
 
-Importing this module loads OpenVINO, so it is done inside of functions, and for annotations.
+A library is loaded when its name is imported from here, inside of the functions that use it.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import nncf
+    import openvino as ov
+    from openvino import frontend, preprocess
+    from openvino import opset13 as ops
+
+__all__ = ["frontend", "nncf", "ops", "ov", "preprocess"]
 
 TELEMETRY = "openvino_telemetry"
+LIBRARIES = {
+    "ov": "openvino",
+    "frontend": "openvino.frontend",
+    "preprocess": "openvino.preprocess",
+    "ops": "openvino.opset13",
+    "nncf": "nncf",
+}
+_loading = threading.RLock()
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a library
+    if name not in LIBRARIES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with _loading, _told_to_nobody():
+        library = importlib.import_module(LIBRARIES[name])
+    globals()[name] = library
+    return library
 
 
 @contextmanager
 def _told_to_nobody() -> Iterator[None]:
     """Let imports of the telemetry fail, as where it is not installed."""
     modules: dict[str, Any] = sys.modules
-    before = {name: modules.pop(name) for name in (TELEMETRY,) if name in modules}
+    before = {TELEMETRY: modules[TELEMETRY]} if TELEMETRY in modules else {}
     modules[TELEMETRY] = None
     try:
         yield
     finally:
         del modules[TELEMETRY]
         modules.update(before)
-
-
-with _told_to_nobody():
-    import openvino as ov
-    from openvino import frontend, preprocess
-    from openvino import opset13 as ops
-
-__all__ = ["frontend", "load_nncf", "ops", "ov", "preprocess"]
-
-
-def load_nncf() -> Any:  # noqa: ANN401 - a library without types
-    """NNCF, which comes with the extra ``train``."""
-    with _told_to_nobody():
-        import nncf
-    return nncf

@@ -44,9 +44,8 @@ def quantise(
         smooth_quant: move outliers from activations into weights (Xiao et al. 2022).
         fast_bias_correction: correct the shift of each layer roughly, or layer by layer.
     """
-    from deepfake_core.engines.libraries import load_nncf
+    from deepfake_core.engines.libraries import nncf
 
-    nncf = load_nncf()
     # Its log has a handler of its own, on standard output.
     nncf.set_log_level(logging.ERROR)
     ignored = ends(model) if keep_ends else []

@@ -190,8 +190,7 @@ def test_importing_all_of_it_tells_nobody(watched: Watched, tmp_path: Path):
         "    for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
         "        if not module.name.endswith('__main__'):\n"
         "            importlib.import_module(module.name)\n"
-        "from deepfake_core.engines.libraries import load_nncf\n"
-        "load_nncf()\n"
+        "from deepfake_core.engines.libraries import nncf\n"
     )
     status, said = watched.run(("-c", program), cwd=tmp_path)
     assert status == 0, said

@@ -14,7 +14,6 @@ from PIL import Image
 from deepfake_core.cli import main
 from deepfake_core.datasets.labelled import read_labelled, read_pixels
 from deepfake_core.engines.engine import OpenVinoEngine, open_engine, processor_precisions
-from deepfake_core.engines.libraries import load_nncf
 from deepfake_core.engines.onnx_graph import foreign_graph, graph_size
 from deepfake_core.engines.openvino_graph import save_graph
 from deepfake_core.errors import ForeignModelError, ModelError, OutputError, UsageError
@@ -342,7 +341,7 @@ def test_a_bundle_is_made_here_or_elsewhere(bright: Bundle) -> None:
 def test_quantising_leaves_standard_output_to_the_result(tmp_path: Path, capfd):
     graph = foreign_graph(write_onnx(tmp_path / "tiny.onnx"), OnnxSpec())
     # Its remarks on layers that are kept as they are come through a handler made at its import.
-    nncf = load_nncf()
+    from deepfake_core.engines.libraries import nncf
 
     handlers = nncf.common.logging.logger.nncf_logger.handlers
     assert quantise(graph, PIXELS[:2], keep_ends=True)
