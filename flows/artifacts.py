@@ -17,33 +17,34 @@ from prefect.artifacts import (
 from deepfake_core.records import Json
 from deepfake_core.rendering.text import as_markdown, one_line
 from deepfake_core.reporting.markdown import headline, warned, warning_title
+from deepfake_core.reporting.summary_record import Summary
 
 SUMMARY_KEY, HIGHEST_KEY = "scan-summary", "scan-highest-scores"
 REPORT_KEY, PROGRESS_KEY, WARNINGS_KEY = "scan-report", "scan-progress", "scan-warnings"
 
 
-def show_result(summary: Json, markdown: str, report: str) -> None:
+def show_result(summary: Summary, markdown: str, report: str) -> None:
     """Show a finished run.
 
     Args:
-        summary: the content of its ``summary.json``.
+        summary: its summary.
         markdown: the content of its ``summary.md``.
         report: the address of its report, a local path or a URL.
     """
     create_markdown_artifact(markdown, key=SUMMARY_KEY, description=headline(summary))
     rows = highest_rows(summary)
     if rows:
-        description = f"The highest scores of run {summary['run_id']}; a score is not proof."
+        description = f"The highest scores of run {summary.run_id}; a score is not proof."
         create_table_artifact(rows, key=HIGHEST_KEY, description=description)
     create_link_artifact(
         link_to(report),
-        link_text=f"Report of run {summary['run_id']}",
+        link_text=f"Report of run {summary.run_id}",
         key=REPORT_KEY,
         description=f"The report lies at {one_line(report)}",
     )
 
 
-def show_warnings(summary: Json) -> None:
+def show_warnings(summary: Summary) -> None:
     """Show what the run warns of, if it does."""
     sentences = [f"- {as_markdown(sentence)}" for sentence in warned(summary)]
     if sentences:
@@ -51,11 +52,11 @@ def show_warnings(summary: Json) -> None:
         create_markdown_artifact("\n".join(sentences), key=WARNINGS_KEY, description=title)
 
 
-def highest_rows(summary: Json) -> list[Json]:
+def highest_rows(summary: Summary) -> list[Json]:
     """The most suspicious images as rows for people."""
     return [
-        {"image": one_line(row["image"]), "score": round(row["score"], 4), "label": row["label"]}
-        for row in summary["highest"]
+        {"image": one_line(row.image), "score": round(row.score, 4), "label": row.label}
+        for row in summary.highest
     ]
 
 

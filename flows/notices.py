@@ -6,7 +6,6 @@ in no parameter, no log and no message.
 """
 
 import os
-from collections.abc import Mapping
 from typing import Any, cast
 from uuid import UUID
 
@@ -21,6 +20,7 @@ from prefect.utilities.urls import url_for
 from deepfake_core.records import Json
 from deepfake_core.rendering.text import one_line
 from deepfake_core.reporting.markdown import drifted, headline, warned
+from deepfake_core.reporting.summary_record import Summary
 
 FINDINGS, DRIFT = "deepfake.scan.findings", "deepfake.scan.drift"
 MISSED = "deepfake.watch.missed"
@@ -30,30 +30,34 @@ WEBHOOK_VARIABLE, WEBHOOK_BLOCK = "DEEPFAKE_WEBHOOK_URL", "deepfake-webhook"
 WEBHOOK_SECONDS = 10.0
 
 
-def digest_of(summary: Mapping[str, Any], report: str) -> Json:
+def digest_of(summary: Summary, report: str) -> Json:
     """What a finished run found: counts and links, no image and no image's name."""
     return {
-        "run_id": summary["run_id"],
-        "source": one_line(summary["source"]),
-        "model_id": summary["model_id"],
+        "run_id": summary.run_id,
+        "source": one_line(summary.source),
+        "model_id": summary.model_id,
         "headline": headline(summary),
-        **{name: summary[name] for name in ("listed", "judged", "failed", "labels", "failures")},
+        "listed": summary.listed,
+        "judged": summary.judged,
+        "failed": summary.failed,
+        "labels": summary.labels,
+        "failures": summary.failures,
         "warnings": warned(summary),
         "report": report,
     }
 
 
-def tell_result(summary: Mapping[str, Any], report: str) -> None:
+def tell_result(summary: Summary, report: str) -> None:
     """Tell of a finished run: of each warning, and of new fakes; of nothing new, nothing."""
     digest, warnings = digest_of(summary, report), drifted(summary)
     for warning in warnings:
-        get_run_logger().warning("unlike the last runs: %s", warning["words"])
-        emit(DRIFT, {**digest, **warning})
-    found = summary["labels"]["fake"]
-    if found:
+        get_run_logger().warning("unlike the last runs: %s", warning.words)
+        emit(DRIFT, {**digest, **warning.as_json()})
+    fakes = summary.labels["fake"]
+    if fakes:
         emit(FINDINGS, digest)
-    if found or warnings:
-        send({"event": FINDINGS if found else DRIFT, **digest})
+    if fakes or warnings:
+        send({"event": FINDINGS if fakes else DRIFT, **digest})
 
 
 def tell(event: str, facts: Json) -> None:

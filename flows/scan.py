@@ -27,14 +27,16 @@ from deepfake_core.models.registry import DEFAULT_REGISTRY
 from deepfake_core.records import Json
 from deepfake_core.reporting.drift import LIMITS, DriftLimits
 from deepfake_core.reporting.markdown import headline
-from deepfake_core.reporting.run_report import report_again
-from deepfake_core.results.layout import MARKDOWN_FILE, SUMMARY_FILE, run_file
+from deepfake_core.reporting.run_report import read_summary, report_again
+from deepfake_core.results.layout import MARKDOWN_FILE, run_file
 from deepfake_core.results.store import Results
 from deepfake_core.scanning import scan as core
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.dask.executor import open_executor
 from deepfake_core.scanning.executor import Shards
 from deepfake_core.scanning.plan import Plan
+from deepfake_core.scanning.result import ScanResult
+from deepfake_core.scanning.shards import CommittedShard
 from deepfake_core.storage.opening import open_storage
 from flows.artifacts import ShownProgress, show_result, show_warnings
 from flows.notices import tell_failed, tell_result
@@ -83,12 +85,16 @@ def may_pass(task: object, task_run: object, state: State[Any]) -> bool:  # noqa
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def judge_shard(number: int, shards: int, commit: Callable[[], Json]) -> Json:  # noqa: ARG001
+def judge_shard(
+    number: int,  # noqa: ARG001
+    shards: int,  # noqa: ARG001
+    commit: Callable[[], CommittedShard],
+) -> CommittedShard:
     """Judge and commit one shard; a closure carries the model, which Prefect must not copy."""
     return commit()
 
 
-def commit_in_task(plan: Plan, shards: Shards, index: int, notify: Notify) -> Json:
+def commit_in_task(plan: Plan, shards: Shards, index: int, notify: Notify) -> CommittedShard:
     """Do what `deepfake_core.scanning.scan.commit_shard` does, as a task."""
     return judge_shard(
         index + 1, plan.shards, lambda: core.commit_shard(plan, shards, index, notify)
@@ -98,7 +104,7 @@ def commit_in_task(plan: Plan, shards: Shards, index: int, notify: Notify) -> Js
 @flow(name="scan", persist_result=False, on_failure=[tell_failed], on_crashed=[tell_failed])
 def scan(
     config: ScanConfig, drift: DriftLimits = LIMITS, cluster: Cluster | None = None
-) -> State[Json]:
+) -> State[ScanResult]:
     """Judge the images of a folder or bucket that are new; publish verdicts and a report."""
     progress = ShownProgress()
 
@@ -136,18 +142,18 @@ def named(config: ScanConfig) -> ScanConfig:
     return config.model_copy(update={"run_id": run_id})
 
 
-def compared_again(result: Json, config: ScanConfig, drift: DriftLimits) -> Json:
+def compared_again(result: ScanResult, config: ScanConfig, drift: DriftLimits) -> ScanResult:
     """The result, with the last runs compared by other limits than the core's usual ones."""
     run_id = result["run_id"]
     report_again(run_id, config.output, thumbnails=config.thumbnails, drift=drift)
-    summary = Results(open_storage(config.output)).get_json(run_id, SUMMARY_FILE) or {}
-    return {**result, "warnings": summary["warnings"]}
+    summary = read_summary(Results(open_storage(config.output)), run_id)
+    return {**result, "warnings": [warning.as_json() for warning in summary.warnings]}
 
 
-def show(result: Json, output: str) -> str:
+def show(result: ScanResult, output: str) -> str:
     """Show a finished run on Prefect's pages and tell of it; returns its result in a sentence."""
     results, run_id = Results(open_storage(output)), result["run_id"]
-    summary = results.get_json(run_id, SUMMARY_FILE) or {}
+    summary = read_summary(results, run_id)
     markdown = results.storage.read(run_file(run_id, MARKDOWN_FILE)).decode()
     show_result(summary, markdown, result["report"])
     show_warnings(summary)

@@ -18,6 +18,7 @@ from deepfake_core.records import Json
 from deepfake_core.scanning import scan as core
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.executor import Executor
+from deepfake_core.scanning.result import ScanResult
 from flows import scan as module
 
 P = ParamSpec("P")
@@ -67,7 +68,7 @@ def timed(config: ScanConfig) -> Json:
         registry: Path,
         commit: core.Commit,
         executor: Executor,
-    ) -> Json:
+    ) -> ScanResult:
         told_of, in_task = told.timing(notify), tasks.timing(commit)
         with scan.running():
             return scan_of_core(
@@ -78,7 +79,7 @@ def timed(config: ScanConfig) -> Json:
     core.commit_shard = shards.timing(core.commit_shard)
     with whole.running():
         state = module.scan(config, return_state=True)
-    result = cast(Json, state.result())
+    result = cast(ScanResult, state.result())
     facts: Json = {"images": result["judged"] + result["failed"], "shards": tasks.times}
     facts |= {
         "seconds": whole.seconds,

@@ -22,7 +22,7 @@ from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.executor import Shards, Work
 from deepfake_core.scanning.plan import Plan, make_plan
 from deepfake_core.scanning.scan import begin, commit_shard, finish, judge_shards, missing_shards
-from deepfake_core.scanning.shards import TIMINGS_KEY, shard_of
+from deepfake_core.scanning.shards import TIMINGS_KEY, CommittedShard, shard_of
 from deepfake_core.scanning.verdict_rows import verdict_rows
 
 # Of few images the memory would be lost in that of the libraries.
@@ -49,7 +49,7 @@ def main(order: Json) -> None:
     _run(small, registry, 100)
     before = peak_bytes()
     plan, plan_s, planned, finish_s = _run(config, registry, count)
-    path = published_name(str(plan.run["run_date"]), plan.run_id)
+    path = published_name(plan.run.run_date, plan.run_id)
     figures = {
         "coordinator_images": count,
         "coordinator_plan_us": 1e6 * plan_s / count,
@@ -83,7 +83,7 @@ class Nobody:
 
     begun = -1
 
-    def commit(self, plan: Plan, index: int) -> Json:
+    def commit(self, plan: Plan, index: int) -> CommittedShard:
         """See `deepfake_core.scanning.executor.Shards.commit`."""
         shard = shard_of(plan, index)
         judgements = [_judgement(f"{index}/{number}") for number in range(len(shard.images))]
@@ -91,7 +91,7 @@ class Nobody:
         timings = dict.fromkeys(("seconds", "read_seconds", "decode_seconds", "infer_seconds"), 0.0)
         metadata = {**shard.metadata, TIMINGS_KEY: json.dumps(timings)}
         plan.results.commit(plan.run_id, index, rows, metadata)
-        return {"shard": index, "images": rows.num_rows, **timings}
+        return CommittedShard(index, rows.num_rows, timings)
 
 
 def _judgement(image: str) -> Judgement:

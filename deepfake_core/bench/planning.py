@@ -51,7 +51,7 @@ def _publish_all(setting: Setting, config: ScanConfig) -> None:
     plan = make_plan(config, registry=setting.registry)
     judged = Judgement("0" * 64, "JPEG", 256, 256, logit=0.5, score=0.5, label=Label.REAL)
     rows = verdict_rows(plan.wanted.to_pylist(), [judged] * plan.wanted.num_rows, plan.run)
-    path = published_name(str(plan.run["run_date"]), plan.run_id)
+    path = published_name(plan.run.run_date, plan.run_id)
     plan.results.storage.put(path, parquet_bytes(with_metadata(rows, plan.metadata)))
 
 

@@ -48,7 +48,7 @@ def main(step: str, facts: Json) -> None:
 def _publish(facts: Json) -> Json:
     """Make the verdicts; the plan tells which configuration they must be of."""
     plan = make_plan(_config(facts), registry=Path(facts["registry"]), source=Listed(1, new=0))
-    fingerprint = str(plan.run["config_fingerprint"])
+    fingerprint = plan.run.config_fingerprint
     return _timed(lambda: publish_known(_results(facts), facts["known"], fingerprint))
 
 

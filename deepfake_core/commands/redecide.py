@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from deepfake_core.commands.terminal import DONE, add_json, tell
 from deepfake_core.errors import UsageError
-from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
     from deepfake_core.models.decision import Thresholds
+    from deepfake_core.operations.redecision import RedecisionResult
 
 
 def add(commands: Commands) -> None:
@@ -39,7 +39,7 @@ def _redecide(parsed: argparse.Namespace) -> int:
     from deepfake_core.operations.redecision import redecide
 
     result = redecide(parsed.run_id, thresholds, output=parsed.output)
-    tell(result if parsed.json else None, _in_words(result))
+    tell(dict(result) if parsed.json else None, _in_words(result))
     return DONE
 
 
@@ -57,7 +57,7 @@ def _thresholds(text: str) -> Thresholds:
         raise UsageError(f"--thresholds {text}: that is no pair of numbers; {advice}") from error
 
 
-def _in_words(result: Json) -> str:
+def _in_words(result: RedecisionResult) -> str:
     """A few lines for a person."""
     labels = ", ".join(f"{count} {label}" for label, count in result["labels"].items())
     return "\n".join(

@@ -20,6 +20,7 @@ from deepfake_core.scanning.config import ScanConfig
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
+    from deepfake_core.scanning.result import ScanResult
 
 
 # Why an image is left out, in the words of the result.
@@ -76,18 +77,25 @@ def _scan(parsed: argparse.Namespace) -> int:
         return complain(f"interrupted; what was committed is kept{advice}", INTERRUPTED)
     finally:
         progress.close()
-    tell(result if parsed.json else None, _in_words(result))
+    tell(dict(result) if parsed.json else None, _in_words(result))
     return DONE
 
 
-def _in_words(result: Json) -> str:
+def _in_words(result: ScanResult) -> str:
     """A few lines for a person."""
-    from deepfake_core.reporting.changes import in_words
+    from deepfake_core.reporting.changes import source_words
 
+    of_source = {
+        "new": result["new"],
+        "backlog": result["backlog"],
+        "left": result["left"],
+        "gone": result["gone"],
+        "renamed": result["renamed"],
+    }
     if not result["judged"] + result["failed"]:
-        tidings = [*in_words({**result, "left": 0}), *_warnings(result)]
+        tidings = [*source_words({**of_source, "left": 0}), *_warnings(result)]
         return "\n".join([_nothing_judged(result), *tidings, f"report: {result['report']}"])
-    tidings = in_words(result)
+    tidings = source_words(of_source)
     if result["flipped"]:
         tidings.append(f"{result['flipped']} have another label than before; see the report.")
     tidings += _warnings(result)
@@ -105,7 +113,7 @@ def _in_words(result: Json) -> str:
     return "\n".join(lines)
 
 
-def _nothing_judged(result: Json) -> str:
+def _nothing_judged(result: ScanResult) -> str:
     """Why no image was judged, and what is known of those that are."""
     if result["left"]:
         return f"there was no time: {result['left']} images wait for the next scan"
@@ -120,7 +128,7 @@ def _nothing_judged(result: Json) -> str:
     return f"{heading}: {', '.join(words)}"
 
 
-def _warnings(result: Json) -> list[str]:
+def _warnings(result: ScanResult) -> list[str]:
     """What the run warns of."""
     from deepfake_core.reporting.markdown import OF_GLOBS
 

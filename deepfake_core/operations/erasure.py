@@ -17,10 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepfake_core.errors import UsageError
-from deepfake_core.records import Json
 from deepfake_core.reporting.run_report import write_report
 from deepfake_core.results.feedback import ENTRIES, IMAGES, Feedback
-from deepfake_core.results.layout import LATEST, MANIFEST_FILE, RUN_FILE, part_name, run_file
+from deepfake_core.results.layout import LATEST, MANIFEST_FILE, part_name, run_file
 from deepfake_core.results.manifest import (
     MANIFEST_SCHEMA,
     from_bytes,
@@ -29,6 +28,7 @@ from deepfake_core.results.manifest import (
     turn_order,
     unskipped,
 )
+from deepfake_core.results.run_record import Counts, RunRecord
 from deepfake_core.results.schema import VERDICTS
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import parquet_bytes, read_verdicts
@@ -69,7 +69,7 @@ def erase(output: str, sha256: str) -> dict[str, int]:
     places = _places(runs, storage, digest)
     # Runs that name the image only in their manifest come first: they are found by the others.
     for run in sorted(runs, key=lambda run: run.names_image):
-        counts.update(run.erase(places, output))
+        counts.update(run.erase(places))
     if storage.exists(LATEST):
         found = _count(read_verdicts(storage, LATEST, ["sha256"]), digest)
         if found:
@@ -104,20 +104,20 @@ class _Run:
         for rows in (self._own, *self._parts.values()):
             yield from _place_rows(rows)
 
-    def erase(self, places: set[Place], output: str) -> Counter[str]:
+    def erase(self, places: set[Place]) -> Counter[str]:
         counts: Counter[str] = Counter()
-        run = self._results.get_json(self._run_id, RUN_FILE)
+        run = self._results.get_run(self._run_id)
         listed, gone = self._manifest(run, places)
         if not gone.any() and not self.names_image:
             return counts
-        if run is not None and run["state"] == "done":
-            self._report(run, listed.filter(pa.array(~gone)), output)
+        if run is not None and run.state == "done":
+            self._report(run, listed.filter(pa.array(~gone)))
             counts["reports"] = 1
             for path, rows in self._parts.items():
                 self._storage.put(path, parquet_bytes(self._without(path)))
                 counts["parts"] += rows.num_rows
         elif run is not None:
-            counts["parts"] = self._uncommit(listed, gone, int(run["shard_size"]))
+            counts["parts"] = self._uncommit(listed, gone, run.shard_size)
         if gone.any():
             data = to_bytes(listed.filter(pa.array(~gone)))
             self._storage.put(run_file(self._run_id, MANIFEST_FILE), data)
@@ -125,13 +125,13 @@ class _Run:
         counts["verdicts"] = self._erase_published()
         return counts
 
-    def _manifest(self, run: Json | None, places: set[Place]) -> tuple[pa.Table, np.ndarray]:
+    def _manifest(self, run: RunRecord | None, places: set[Place]) -> tuple[pa.Table, np.ndarray]:
         """The manifest and bool[N], which of its rows are about the image."""
         path = run_file(self._run_id, MANIFEST_FILE)
         if run is None or not self._storage.exists(path):
             return MANIFEST_SCHEMA.empty_table(), np.zeros(0, bool)
         listed = from_bytes(self._storage.read(path), self._storage.address(path))
-        wanted = {(image, etag) for source, image, etag in places if source == run["source"]}
+        wanted = {(image, etag) for source, image, etag in places if source == run.source}
         names = pa.array([image for image, _ in wanted], pa.string())
         gone = pc.is_in(listed["image"], names).to_numpy(zero_copy_only=False).copy()
         for index in np.flatnonzero(gone):
@@ -139,24 +139,24 @@ class _Run:
             gone[index] = row in wanted
         return listed, gone
 
-    def _report(self, run: Json, listed: pa.Table, output: str) -> None:
+    def _report(self, run: RunRecord, listed: pa.Table) -> None:
         """Count again what is left, and render the report without the image."""
         rows = self._without(self._published) if self._published else VERDICTS.empty_table()
         skipped = Counter(reason for reason in listed["skip"].to_pylist() if reason)
         judged = int(pc.sum(pc.equal(rows["status"], "ok")).as_py() or 0)
-        before = int(run["counts"]["listed"])
-        run["counts"] = {
-            "listed": listed.num_rows,
-            "skipped": skipped.total(),
-            "judged": judged,
-            "failed": rows.num_rows - judged,
-        }
-        run |= {"skipped_reasons": dict(skipped), **turn_counts(listed)}
-        # How many images were listed once and are not told of any more.
-        run["erased"] = int(run.get("erased", 0)) + before - listed.num_rows
-        thumbnails = bool(run["config"].get("thumbnails", True))
-        write_report(run, rows, output, thumbnails=thumbnails)
-        self._results.put_json(self._run_id, RUN_FILE, run)
+        before = run.counts.listed
+        run.counts = Counts(
+            listed=listed.num_rows,
+            skipped=skipped.total(),
+            judged=judged,
+            failed=rows.num_rows - judged,
+        )
+        run.skipped_reasons = dict(skipped)
+        run.new, run.backlog, run.left = turn_counts(listed)
+        run.erased += before - listed.num_rows
+        thumbnails = bool(run.config.get("thumbnails", True))
+        write_report(run, rows, self._results, thumbnails=thumbnails)
+        self._results.put_run(run)
 
     def _uncommit(self, listed: pa.Table, gone: np.ndarray, shard_size: int) -> int:
         """Remove the parts from the image's shard on: what follows it moves up by a row.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import datetime as dt
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -14,16 +14,17 @@ from deepfake_core.errors import BrokenInvariant, UsageError
 from deepfake_core.models.decision import Thresholds, decide
 from deepfake_core.records import Json, Label
 from deepfake_core.reporting.run_report import write_report
+from deepfake_core.reporting.summary_record import Summary
 from deepfake_core.results.layout import (
     MANIFEST_FILE,
     REDECIDING,
     REPORT_FILE,
-    RUN_FILE,
     published_name,
     run_file,
 )
 from deepfake_core.results.manifest import read_manifest, replace_columns, to_bytes, unskipped
 from deepfake_core.results.run_ids import check_run_id
+from deepfake_core.results.run_record import ModelFacts, Redecided, RunRecord
 from deepfake_core.results.schema import REDECIDED_KEY, VERDICTS, validate, with_metadata
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import parquet_bytes, read_verdicts
@@ -36,9 +37,29 @@ STEM_CHARACTERS = 44
 OF_THRESHOLDS = ("tpr_at_fake", "fpr_at_fake", "fakes_called_real", "decided_share", "labels")
 
 
+class RedecisionResult(TypedDict):
+    """What a redecision gave, as ``--json`` prints it."""
+
+    run_id: str
+    run_date: str
+    redecided_from: str
+    model_id: str
+    thresholds: dict[str, float]
+    thresholds_before: dict[str, float]
+    listed: int
+    skipped: int
+    judged: int
+    failed: int
+    labels: dict[str, int]
+    flipped: int
+    changes: list[Json]
+    verdicts: str
+    report: str
+
+
 def redecide(
     run_id: str, thresholds: Thresholds, *, output: str, now: dt.datetime | None = None
-) -> Json:
+) -> RedecisionResult:
     """Decide a finished run's labels again and publish them as a run of their own.
 
     The new rows are those of the run but for label, run_id and run_started. The last is that of
@@ -61,92 +82,103 @@ def redecide(
     """
     results = Results(open_storage(output))
     run = _finished(results, run_id)
-    before = read_verdicts(results.storage, published_name(str(run["run_date"]), run_id))
+    before = read_verdicts(results.storage, published_name(run.run_date, run_id))
     new = _plan(results, run, thresholds, now or dt.datetime.now(dt.UTC))
     listed = read_manifest(results, run_id)
     data = to_bytes(_relisted(listed, before))
-    results.storage.put(run_file(str(new["run_id"]), MANIFEST_FILE), data)
-    results.put_json(new["run_id"], RUN_FILE, new)
-    rows, path = _relabelled(before, new), published_name(str(new["run_date"]), str(new["run_id"]))
+    results.storage.put(run_file(new.run_id, MANIFEST_FILE), data)
+    results.put_run(new)
+    rows, path = _relabelled(before, new, thresholds), published_name(new.run_date, new.run_id)
     results.storage.put(path, parquet_bytes(rows))
     results.update_latest(path)
     # Small pictures would have to be read from the source.
-    summary = write_report(new, rows, output, thumbnails=False)
-    new["state"] = "done"
-    results.put_json(new["run_id"], RUN_FILE, new)
+    summary = write_report(new, rows, results, thumbnails=False)
+    new.state = "done"
+    results.put_run(new)
     return _result(results, new, summary)
 
 
-def _finished(results: Results, run_id: str) -> Json:
+def _finished(results: Results, run_id: str) -> RunRecord:
     """The run.json of a finished run that judged something."""
     check_run_id(run_id)
-    run = results.get_json(run_id, RUN_FILE)
+    run = results.get_run(run_id)
     place = f"run {run_id} in {results.storage.name}"
     if run is None:
         raise UsageError(f"{place} is not there; give a finished run's id")
-    if run["state"] != "done":
+    if run.state != "done":
         raise UsageError(f"{place} is not finished; continue it, then decide again")
-    if not run["counts"]["judged"]:
+    if not run.counts.judged:
         raise UsageError(f"{place} judged no image; there is nothing to decide again")
     return run
 
 
-def _plan(results: Results, run: Json, thresholds: Thresholds, now: dt.datetime) -> Json:
+def _plan(results: Results, run: RunRecord, thresholds: Thresholds, now: dt.datetime) -> RunRecord:
     """The run.json of the redecision; of one that was cut off, the stored one."""
-    old = run.get("redecided") or {"scan": run["run_id"], "scan_started": run["run_started"]}
-    stem = f"{old['scan'][:STEM_CHARACTERS]}."
+    if run.thresholds is None:
+        raise BrokenInvariant(f"run {run.run_id} is finished and its run.json has no thresholds")
+    old = run.redecided
+    scan, scan_started = (old.scan, old.scan_started) if old else (run.run_id, run.run_started)
+    stem = f"{scan[:STEM_CHARACTERS]}."
     siblings = [name for name in results.storage.names("runs") if name.startswith(stem)]
-    about = {
-        "scan": old["scan"],
-        "scan_started": old["scan_started"],
-        "from": run["run_id"],
-        "thresholds_before": run["thresholds"],
-    }
     for name in siblings:
-        stored = results.get_json(name, RUN_FILE) or {"state": None}
-        same = stored.get("thresholds") == thresholds.model_dump()
-        if stored["state"] == REDECIDING and same and stored["redecided"]["from"] == about["from"]:
+        stored = results.get_run(name)
+        if stored is not None and _is_unfinished(stored, run.run_id, thresholds):
             return stored
     new_id = f"{stem}{now:%Y%m%dT%H%M%SZ}"
     if new_id in siblings:
         new_id += f"-{len(siblings)}"
-    started = dt.datetime.fromisoformat(old["scan_started"])
-    started += dt.timedelta(microseconds=len(siblings) + 1)
-    return copy.deepcopy(run) | {
+    started = dt.datetime.fromisoformat(scan_started) + dt.timedelta(microseconds=len(siblings) + 1)
+    about = Redecided(
+        scan=scan,
+        scan_started=scan_started,
+        origin=run.run_id,
+        thresholds_before=run.thresholds,
+        at=now.isoformat(timespec="seconds"),
+    )
+    changes = {
         "run_id": new_id,
         "run_started": started.isoformat(timespec="microseconds"),
         "state": REDECIDING,
-        "redecided": {**about, "at": now.isoformat(timespec="seconds")},
-        "thresholds": thresholds.model_dump(),
-        "finished": now.isoformat(timespec="seconds"),
+        "redecided": about,
+        "thresholds": thresholds,
+        "finished": about.at,
         "timings": {"seconds": 0.0},
-        "card": _card(run.get("card") or {}, thresholds),
+        "card": _card(run.card, thresholds),
         "new": 0,
-        "backlog": run["counts"]["judged"],
+        "backlog": run.counts.judged,
         "left": 0,
         "gone": None,
         "renamed": None,
         # Its labels were moved on purpose.
         "warnings": [],
     }
+    return run.model_copy(update=changes, deep=True)
 
 
-def _card(card: Json, thresholds: Thresholds) -> Json:
+def _is_unfinished(stored: RunRecord, origin: str, thresholds: Thresholds) -> bool:
+    """Whether a stored run is the same redecision, cut off."""
+    about = stored.redecided
+    if stored.state != REDECIDING or about is None:
+        return False
+    return about.origin == origin and stored.thresholds == thresholds
+
+
+def _card(card: ModelFacts, thresholds: Thresholds) -> ModelFacts:
     """The model's figures without those that hold for its own thresholds."""
     figures = {
         name: {key: value for key, value in found.items() if key not in OF_THRESHOLDS}
         | _at_line(found.get("curve"), thresholds.fake_from)
-        for name, found in dict(card.get("figures") or {}).items()
+        for name, found in card.figures.items()
         if isinstance(found, dict)
     }
     limit = (
         f"These labels were decided with real below {thresholds.real_below:g} and fake from "
         f"{thresholds.fake_from:g}, which are not the thresholds that the model was tested with."
     )
-    return {**card, "figures": figures, "limits": [*(card.get("limits") or []), limit]}
+    return card.model_copy(update={"figures": figures, "limits": (*card.limits, limit)})
 
 
-def _at_line(curve: Json | None, fake_from: float) -> Json:
+def _at_line(curve: Mapping[str, list[float]] | None, fake_from: float) -> dict[str, float]:
     """What was measured with a threshold of `fake`, where it is one of those that were."""
     if curve is None or fake_from not in curve["threshold"]:
         return {}
@@ -172,17 +204,16 @@ def _relisted(listed: pa.Table, rows: pa.Table) -> pa.Table:
     )
 
 
-def _relabelled(before: pa.Table, new: Json) -> pa.Table:
+def _relabelled(before: pa.Table, new: RunRecord, thresholds: Thresholds) -> pa.Table:
     """The published rows of the redecision, with a footer that says what they are."""
-    thresholds = Thresholds(**new["thresholds"])
     decided = pc.is_in(before["label"], pa.array([str(label) for label in Label]))
     scores = pc.fill_null(before["score"], 0.0).to_numpy()
     labels = pa.array([str(label) for label in decide(scores, thresholds)], pa.string())
     columns: dict[str, Any] = {
         # A label that is not decided by the score stays.
         "label": pc.if_else(pc.fill_null(decided, False), labels, before["label"]),
-        "run_id": pa.repeat(str(new["run_id"]), before.num_rows),
-        "run_started": pa.repeat(dt.datetime.fromisoformat(new["run_started"]), before.num_rows),
+        "run_id": pa.repeat(new.run_id, before.num_rows),
+        "run_started": pa.repeat(new.started, before.num_rows),
     }
     rows = before.replace_schema_metadata()
     for name, values in columns.items():
@@ -194,31 +225,42 @@ def _relabelled(before: pa.Table, new: Json) -> pa.Table:
         for key, value in before.schema.metadata.items()
         if key.startswith(PREFIX)
     }
-    about = new["redecided"]
+    about = _about(new)
     footer |= {
-        "run_id": str(new["run_id"]),
+        "run_id": new.run_id,
         "thresholds": thresholds.model_dump_json(),
-        REDECIDED_KEY.removeprefix(PREFIX).decode(): about["from"],
-        "redecided_at": about["at"],
-        "thresholds_before": Thresholds(**about["thresholds_before"]).model_dump_json(),
+        REDECIDED_KEY.removeprefix(PREFIX).decode(): about.origin,
+        "redecided_at": about.at,
+        "thresholds_before": about.thresholds_before.model_dump_json(),
     }
     return with_metadata(rows.cast(VERDICTS), footer)
 
 
-def _result(results: Results, new: Json, summary: Json) -> Json:
-    path = published_name(str(new["run_date"]), str(new["run_id"]))
-    changes = summary["changes"]
+def _about(new: RunRecord) -> Redecided:
+    if new.redecided is None:
+        raise BrokenInvariant(f"run {new.run_id} does not say what it decides again")
+    return new.redecided
+
+
+def _result(results: Results, new: RunRecord, summary: Summary) -> RedecisionResult:
+    if summary.changes is None or summary.thresholds is None:
+        raise BrokenInvariant(f"run {new.run_id} decided labels again and compared none")
+    path = published_name(new.run_date, new.run_id)
+    about = _about(new)
     return {
-        "run_id": new["run_id"],
-        "run_date": new["run_date"],
-        "redecided_from": new["redecided"]["from"],
-        "model_id": new["model_id"],
-        "thresholds": new["thresholds"],
-        "thresholds_before": new["redecided"]["thresholds_before"],
-        **new["counts"],
-        "labels": summary["labels"],
-        "flipped": changes["flipped"],
-        "changes": changes["by"],
+        "run_id": new.run_id,
+        "run_date": new.run_date,
+        "redecided_from": about.origin,
+        "model_id": new.model_id,
+        "thresholds": summary.thresholds.model_dump(),
+        "thresholds_before": about.thresholds_before.model_dump(),
+        "listed": new.counts.listed,
+        "skipped": new.counts.skipped,
+        "judged": new.counts.judged,
+        "failed": new.counts.failed,
+        "labels": summary.labels,
+        "flipped": summary.changes.flipped,
+        "changes": [change.as_json() for change in summary.changes.by],
         "verdicts": results.storage.address(path),
-        "report": results.storage.address(run_file(str(new["run_id"]), REPORT_FILE)),
+        "report": results.storage.address(run_file(new.run_id, REPORT_FILE)),
     }

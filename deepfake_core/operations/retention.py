@@ -8,7 +8,8 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 
 from deepfake_core.records import Json
-from deepfake_core.results.layout import LATEST, RUN_FILE, published_name
+from deepfake_core.results.layout import LATEST, published_name
+from deepfake_core.results.run_record import RunRecord
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import read_verdicts
 from deepfake_core.storage.deletion import remove
@@ -93,8 +94,8 @@ def _working_files(results: Results, sizes: dict[str, int], removed: Removed) ->
             files[found[1]].append(path)
     going: list[str] = []
     for run_id, paths in files.items():
-        run = results.get_json(run_id, RUN_FILE)
-        if run is None or dt.date.fromisoformat(run["run_date"]) >= removed.before:
+        run = results.get_run(run_id)
+        if run is None or dt.date.fromisoformat(run.run_date) >= removed.before:
             continue
         if not _is_safe(run, sizes):
             removed.kept_runs.append(run_id)
@@ -106,12 +107,11 @@ def _working_files(results: Results, sizes: dict[str, int], removed: Removed) ->
     return going
 
 
-def _is_safe(run: Json, sizes: dict[str, int]) -> bool:
+def _is_safe(run: RunRecord, sizes: dict[str, int]) -> bool:
     """Whether a run is finished and its verdicts are where they belong."""
-    if run["state"] != "done":
+    if run.state != "done":
         return False
-    published = published_name(run["run_date"], run["run_id"]) in sizes
-    return published or not run["counts"]["judged"] + run["counts"]["failed"]
+    return published_name(run.run_date, run.run_id) in sizes or not run.has_rows
 
 
 def _is_old(path: str, removed: Removed) -> bool:

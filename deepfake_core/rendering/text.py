@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -63,10 +61,9 @@ def share_text(count: int, trials: int, confidence: float = 0.95) -> str:
     return f"{count:,} of {trials:,}: {percent(count / trials)} ({percent(low)} to {percent(high)})"
 
 
-def expected_text(expectation: Mapping[str, Any]) -> str:
+def expected_text(share: float, *, at_most: bool) -> str:
     """The share of flagged images that are real, with what kind of number it is."""
-    kind = "at most" if expectation["at_most"] else "about"
-    return f"{kind} {percent(expectation['flagged_real_share'])}"
+    return f"{'at most' if at_most else 'about'} {percent(share)}"
 
 
 def as_markdown(text: object) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +11,12 @@ import pyarrow.compute as pc
 
 from deepfake_core.errors import UsageError
 from deepfake_core.records import Json, Label
+from deepfake_core.reporting.summary_record import (
+    ChangeCount,
+    ChangedImage,
+    LabelChanges,
+    Summary,
+)
 from deepfake_core.results.latest import newest
 from deepfake_core.results.manifest import unskipped
 from deepfake_core.results.schema import REDECIDED_KEY
@@ -19,6 +24,8 @@ from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import read_verdicts
 
 IMAGES_SHOWN = 100
+# What a run says of its source beside its counts.
+OF_SOURCE = ("new", "backlog", "left", "gone", "renamed")
 # What is shown of an image whose label changed.
 COLUMNS = ("image", "before", "after", "score", "model_before")
 
@@ -29,16 +36,12 @@ READ = (
 )
 
 
-def flips(pairs: pa.Table, *, shown: int = IMAGES_SHOWN) -> Json:
+def flips(pairs: pa.Table, *, shown: int = IMAGES_SHOWN) -> LabelChanges:
     """Count the labels that changed, and name the images.
 
     Args:
         pairs: columns `COLUMNS`, one row per image that has a label before and after.
         shown: at most this many images are named, those called fake now first.
-
-    Returns:
-        ``compared`` and ``flipped``, counts; ``by``, a list of from, to and images; and
-        ``images``, rows of the columns.
     """
     flipped = pairs.filter(pc.not_equal(pairs["before"], pairs["after"]))
     counted = flipped.group_by(["before", "after"]).aggregate([([], "count_all")]).to_pylist()
@@ -47,18 +50,19 @@ def flips(pairs: pa.Table, *, shown: int = IMAGES_SHOWN) -> Json:
     # From the side of the fakes the highest scores come first, in the rest the lowest.
     scores = flipped["score"].to_numpy()
     order = np.lexsort((np.where(fake_now, -scores, scores), ~fake_now))[:shown]
-    return {
-        "compared": pairs.num_rows,
-        "flipped": flipped.num_rows,
-        "by": [
-            {"from": row["before"], "to": row["after"], "images": row["count_all"]}
+    images = flipped.select(COLUMNS).take(pa.array(order)).to_pylist()
+    return LabelChanges(
+        compared=pairs.num_rows,
+        flipped=flipped.num_rows,
+        by=[
+            ChangeCount(before=row["before"], after=row["after"], images=row["count_all"])
             for row in counted
         ],
-        "images": flipped.select(COLUMNS).take(pa.array(order)).to_pylist(),
-    }
+        images=[ChangedImage(**row) for row in images],
+    )
 
 
-def changes_of_run(rows: pa.Table, manifest: pa.Table) -> Json | None:
+def changes_of_run(rows: pa.Table, manifest: pa.Table) -> LabelChanges | None:
     """The labels of a run's rows that are not those which earlier runs gave the same content.
 
     Args:
@@ -66,8 +70,7 @@ def changes_of_run(rows: pa.Table, manifest: pa.Table) -> Json | None:
         manifest: the run's manifest, which keeps the labels from before.
 
     Returns:
-        What `flips` gives and ``models``, how many labels from before each gave; None where
-        nothing was judged before.
+        What `flips` gives and the models; None where nothing was judged before.
     """
     before = unskipped(manifest)
     before = before.filter(pc.is_valid(before["seen_label"]))
@@ -81,7 +84,9 @@ def changes_of_run(rows: pa.Table, manifest: pa.Table) -> Json | None:
     pairs = pa.table({name: both[column] for name, column in zip(COLUMNS, columns, strict=True)})
     counts = pc.value_counts(both["seen_model"]).to_pylist()
     models = {str(row["values"]): int(row["counts"]) for row in counts}
-    return {**flips(pairs.sort_by("image")), "models": dict(sorted(models.items()))}
+    changes = flips(pairs.sort_by("image"))
+    changes.models = dict(sorted(models.items()))
+    return changes
 
 
 def compare_labels(results: Results, before: str, after: str, *, shown: int = IMAGES_SHOWN) -> Json:
@@ -113,7 +118,7 @@ def compare_labels(results: Results, before: str, after: str, *, shown: int = IM
     return {
         "before": old.facts,
         "after": new.facts,
-        **flips(same, shown=shown),
+        **flips(same, shown=shown).as_json(),
         "other_content": both.num_rows - same.num_rows,
         "only_before": old.rows.num_rows - both.num_rows,
         "only_after": new.rows.num_rows - both.num_rows,
@@ -163,29 +168,33 @@ def _is_model(table: pa.Table, name: str) -> pa.ChunkedArray:
     return pc.or_(whole, pc.starts_with(table["model_id"], f"{name}+")) if "@" in name else whole
 
 
-def in_words(summary: Mapping[str, Any]) -> list[str]:
+def in_words(summary: Summary) -> list[str]:
     """What is new in the source, what waits, and what is gone, in sentences."""
+    counts = {name: getattr(summary, name) for name in OF_SOURCE}
+    if not summary.redecided or not summary.thresholds:
+        return source_words(counts)
+    now, before = summary.thresholds, summary.redecided.thresholds_before
+    decided = (
+        f"The labels were decided again from the scores of run {summary.redecided.origin}: "
+        f"real below {now.real_below:g} (before: {before.real_below:g})"
+        f", fake from {now.fake_from:g} (before: {before.fake_from:g}). No image was read."
+    )
+    return [decided, *source_words({**counts, "backlog": None})]
+
+
+def source_words(counts: Mapping[str, int | None]) -> list[str]:
+    """The same for the counts `OF_SOURCE`, of which some may be unknown."""
     sentences = []
-    if summary.get("redecided"):
-        before = summary["redecided"]["thresholds_before"]
+    new, backlog, left, gone, renamed = (counts.get(name) or 0 for name in OF_SOURCE)
+    if backlog:
+        sentences.append(f"{new:,} of the images were new; {backlog:,} had been tried before.")
+    if left:
+        sentences.append(f"{left:,} wait for the next scan, new ones first.")
+    if gone:
         sentences.append(
-            f"The labels were decided again from the scores of run {summary['redecided']['from']}: "
-            f"real below {summary['thresholds']['real_below']:g} (before: {before['real_below']:g})"
-            f", fake from {summary['thresholds']['fake_from']:g} (before: "
-            f"{before['fake_from']:g}). No image was read."
-        )
-    elif summary.get("backlog"):
-        sentences.append(
-            f"{summary['new']:,} of the images were new; {summary['backlog']:,} had been tried "
-            "before."
-        )
-    if summary.get("left"):
-        sentences.append(f"{summary['left']:,} wait for the next scan, new ones first.")
-    if summary.get("gone"):
-        sentences.append(
-            f"{summary['gone']:,} images that were judged before are not listed any more; their "
+            f"{gone:,} images that were judged before are not listed any more; their "
             "last verdicts are kept."
         )
-    if summary.get("renamed"):
-        sentences.append(f"{summary['renamed']:,} new names have the content of such an image.")
+    if renamed:
+        sentences.append(f"{renamed:,} new names have the content of such an image.")
     return sentences

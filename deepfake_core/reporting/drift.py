@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from deepfake_core.errors import OutputError
-from deepfake_core.records import Json
 from deepfake_core.rendering.text import percent
+from deepfake_core.reporting.summary_record import Summary
 from deepfake_core.results.layout import SUMMARY_FILE
+from deepfake_core.results.run_record import RunWarning
 from deepfake_core.results.store import Results
 
 SCORE_BINS = 10
@@ -52,24 +52,23 @@ LIMITS = DriftLimits()
 
 
 def drift_warnings(
-    summary: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]], limits: DriftLimits = LIMITS
-) -> list[Json]:
+    summary: Summary, earlier: Sequence[Summary], limits: DriftLimits = LIMITS
+) -> list[RunWarning]:
     """Compare a run with the ones before it, which are counted together.
 
     Args:
-        summary: the content of the run's ``summary.json``.
+        summary: of the run.
         earlier: those of the runs to compare with; with none there is nothing to say.
         limits: from where on a difference counts.
 
     Returns:
-        One warning per measure that moved, each with ``measure`` (``fakes``, ``failures`` or
-        ``scores``), ``now``, ``before``, ``statistic``, ``limit`` and, for people, ``words``.
+        One warning per measure that moved: ``fakes``, ``failures``, ``scores``.
     """
-    judged = (summary["judged"], sum(past["judged"] for past in earlier))
-    tried = (judged[0] + summary["failed"], judged[1] + sum(past["failed"] for past in earlier))
+    judged = (summary.judged, sum(past.judged for past in earlier))
+    tried = (judged[0] + summary.failed, judged[1] + sum(past.failed for past in earlier))
     warnings = []
     if min(judged) >= limits.min_images:
-        fakes = (summary["labels"]["fake"], sum(past["labels"]["fake"] for past in earlier))
+        fakes = (summary.labels["fake"], sum(past.labels["fake"] for past in earlier))
         warnings += _share("fakes", fakes, judged, limits)
         warnings += _scores(summary, earlier, limits)
     if min(tried) >= limits.min_images:
@@ -79,8 +78,8 @@ def drift_warnings(
 
 
 def read_warnings(
-    results: Results, summary: Mapping[str, Any], limits: DriftLimits = LIMITS
-) -> list[Json]:
+    results: Results, summary: Summary, limits: DriftLimits = LIMITS
+) -> list[RunWarning]:
     """In what a run is unlike the last ones that lie beside it, see `drift_warnings`."""
     return drift_warnings(summary, earlier_summaries(results, summary, count=limits.runs), limits)
 
@@ -104,7 +103,7 @@ def population_stability_index(now: ArrayLike, before: ArrayLike) -> float:
 
 def _share(
     measure: str, found: tuple[int, int], of: tuple[int, int], limits: DriftLimits
-) -> list[Json]:
+) -> list[RunWarning]:
     now, before = found[0] / of[0], found[1] / of[1]
     z, limit = two_proportion_z(found, of), getattr(limits, measure)
     if abs(now - before) < limit or abs(z) < limits.z:
@@ -113,9 +112,7 @@ def _share(
     return [_warning(measure, now, before, (z, limits.z), words)]
 
 
-def _scores(
-    summary: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]], limits: DriftLimits
-) -> list[Json]:
+def _scores(summary: Summary, earlier: Sequence[Summary], limits: DriftLimits) -> list[RunWarning]:
     now = _histogram(summary)
     before = np.sum([_histogram(past) for past in earlier], axis=0)
     index = population_stability_index(now, before)
@@ -130,9 +127,9 @@ def _scores(
     return [_warning("scores", means[0], means[1], (index, limits.scores), words)]
 
 
-def _histogram(summary: Mapping[str, Any]) -> NDArray[np.int64]:
+def _histogram(summary: Summary) -> NDArray[np.int64]:
     """The scores of a run in `SCORE_BINS` bins."""
-    counts = np.asarray(summary["histogram"]["counts"], np.int64)
+    counts = np.asarray(summary.histogram.counts, np.int64)
     together: NDArray[np.int64] = counts.reshape(SCORE_BINS, -1).sum(axis=1)
     return together
 
@@ -144,43 +141,44 @@ def _mean(counts: NDArray[np.int64]) -> float:
 
 def _warning(
     measure: str, now: float, before: float, reached: tuple[float, float], words: str
-) -> Json:
+) -> RunWarning:
     """A warning; `reached` is the statistic and its limit."""
     statistic, limit = reached
-    return {
-        "measure": measure,
-        "now": round(now, 6),
-        "before": round(before, 6),
-        "statistic": round(statistic, 4),
-        "limit": limit,
-        "words": words,
-    }
+    return RunWarning(
+        measure=measure,
+        now=round(now, 6),
+        before=round(before, 6),
+        statistic=round(statistic, 4),
+        limit=limit,
+        words=words,
+    )
 
 
-def earlier_summaries(results: Results, summary: Mapping[str, Any], *, count: int) -> list[Json]:
+def earlier_summaries(results: Results, summary: Summary, *, count: int) -> list[Summary]:
     """The summaries of the last finished runs of the same source and model, newest first.
 
     Runs that judged nothing say nothing and do not count. The search goes by the names of runs,
     which begin with their time unless somebody chose another, and stops after 60 of them.
     """
-    found: list[Json] = []
-    names = sorted(set(results.storage.names("runs")) - {summary["run_id"]}, reverse=True)
+    found: list[Summary] = []
+    names = sorted(set(results.storage.names("runs")) - {summary.run_id}, reverse=True)
     for name in names[:OPENED_AT_MOST]:
         if len(found) >= count:
             break
         try:
-            past = results.get_json(name, SUMMARY_FILE)
+            content = results.get_json(name, SUMMARY_FILE)
+            past = None if content is None else Summary.model_validate(content)
         except (OutputError, ValueError):
             # A damaged summary of some other run is no reason to fail this one.
             continue
-        if past and past.get("judged") and _comparable(past, summary):
+        if past is not None and past.judged and _comparable(past, summary):
             found.append(past)
     return found
 
 
-def _comparable(past: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
+def _comparable(past: Summary, summary: Summary) -> bool:
     # The images of a redecision are counted with the scan that it comes from.
-    if past.get("redecided"):
+    if past.redecided is not None:
         return False
-    same = all(past.get(name) == summary.get(name) for name in ("source", "model_id"))
-    return same and str(past.get("finished")) <= str(summary.get("finished"))
+    same = (past.source, past.model_id) == (summary.source, summary.model_id)
+    return same and str(past.finished) <= str(summary.finished)

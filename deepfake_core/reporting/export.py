@@ -14,7 +14,7 @@ import pyarrow as pa
 from deepfake_core.errors import UsageError
 from deepfake_core.records import Json, Label
 from deepfake_core.rendering.evidence import strength
-from deepfake_core.results.layout import RUN_FILE, published_name
+from deepfake_core.results.layout import published_name
 from deepfake_core.results.run_ids import check_run_id
 from deepfake_core.results.schema import VERDICTS
 from deepfake_core.results.store import Results
@@ -66,11 +66,11 @@ def neutral(text: str) -> str:
 def _published(results: Results, run_id: str, output: str) -> str | None:
     """The path of a finished run's rows; None where it has none."""
     check_run_id(run_id)
-    run = results.get_json(run_id, RUN_FILE)
-    if run is None or run["state"] != "done":
+    run = results.get_run(run_id)
+    if run is None or run.state != "done":
         found = "is not finished; continue it" if run else "is not there"
         raise UsageError(f"run {run_id} in {output} {found}; give a finished run's id")
-    path = published_name(str(run["run_date"]), run_id)
+    path = published_name(run.run_date, run_id)
     return path if results.storage.exists(path) else None
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from deepfake_core.rendering.text import NOT_PROOF, as_markdown, expected_text, percent, score_text
 from deepfake_core.reporting.changes import in_words
 from deepfake_core.reporting.summary import COUNTS, ROWS_SHOWN
+from deepfake_core.reporting.summary_record import LabelChanges, Summary
+from deepfake_core.results.run_record import RunWarning
 
 FAILURE_WORDS: Mapping[str, str] = {
     "read.not_found": "the file was gone when its turn came",
@@ -33,9 +34,9 @@ IDLE = "A pattern took no image: look at --include and --exclude before using th
 OF_GLOBS = ("include", "exclude")
 
 
-def headline(summary: Mapping[str, Any]) -> str:
+def headline(summary: Summary) -> str:
     """The result in one sentence."""
-    judged, failed, labels = summary["judged"], summary["failed"], summary["labels"]
+    judged, failed, labels = summary.judged, summary.failed, summary.labels
     if judged:
         return (
             f"Of {judged:,} judged images {labels['fake']:,} were flagged as machine-generated, "
@@ -43,24 +44,23 @@ def headline(summary: Mapping[str, Any]) -> str:
         )
     if failed:
         return f"None of the {failed:,} files that were tried could be judged."
-    if summary["listed"]:
-        return f"Nothing was judged: all {summary['listed']:,} listed files were skipped."
+    if summary.listed:
+        return f"Nothing was judged: all {summary.listed:,} listed files were skipped."
     return "Nothing was found: the source holds no files."
 
 
-def warned(summary: Mapping[str, Any]) -> list[str]:
+def warned(summary: Summary) -> list[str]:
     """What a run warns of, a sentence for each."""
-    found = [str(warning["words"]) for warning in summary.get("warnings") or ()]
+    found = [warning.words for warning in summary.warnings]
     return [f"{words[:1].upper()}{words[1:]}." for words in found]
 
 
-def drifted(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def drifted(summary: Summary) -> list[RunWarning]:
     """The warnings of a run that is unlike the last ones."""
-    found = summary.get("warnings") or ()
-    return [warning for warning in found if warning.get("measure") not in OF_GLOBS]
+    return [warning for warning in summary.warnings if warning.measure not in OF_GLOBS]
 
 
-def warning_title(summary: Mapping[str, Any]) -> str:
+def warning_title(summary: Summary) -> str:
     """What stands above the warnings of a run."""
     return UNLIKE if drifted(summary) else IDLE
 
@@ -71,43 +71,51 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> list[st
     return ["", "| " + " | ".join(head) + " |", "|---" * len(head) + "|", *lines] if lines else []
 
 
-def markdown(summary: Mapping[str, Any]) -> str:
+def markdown(summary: Summary) -> str:
     """The content of ``summary.md``."""
-    facts = [f"Run {summary['run_id']} of {summary['run_date']}", f"source {summary['source']}"]
-    facts += [f"model {summary['model_id']} ({summary['precision']}, {summary['engine']})"]
+    facts = [f"Run {summary.run_id} of {summary.run_date}", f"source {summary.source}"]
+    facts += [f"model {summary.model_id} ({summary.precision}, {summary.engine})"]
     lines = [f"# {headline(summary)}", "", as_markdown("; ".join(facts) + "."), "", NOT_PROOF]
     sentences = [f"- {as_markdown(sentence)}" for sentence in warned(summary)]
     lines += ["", f"**{warning_title(summary)}**", "", *sentences] if sentences else []
-    lines += _table(COUNTS, [tuple(summary[name] for name in COUNTS)])
-    lines += _table(("label", "images"), summary["labels"].items())
+    lines += _table(COUNTS, [tuple(getattr(summary, name) for name in COUNTS)])
+    lines += _table(("label", "images"), summary.labels.items())
     for title, names, words in (
-        ("failed because", summary["failures"], FAILURE_WORDS),
-        ("skipped because", summary["skipped_reasons"], SKIP_WORDS),
+        ("failed because", summary.failures, FAILURE_WORDS),
+        ("skipped because", summary.skipped_reasons, SKIP_WORDS),
     ):
         reasons = ((words.get(name, name), name, count) for name, count in names.items())
         lines += _table((title, "code", "files"), reasons)
     lines += [text for sentence in in_words(summary) for text in ("", as_markdown(sentence))]
-    folders = ((folder,) for folder in summary["unlisted_folders"])
+    folders = ((folder,) for folder in summary.unlisted_folders)
     lines += _table(("folders that could not be listed; what they hold is unknown",), folders)
-    for title, name in (("highest scores", "highest"), ("nearly flagged", "uncertain")):
-        images = ((row["image"], score_text(row["score"]), row["label"]) for row in summary[name])
+    for title, shown in (
+        ("highest scores", summary.highest),
+        ("nearly flagged", summary.uncertain),
+    ):
+        images = ((row.image, score_text(row.score), row.label) for row in shown)
         lines += _table((title, "score", "label"), images)
-    changes = summary["changes"] or {"by": [], "images": []}
-    changed = ((row["from"], row["to"], row["images"]) for row in changes["by"])
-    lines += _table(("label before", "label now", "images"), changed)
-    flipped = (
-        (row["image"], row["before"], row["after"], score_text(row["score"]))
-        for row in changes["images"][:ROWS_SHOWN]
-    )
-    lines += _table(("another label than before", "before", "now", "score"), flipped)
-    failed = (
-        (row["image"], row["failure"], row["detail"] or "") for row in summary["failed_images"]
-    )
+    lines += _changes(summary.changes) if summary.changes else []
+    failed = ((row.image, row.failure, row.detail or "") for row in summary.failed_images)
     lines += _table(("failed", "code", "detail"), failed)
     expected = (
-        (percent(row["share_of_fakes"]), expected_text(row)) for row in summary["expectations"]
+        (percent(row.share_of_fakes), expected_text(row.flagged_real_share, at_most=row.at_most))
+        for row in summary.expectations
     )
     lines += _table(("if this share of the source is fake", "so many flagged are real"), expected)
-    speed = summary["timings"].get("images_per_s")
+    speed = summary.timings.get("images_per_s")
     lines += ["", f"{speed:,.0f} images per second."] if speed else []
     return "\n".join(lines) + "\n"
+
+
+def _changes(changes: LabelChanges) -> list[str]:
+    """The labels that changed, by kind and by image."""
+    changed = ((row.before, row.after, row.images) for row in changes.by)
+    flipped = (
+        (row.image, row.before, row.after, score_text(row.score))
+        for row in changes.images[:ROWS_SHOWN]
+    )
+    return [
+        *_table(("label before", "label now", "images"), changed),
+        *_table(("another label than before", "before", "now", "score"), flipped),
+    ]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from deepfake_core.records import Json, Label
+from deepfake_core.records import Label
 from deepfake_core.rendering.figure_intervals import figure_interval
 from deepfake_core.rendering.html import template
 from deepfake_core.rendering.text import NOT_PROOF, one_line, percent
@@ -20,8 +19,8 @@ from deepfake_core.reporting.markdown import (
     warned,
     warning_title,
 )
+from deepfake_core.reporting.summary_record import Summary
 
-TEMPLATES = Path(__file__).parent / "templates"
 # The histogram's drawing area, in units of its view box.
 LEFT, TOP, WIDTH, HEIGHT = 58, 54, 490, 190
 
@@ -47,7 +46,7 @@ STAGES: Mapping[str, str] = {
 }
 
 
-def render(summary: Mapping[str, Any], *, thumbnails: Mapping[str, bytes]) -> str:
+def render(summary: Summary, *, thumbnails: Mapping[str, bytes]) -> str:
     """Render the report of a summary.
 
     Args:
@@ -73,18 +72,17 @@ def render(summary: Mapping[str, Any], *, thumbnails: Mapping[str, bytes]) -> st
         warned=[one_line(sentence) for sentence in warned(summary)],
         source_words=[one_line(sentence) for sentence in in_words(summary)],
         histogram=_histogram(summary),
-        figures=_figures(summary["card"].get("figures") or {}),
-        stages=_stages(summary["timings"]),
+        figures=_figures(summary.card.figures),
+        stages=_stages(summary.timings),
     )
     # Unpaired surrogates in a file name were spelled out; elsewhere they must not break a write.
     return text.encode("utf-8", "replace").decode()
 
 
-def _histogram(summary: Mapping[str, Any]) -> Json:
+def _histogram(summary: Summary) -> Mapping[str, object]:
     """Places and sizes of the histogram's parts; heights are logarithmic."""
-    counts: Sequence[int] = summary["histogram"]["counts"]
-    edges: Sequence[float] = summary["histogram"]["edges"]
-    thresholds: Mapping[str, float] = summary["thresholds"] or {}
+    counts, edges = summary.histogram.counts, summary.histogram.edges
+    thresholds = summary.thresholds.model_dump() if summary.thresholds else {}
     highest = math.log10(1 + max(1, *counts))
 
     def height(count: int) -> float:
@@ -132,7 +130,7 @@ def _zone(score: float, thresholds: Mapping[str, float]) -> str:
     return "real" if score < thresholds["real_below"] else "uncertain"
 
 
-def _figures(figures: Mapping[str, Any]) -> Json:
+def _figures(figures: Mapping[str, Any]) -> Mapping[str, object]:
     """The model's figures as a table: a row per data set, a column per measure."""
     sets = {
         name: _one_class(found) for name, found in figures.items() if isinstance(found, Mapping)
@@ -173,7 +171,7 @@ def _figure(name: str, found: Mapping[str, Any]) -> tuple[str, str]:
     return show(value), f"{show(bounds[0]).removesuffix(' %')} to {show(bounds[1])}"
 
 
-def _stages(timings: Mapping[str, float]) -> list[Json]:
+def _stages(timings: Mapping[str, float]) -> list[Mapping[str, object]]:
     """Where the threads' time went."""
     total = sum(timings.get(name, 0.0) for name in STAGES)
     if total <= 0:

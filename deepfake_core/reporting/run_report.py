@@ -7,25 +7,25 @@ import json
 import pyarrow as pa
 
 from deepfake_core.errors import UsageError
-from deepfake_core.records import Json
 from deepfake_core.reporting.drift import DriftLimits, read_warnings
+from deepfake_core.reporting.summary_record import Summary
 from deepfake_core.results.layout import (
     MARKDOWN_FILE,
     REPORT_FILE,
-    RUN_FILE,
     SUMMARY_FILE,
     published_name,
     run_file,
 )
 from deepfake_core.results.manifest import read_manifest
 from deepfake_core.results.run_ids import check_run_id
+from deepfake_core.results.run_record import RunRecord
 from deepfake_core.results.schema import VERDICTS
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import read_verdicts
 from deepfake_core.storage.opening import open_storage
 
 
-def write_report(run: Json, rows: pa.Table, output: str, *, thumbnails: bool) -> Json:
+def write_report(run: RunRecord, rows: pa.Table, results: Results, *, thumbnails: bool) -> Summary:
     """Write the summary and the report of a run; returns the summary.
 
     What there is to warn of is found once, and kept in `run`.
@@ -36,26 +36,28 @@ def write_report(run: Json, rows: pa.Table, output: str, *, thumbnails: bool) ->
     from deepfake_core.reporting.report import render
     from deepfake_core.reporting.summary import summarise
 
-    results = open_storage(output)
     changes = None
-    if run.get("backlog"):
-        listed = read_manifest(Results(results), str(run["run_id"]))
-        changes = changes_of_run(rows, listed)
+    if run.backlog:
+        changes = changes_of_run(rows, read_manifest(results, run.run_id))
     summary = summarise(rows, run=run, changes=changes)
-    if "warnings" not in run:
-        limits = DriftLimits.model_validate(run.get("drift") or {})
-        drifted = read_warnings(Results(results), summary, limits)
-        run["warnings"] = [*(run.get("idle_globs") or ()), *drifted]
-    summary["warnings"] = run["warnings"]
-    pictures = read_thumbnails(summary, open_storage(run["source"])) if thumbnails else {}
+    if run.warnings is None:
+        limits = DriftLimits.model_validate(run.drift or {})
+        drifted = read_warnings(results, summary, limits)
+        run.warnings = summary.warnings = [*run.idle_globs, *drifted]
+    pictures = read_thumbnails(summary, open_storage(run.source)) if thumbnails else {}
     contents = {
-        SUMMARY_FILE: json.dumps(summary, indent=1, ensure_ascii=False) + "\n",
+        SUMMARY_FILE: json.dumps(summary.as_json(), indent=1, ensure_ascii=False) + "\n",
         MARKDOWN_FILE: markdown(summary),
         REPORT_FILE: render(summary, thumbnails=pictures),
     }
     for name, text in contents.items():
-        results.put(run_file(str(run["run_id"]), name), text.encode("utf-8", "replace"))
+        results.storage.put(run_file(run.run_id, name), text.encode("utf-8", "replace"))
     return summary
+
+
+def read_summary(results: Results, run_id: str) -> Summary:
+    """The stored summary of a run; an empty one where it is missing."""
+    return Summary.model_validate(results.get_json(run_id, SUMMARY_FILE) or {})
 
 
 def report_again(
@@ -74,17 +76,15 @@ def report_again(
     """
     check_run_id(run_id)
     results = Results(open_storage(output))
-    run = results.get_json(run_id, RUN_FILE)
-    if run is None or run["state"] != "done":
+    run = results.get_run(run_id)
+    if run is None or run.state != "done":
         found = "is not finished; continue it" if run else "is not there"
         raise UsageError(f"run {run_id} in {output} {found}; give a finished run's id")
-    path = published_name(str(run["run_date"]), run_id)
-    has_rows = run["counts"]["judged"] + run["counts"]["failed"] > 0
-    rows = read_verdicts(results.storage, path) if has_rows else VERDICTS.empty_table()
+    path = published_name(run.run_date, run_id)
+    rows = read_verdicts(results.storage, path) if run.has_rows else VERDICTS.empty_table()
     if drift is not None:
-        run["drift"] = drift.model_dump()
-        run.pop("warnings", None)
-    write_report(run, rows, output, thumbnails=thumbnails)
+        run.drift, run.warnings = drift.model_dump(), None
+    write_report(run, rows, results, thumbnails=thumbnails)
     if drift is not None:
-        results.put_json(run_id, RUN_FILE, run)
+        results.put_run(run)
     return results.storage.address(run_file(run_id, REPORT_FILE))

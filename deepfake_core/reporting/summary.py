@@ -10,7 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepfake_core.errors import BrokenInvariant
-from deepfake_core.records import FailureCode, Json, Label
+from deepfake_core.models.decision import Thresholds
+from deepfake_core.records import FailureCode, Label
+from deepfake_core.reporting.summary_record import (
+    Expectation,
+    FailedImage,
+    Histogram,
+    LabelChanges,
+    ShownImage,
+    Summary,
+)
+from deepfake_core.results.run_record import Counts, RunRecord
 
 ROWS_SHOWN, FAILED_SHOWN, BINS = 24, 200, 40
 SHARES_OF_FAKES = (0.001, 0.01, 0.1, 0.5)
@@ -18,20 +28,20 @@ COUNTS = ("listed", "skipped", "judged", "failed")
 # Facts of run.json that the summary repeats, by their name there.
 FACTS = (
     *("run_id", "run_date", "source", "finished", "model_id", "precision", "engine"),
-    *("new", "backlog", "left", "gone", "renamed", "redecided"),
-    "known_flagged",
+    *("new", "backlog", "left", "gone", "renamed", "redecided", "thresholds", "temperature"),
+    *("skipped_reasons", "unlisted_folders", "card", "known_flagged"),
 )
 COLUMNS_SHOWN = ("image", "score", "label", "width", "height", "format", "sha256")
 
 
 def summarise(
-    verdicts: pa.Table, *, run: Mapping[str, Any], changes: Mapping[str, Any] | None = None
-) -> Json:
+    verdicts: pa.Table, *, run: RunRecord, changes: LabelChanges | None = None
+) -> Summary:
     """Build the content of ``summary.json``.
 
     Args:
         verdicts: the run's rows, see `deepfake_core.results.schema`; may have none.
-        run: the content of ``run.json``; what it lacks is left out, null or empty.
+        run: the finished run; what it lacks is null or empty.
         changes: the labels that are not as they were, see `deepfake_core.reporting.changes`.
 
     Raises:
@@ -45,45 +55,37 @@ def summarise(
     scores = scored["score"].to_numpy()
     # Compared in float32, as scores are stored and labels decided.
     histogram, _ = np.histogram(scores, edges.astype(np.float32))
-    if not counts["judged"] == sum(labels.values()) == histogram.sum():
-        raise BrokenInvariant(f"{counts['judged']} judged, but labels {labels} or scores differ")
-    thresholds, card = run.get("thresholds"), dict(run.get("card") or {})
-    return {
-        **{name: run.get(name) for name in FACTS},
-        "started": run.get("run_started"),
-        "thresholds": thresholds,
-        "temperature": run.get("temperature"),
-        **counts,
-        "labels": labels,
-        "failures": failures,
-        "skipped_reasons": dict(run.get("skipped_reasons") or {}),
-        "unlisted_folders": list(run.get("unlisted_folders") or []),
-        "not_images": failures.get(FailureCode.DECODE_UNSUPPORTED, 0),
-        "histogram": {"edges": edges.tolist(), "counts": histogram.tolist()},
-        "highest": _rows(scored, np.lexsort((-scored["logit"].to_numpy(), -scores))),
-        "uncertain": _nearest(scored, thresholds),
-        "failed_images": _failed(verdicts),
-        "timings": _timings(run, verdicts.num_rows),
-        "expectations": expectations(card.get("figures") or {}),
-        "card": card,
-        "changes": changes,
-        "warnings": list(run.get("warnings") or []),
-    }
+    if not counts.judged == sum(labels.values()) == histogram.sum():
+        raise BrokenInvariant(f"{counts.judged} judged, but labels {labels} or scores differ")
+    return Summary(
+        **{name: getattr(run, name) for name in FACTS},
+        started=run.run_started,
+        **counts.model_dump(),
+        labels=labels,
+        failures=failures,
+        not_images=failures.get(FailureCode.DECODE_UNSUPPORTED, 0),
+        histogram=Histogram(edges=edges.tolist(), counts=histogram.tolist()),
+        highest=_rows(scored, np.lexsort((-scored["logit"].to_numpy(), -scores))),
+        uncertain=_nearest(scored, run.thresholds),
+        failed_images=_failed(verdicts),
+        timings=_timings(run, verdicts.num_rows),
+        expectations=expectations(run.card.figures),
+        changes=changes,
+        warnings=run.warnings or [],
+    )
 
 
-def _counts(verdicts: pa.Table, run: Mapping[str, Any]) -> dict[str, int]:
+def _counts(verdicts: pa.Table, run: RunRecord) -> Counts:
     """The run's counts, held against its rows."""
     judged = int(pc.sum(pc.equal(verdicts["status"], "ok")).as_py() or 0)
-    found = {"judged": judged, "failed": verdicts.num_rows - judged, "skipped": 0}
-    counts: dict[str, int] = {"listed": verdicts.num_rows, **found} | dict(run.get("counts") or {})
-    parts = counts["judged"] + counts["failed"] + counts["skipped"]
-    rows = (counts["judged"], counts["failed"]) == (found["judged"], found["failed"])
-    if counts["listed"] != parts or not rows:
+    failed, counts = verdicts.num_rows - judged, run.counts
+    parts = counts.judged + counts.failed + counts.skipped
+    if counts.listed != parts or (counts.judged, counts.failed) != (judged, failed):
         raise BrokenInvariant(
-            f"run {run.get('run_id')}: expected listed = judged + failed + skipped, found {counts}"
-            f" and rows of {found['judged']} judged and {found['failed']} failed images"
+            f"run {run.run_id}: expected listed = judged + failed + skipped, found {counts!r}"
+            f" and rows of {judged} judged and {failed} failed images"
         )
-    return {name: counts[name] for name in COUNTS}
+    return counts
 
 
 def _tally(column: pa.ChunkedArray) -> dict[str, int]:
@@ -93,36 +95,36 @@ def _tally(column: pa.ChunkedArray) -> dict[str, int]:
     return {pair["values"]: pair["counts"] for pair in ordered}
 
 
-def _rows(table: pa.Table, order: np.ndarray) -> list[Json]:
+def _rows(table: pa.Table, order: np.ndarray) -> list[ShownImage]:
     chosen = table.select(COLUMNS_SHOWN).take(pa.array(order[:ROWS_SHOWN]))
-    return list(chosen.to_pylist())
+    return [ShownImage(**row) for row in chosen.to_pylist()]
 
 
-def _nearest(scored: pa.Table, thresholds: Mapping[str, float] | None) -> list[Json]:
+def _nearest(scored: pa.Table, thresholds: Thresholds | None) -> list[ShownImage]:
     """The uncertain images, those that nearly were called fake first."""
     uncertain = scored.filter(pc.equal(scored["label"], Label.UNCERTAIN))
-    fake_from = thresholds["fake_from"] if thresholds else 1.0
+    fake_from = thresholds.fake_from if thresholds else 1.0
     distance = np.abs(uncertain["score"].to_numpy() - np.float32(fake_from))
     return _rows(uncertain, np.argsort(distance, kind="stable"))
 
 
-def _failed(verdicts: pa.Table) -> list[Json]:
+def _failed(verdicts: pa.Table) -> list[FailedImage]:
     """The first failed images; what is no image at all comes last."""
     failed = verdicts.filter(pc.is_valid(verdicts["failure"]))
     no_image = pc.equal(failed["failure"], FailureCode.DECODE_UNSUPPORTED)
     order = np.argsort(no_image.to_numpy(), kind="stable")[:FAILED_SHOWN]
     rows = failed.select(["image", "failure", "detail"]).take(pa.array(order))
-    return list(rows.to_pylist())
+    return [FailedImage(**row) for row in rows.to_pylist()]
 
 
-def _timings(run: Mapping[str, Any], rows: int) -> dict[str, float]:
-    timings = {name: float(value) for name, value in dict(run.get("timings") or {}).items()}
+def _timings(run: RunRecord, rows: int) -> dict[str, float]:
+    timings = dict(run.timings)
     if rows and timings.get("seconds"):
         timings["images_per_s"] = rows / timings["seconds"]
     return timings
 
 
-def expectations(figures: Mapping[str, Any]) -> list[Json]:
+def expectations(figures: Mapping[str, Any]) -> list[Expectation]:
     """How many flagged images would be real, for stated shares of fakes in the source.
 
     By Bayes' rule FPR (1 - p) / (FPR (1 - p) + TPR p). Where not one real image was flagged in
@@ -144,9 +146,15 @@ def expectations(figures: Mapping[str, Any]) -> list[Json]:
             continue
         shares = np.array(SHARES_OF_FAKES)
         flagged_real = fpr * (1 - shares) / (fpr * (1 - shares) + tpr * shares)
-        basis = {"split": split, "tpr": tpr, "fpr": fpr, "at_most": at_most}
         return [
-            {"share_of_fakes": share, "flagged_real_share": real, **basis}
+            Expectation(
+                share_of_fakes=share,
+                flagged_real_share=real,
+                split=split,
+                tpr=tpr,
+                fpr=fpr,
+                at_most=at_most,
+            )
             for share, real in zip(shares.tolist(), flagged_real.tolist(), strict=True)
         ]
     return []

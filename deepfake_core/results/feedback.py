@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from deepfake_core.errors import UsageError
 from deepfake_core.images.decoding import load
 from deepfake_core.records import Failure, Json, Label
-from deepfake_core.results.layout import RUN_FILE, published_name
+from deepfake_core.results.layout import published_name
 from deepfake_core.results.run_ids import is_run_id
 from deepfake_core.results.schema import COLUMNS
 from deepfake_core.results.store import Results
@@ -166,17 +166,17 @@ def _at_source(output: Storage, verdict: Json, sha256: str) -> bytes | None:
     if not is_run_id(run_id):
         return None
     results = Results(output)
-    run = results.get_json(run_id, RUN_FILE)
-    if run is None or run["state"] != "done":
+    run = results.get_run(run_id)
+    if run is None or run.state != "done":
         return None
-    path = published_name(str(run["run_date"]), run_id)
+    path = published_name(run.run_date, run_id)
     if not output.exists(path):
         return None
     rows = read_verdicts(output, path, ["image", "sha256"])
     same = pc.and_(pc.equal(rows["image"], image), pc.equal(rows["sha256"], sha256))
     if not rows.filter(pc.fill_null(same, False)).num_rows:
         return None
-    content, _ = read_or_failure(open_storage(run["source"]), str(image), pause=lambda _: None)
+    content, _ = read_or_failure(open_storage(run.source), str(image), pause=lambda _: None)
     if isinstance(content, Failure) or hashlib.sha256(content).hexdigest() != sha256:
         return None
     return content

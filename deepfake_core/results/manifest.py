@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepfake_core.errors import OutputError, unreadable
-from deepfake_core.records import Json, Label
+from deepfake_core.records import Label
 from deepfake_core.results import manifest
 from deepfake_core.results.layout import MANIFEST_FILE, run_file
+from deepfake_core.results.run_record import RunRecord, parse_run
 from deepfake_core.results.seals import sealed_writer
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import parse
@@ -71,13 +72,13 @@ def unskipped(manifest: pa.Table) -> pa.Table:
     return manifest.filter(pc.is_null(manifest["skip"]))
 
 
-def turn_counts(manifest: pa.Table) -> dict[str, int]:
+def turn_counts(manifest: pa.Table) -> tuple[int, int, int]:
     """How many images are judged that are new, how many were tried before, how many must wait."""
     wanted = unskipped(manifest)
     new = wanted["seen"].null_count
     waiting = pc.is_in(manifest["skip"], pa.array([OVER_LIMIT, OUT_OF_TIME]))
     left = pc.sum(waiting).as_py() or 0
-    return {"new": new, "backlog": wanted.num_rows - new, "left": left}
+    return new, wanted.num_rows - new, left
 
 
 def known_flagged(manifest: pa.Table) -> int:
@@ -99,9 +100,9 @@ def fingerprint(manifest: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def to_bytes(manifest: pa.Table, *, run: Json | None = None) -> bytes:
+def to_bytes(manifest: pa.Table, *, run: RunRecord | None = None) -> bytes:
     """The manifest as Parquet; with the content of ``run.json`` in its footer, where given."""
-    footer = {RUN_KEY: json.dumps(run, default=str)} if run else None
+    footer = {RUN_KEY: json.dumps(run.as_json(), default=str)} if run else None
     buffer = io.BytesIO()
     table = manifest.replace_schema_metadata(footer)
     with sealed_writer(buffer, table.schema) as writer:
@@ -118,15 +119,15 @@ def from_bytes(data: bytes, address: str = "a manifest") -> pa.Table:
     return parse(data, address, schema=MANIFEST_SCHEMA)
 
 
-def run_of(data: bytes, address: str) -> Json | None:
+def run_of(data: bytes, address: str) -> RunRecord | None:
     """The run with which a stored manifest was planned; None where it does not say.
 
     Raises:
         DamagedFile: these are not the bytes that were written.
     """
     footer = parse(data, address, columns=[]).schema.metadata or {}
-    run: Json | None = json.loads(footer.get(RUN_KEY, b"null"))
-    return run
+    run = json.loads(footer.get(RUN_KEY, b"null"))
+    return None if run is None else parse_run(run, where=f"the run in the footer of {address}")
 
 
 def read_manifest(results: Results, run_id: str) -> pa.Table:

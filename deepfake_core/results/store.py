@@ -14,7 +14,15 @@ import pyarrow.compute as pc
 from deepfake_core.errors import BrokenInvariant, output_error, unreadable
 from deepfake_core.records import Json
 from deepfake_core.results.latest import newest_of
-from deepfake_core.results.layout import LATEST, PART, part_name, published_name, run_file
+from deepfake_core.results.layout import (
+    LATEST,
+    PART,
+    RUN_FILE,
+    part_name,
+    published_name,
+    run_file,
+)
+from deepfake_core.results.run_record import RunRecord, parse_run
 from deepfake_core.results.schema import validate, with_metadata
 from deepfake_core.results.verdict_files import (
     bare,
@@ -54,6 +62,20 @@ class Results:
         except OSError as error:
             raise unreadable(self.storage.address(run_file(run_id, name)), error) from error
         return content
+
+    def put_run(self, run: RunRecord) -> None:
+        """Write a run's ``run.json``."""
+        self.put_json(run.run_id, RUN_FILE, run.as_json())
+
+    def get_run(self, run_id: str) -> RunRecord | None:
+        """Read a run's ``run.json``; None where it is missing.
+
+        Raises:
+            OutputError: it cannot be read or understood.
+        """
+        where = self.storage.address(run_file(run_id, RUN_FILE))
+        content = self.get_json(run_id, RUN_FILE)
+        return None if content is None else parse_run(content, where=where)
 
     def committed(self, run_id: str) -> set[int]:
         """The numbers of the shards that are committed."""

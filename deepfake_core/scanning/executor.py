@@ -10,9 +10,8 @@ from typing import Protocol
 from deepfake_core.engines.engine import open_engine
 from deepfake_core.events import Notify
 from deepfake_core.inference.classifier import Classifier
-from deepfake_core.records import Json
 from deepfake_core.scanning.plan import Plan
-from deepfake_core.scanning.shards import ShardJudge
+from deepfake_core.scanning.shards import CommittedShard, ShardJudge
 
 
 class Shards(Protocol):
@@ -24,8 +23,8 @@ class Shards(Protocol):
 
     begun: int
 
-    def commit(self, plan: Plan, index: int) -> Json:
-        """Return when a shard's part is there; gives its facts, see `judge_and_commit`."""
+    def commit(self, plan: Plan, index: int) -> CommittedShard:
+        """Return when a shard's part is there; see `judge_and_commit`."""
         ...
 
 
@@ -55,6 +54,6 @@ def in_process(plan: Plan, work: Work) -> AbstractContextManager[Shards]:
 
 def open_judge(plan: Plan, on_batch: Callable[[int], None] = lambda count: None) -> ShardJudge:
     """Load the model and start the threads that judge shards."""
-    engine = open_engine(plan.bundle, kind=str(plan.run["engine"]), precision=plan.run["precision"])
+    engine = open_engine(plan.bundle, kind=plan.run.engine, precision=plan.run.precision)
     classifier = Classifier(plan.bundle, engine)
     return ShardJudge(plan.source, classifier, batch_size=plan.config.batch_size, on_batch=on_batch)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +16,8 @@ import pyarrow as pa
 from deepfake_core import __version__
 from deepfake_core.engines.engine import processor_precisions, resolve_precision
 from deepfake_core.errors import OutputError, PlanMismatch, RunTaken, SourceError, unreadable
-from deepfake_core.models.bundle import Bundle
+from deepfake_core.models.bundle import Bundle, Precision
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
-from deepfake_core.records import Json
 from deepfake_core.results.layout import MANIFEST_FILE, REDECIDING, RUN_FILE, run_file
 from deepfake_core.results.manifest import (
     MANIFEST_SCHEMA,
@@ -29,6 +29,7 @@ from deepfake_core.results.manifest import (
     unskipped,
 )
 from deepfake_core.results.run_ids import new_run_id
+from deepfake_core.results.run_record import RunRecord
 from deepfake_core.results.schema import SCHEMA_VERSION, check_version
 from deepfake_core.results.store import Results
 from deepfake_core.scanning.config import ScanConfig
@@ -51,7 +52,7 @@ class Plan:
     source: Storage
     results: Results
     bundle: Bundle
-    run: Json
+    run: RunRecord
     manifest: pa.Table
     # Whether its run.json is stored.
     begun: bool = False
@@ -61,7 +62,7 @@ class Plan:
     @property
     def run_id(self) -> str:
         """The run."""
-        return str(self.run["run_id"])
+        return self.run.run_id
 
     @property
     def wanted(self) -> pa.Table:
@@ -79,11 +80,11 @@ class Plan:
     @property
     def shards(self) -> int:
         """How many shards the run has."""
-        return -(-len(self.in_turn) // int(self.run["shard_size"]))
+        return -(-len(self.in_turn) // self.run.shard_size)
 
     def shard(self, index: int) -> pa.Table:
         """The manifest rows of one shard, in the order in which they are judged."""
-        size = int(self.run["shard_size"])
+        size = self.run.shard_size
         return self.in_turn.slice(index * size, size)
 
     @property
@@ -93,18 +94,18 @@ class Plan:
         return {
             "run_id": self.run_id,
             "model_id": self.bundle.model_id,
-            "engine": str(self.run["engine"]),
-            "precision": str(self.run["precision"]),
+            "engine": self.run.engine,
+            "precision": self.run.precision,
             "temperature": str(description.calibration.temperature),
             "offset": str(description.calibration.offset),
             "thresholds": description.thresholds.model_dump_json(),
-            "config_fingerprint": str(self.run["config_fingerprint"]),
-            "manifest_fingerprint": str(self.run["manifest_fingerprint"]),
+            "config_fingerprint": self.run.config_fingerprint,
+            "manifest_fingerprint": self.run.manifest_fingerprint,
         }
 
     def store_run(self) -> None:
         """Write ``run.json``."""
-        self.results.put_json(self.run_id, RUN_FILE, self.run)
+        self.results.put_run(self.run)
         self.begun = True
 
     def store_manifest(self) -> None:
@@ -126,7 +127,7 @@ class Plan:
         if first is None:
             # Left by a version that kept nothing of the run in it.
             storage.put(path, data)
-        elif first["run_started"] != self.run["run_started"]:
+        elif first.run_started != self.run.run_started:
             raise RunTaken(
                 f"run {self.run_id} was planned by another process at the same moment; let that "
                 "one finish, or start the run again to continue it if it has ended"
@@ -158,11 +159,11 @@ def make_plan(
     results = Results(open_storage(config.output))
     stored, begun = _planned(results, config.run_id) if config.run_id else (None, False)
     if stored is not None:
-        check_version(stored["schema_version"], f"{RUN_FILE} of run {stored['run_id']}")
-    if stored is not None and stored["state"] == "done":
+        check_version(stored.schema_version, f"{RUN_FILE} of run {stored.run_id}")
+    if stored is not None and stored.state == "done":
         return Plan(config, source, results, bundle, stored, MANIFEST_SCHEMA.empty_table(), True)
     precision = _precision(bundle, config)
-    asked = {
+    asked: dict[str, str | int] = {
         "source": source.name,
         "model_id": bundle.model_id,
         "precision": precision,
@@ -171,7 +172,7 @@ def make_plan(
     }
     if stored is not None:
         _check(stored, asked)
-        listed = read_manifest(results, stored["run_id"])
+        listed = read_manifest(results, stored.run_id)
         return Plan(config, source, results, bundle, stored, listed, begun)
     _check_writable(results.storage)
     listing = _list(source, leave_out=_address(results.storage))
@@ -183,29 +184,33 @@ def make_plan(
         listed=build_manifest(listing),
         unreadable=listing.unreadable,
     )
-    run = {
-        **asked,
-        "run_id": config.run_id or new_run_id(now),
-        "run_date": now.date().isoformat(),
-        "run_started": now.isoformat(timespec="microseconds"),
-        "state": "planned",
-        "schema_version": SCHEMA_VERSION,
-        "config": config.model_dump(mode="json"),
-        "config_fingerprint": config_fingerprint,
-        "manifest_fingerprint": fingerprint(past.listed),
-        "unlisted_folders": listing.unreadable,
-        "gone": past.gone,
-        "renamed": past.renamed,
-        "idle_globs": idle_globs(past.listed, config),
-        "versions": {"deepfake": __version__, "python": platform.python_version()},
-    }
+    run = RunRecord(
+        source=source.name,
+        model_id=bundle.model_id,
+        precision=precision,
+        engine=config.engine,
+        shard_size=config.shard_size,
+        run_id=config.run_id or new_run_id(now),
+        run_date=now.date().isoformat(),
+        run_started=now.isoformat(timespec="microseconds"),
+        state="planned",
+        schema_version=SCHEMA_VERSION,
+        config=config.model_dump(mode="json"),
+        config_fingerprint=config_fingerprint,
+        manifest_fingerprint=fingerprint(past.listed),
+        unlisted_folders=listing.unreadable,
+        gone=past.gone,
+        renamed=past.renamed,
+        idle_globs=idle_globs(past.listed, config),
+        versions={"deepfake": __version__, "python": platform.python_version()},
+    )
     chosen = skip_some(past.listed, config, past.known)
     return Plan(config, source, results, bundle, run, chosen)
 
 
-def _planned(results: Results, run_id: str) -> tuple[Json | None, bool]:
+def _planned(results: Results, run_id: str) -> tuple[RunRecord | None, bool]:
     """What ``run.json`` says, or would say had its writing not been cut off, and if it is there."""
-    stored = results.get_json(run_id, RUN_FILE)
+    stored = results.get_run(run_id)
     path = run_file(run_id, MANIFEST_FILE)
     if stored is not None or not results.storage.exists(path):
         return stored, stored is not None
@@ -219,7 +224,7 @@ def _stored(storage: Storage, path: str) -> bytes:
         raise unreadable(storage.address(path), error) from error
 
 
-def _precision(bundle: Bundle, config: ScanConfig) -> str:
+def _precision(bundle: Bundle, config: ScanConfig) -> Precision:
     if config.engine == "keras":
         return resolve_precision(bundle, config.precision, {"fp32"})
     # Asking OpenVINO costs a third of a second; a bundle with one precision leaves no choice.
@@ -228,16 +233,18 @@ def _precision(bundle: Bundle, config: ScanConfig) -> str:
     return resolve_precision(bundle, config.precision, processor_precisions())
 
 
-def _check(stored: Json, asked: Json) -> None:
-    if stored["state"] == REDECIDING:
+def _check(stored: RunRecord, asked: Mapping[str, str | int]) -> None:
+    if stored.state == REDECIDING:
+        origin = stored.redecided.origin if stored.redecided else "unknown"
         raise PlanMismatch(
-            f"run {stored['run_id']} decides the labels of run {stored['redecided']['from']} again;"
+            f"run {stored.run_id} decides the labels of run {origin} again;"
             " finish it with deepfake redecide, or choose another run id"
         )
     for name in CHECKED:
-        if stored[name] != asked[name]:
+        planned = getattr(stored, name)
+        if planned != asked[name]:
             raise PlanMismatch(
-                f"run {stored['run_id']} was started with {name} {stored[name]}, now {asked[name]}."
+                f"run {stored.run_id} was started with {name} {planned}, now {asked[name]}."
                 f" Resume with the same {name}, or choose another run id."
             )
 
@@ -274,5 +281,5 @@ def _address(storage: Storage) -> str:
     return str(storage.root) if isinstance(storage, LocalStorage) else storage.name
 
 
-def _digest(content: Json) -> str:
+def _digest(content: Mapping[str, str | int]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

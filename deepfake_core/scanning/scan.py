@@ -16,29 +16,27 @@ import pyarrow.parquet as pq
 from deepfake_core.errors import BrokenInvariant
 from deepfake_core.events import Notify, silent
 from deepfake_core.models.registry import DEFAULT_REGISTRY
-from deepfake_core.records import Json
 from deepfake_core.reporting.run_report import write_report
 from deepfake_core.results.layout import (
     LATEST,
     REPORT_FILE,
-    SUMMARY_FILE,
     part_name,
     published_name,
     run_file,
 )
 from deepfake_core.results.manifest import known_flagged, turn_counts
+from deepfake_core.results.run_record import Counts, ModelFacts
 from deepfake_core.results.schema import VERDICTS
 from deepfake_core.results.verdict_files import read_verdicts
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.executor import Executor, Shards, Work, in_process
 from deepfake_core.scanning.plan import Plan, make_plan
+from deepfake_core.scanning.result import ScanResult, result_of
 from deepfake_core.scanning.selection import skip_rest
-
-# What a run's result says of its source beside its counts.
-OF_SOURCE = ("new", "backlog", "left", "gone", "renamed", "known_flagged")
+from deepfake_core.scanning.shards import CommittedShard
 
 # Has one shard judged and committed, like `commit_shard`.
-Commit = Callable[[Plan, Shards, int, Notify], Json]
+Commit = Callable[[Plan, Shards, int, Notify], CommittedShard]
 
 
 def scan(
@@ -48,7 +46,7 @@ def scan(
     registry: Path = DEFAULT_REGISTRY,
     commit: Commit | None = None,
     executor: Executor = in_process,
-) -> Json:
+) -> ScanResult:
     """Scan a source: the whole job, resumable after a kill at any moment.
 
     Args:
@@ -67,7 +65,7 @@ def scan(
     """
     began = time.monotonic()
     plan = make_plan(config, registry=registry)
-    if plan.run["state"] == "done":
+    if plan.run.state == "done":
         return result_of(plan)
     begin(plan, notify)
     missing = missing_shards(plan)
@@ -86,8 +84,8 @@ def begin(plan: Plan, notify: Notify = silent) -> None:
     listed, wanted = plan.manifest.num_rows, plan.wanted.num_rows
     facts = {"run_id": plan.run_id, "listed": listed, "wanted": wanted, "shards": plan.shards}
     notify("planned", facts)
-    for warning in plan.run.get("idle_globs") or ():
-        notify("warned", {"words": warning["words"]})
+    for warning in plan.run.idle_globs:
+        notify("warned", {"words": warning.words})
 
 
 def missing_shards(plan: Plan) -> list[int]:
@@ -100,7 +98,7 @@ def judge_shards(
     plan: Plan, work: Work, *, commit: Commit, executor: Executor = in_process
 ) -> None:
     """Have shards judged and committed in their order, within the time that was allowed."""
-    size, indices = int(plan.run["shard_size"]), work.indices
+    size, indices = plan.run.shard_size, work.indices
     done = plan.wanted.num_rows - sum(len(plan.shard(index)) for index in indices)
     work.notify("resumed", {"done": done})
     # A cluster that was lost may have committed a shard and not the one before it; what lies
@@ -120,16 +118,16 @@ def _in_time(plan: Plan, began: float) -> bool:
     return allowed is None or (time.monotonic() - began) / 60 < allowed
 
 
-def commit_shard(plan: Plan, shards: Shards, index: int, notify: Notify = silent) -> Json:
+def commit_shard(plan: Plan, shards: Shards, index: int, notify: Notify = silent) -> CommittedShard:
     """Have one shard judged and its part committed."""
-    facts = {"shards": plan.shards, **shards.commit(plan, index)}
-    notify("committed", facts)
-    return facts
+    committed = shards.commit(plan, index)
+    notify("committed", {"shards": plan.shards, **committed.as_json()})
+    return committed
 
 
-def finish(plan: Plan, notify: Notify = silent, *, seconds: float | None = None) -> Json:
+def finish(plan: Plan, notify: Notify = silent, *, seconds: float | None = None) -> ScanResult:
     """Publish, bring ``latest.parquet`` up to date, report, and close the run."""
-    results, run_id, run_date = plan.results, plan.run_id, str(plan.run["run_date"])
+    results, run_id, run_date = plan.results, plan.run_id, plan.run.run_date
     path, wanted = published_name(run_date, run_id), plan.wanted
     if wanted.num_rows:
         if not results.storage.exists(path):
@@ -141,12 +139,12 @@ def finish(plan: Plan, notify: Notify = silent, *, seconds: float | None = None)
     else:
         rows = VERDICTS.empty_table()
     _count(plan, rows, seconds)
-    write_report(plan.run, rows, plan.config.output, thumbnails=plan.config.thumbnails)
+    write_report(plan.run, rows, results, thumbnails=plan.config.thumbnails)
     notify("reported", {"report": results.storage.address(run_file(run_id, REPORT_FILE))})
-    plan.run["state"] = "done"
+    plan.run.state = "done"
     plan.store_run()
     result = result_of(plan)
-    notify("done", result)
+    notify("done", dict(result))
     return result
 
 
@@ -154,59 +152,30 @@ def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
     """Fill in the counts, timings and the model's figures of ``run.json``."""
     skipped = Counter(reason for reason in plan.manifest["skip"].to_pylist() if reason)
     judged = pc.sum(pc.equal(rows["status"], "ok")).as_py() or 0
-    counts = {
-        "listed": plan.manifest.num_rows,
-        "skipped": skipped.total(),
-        "judged": judged,
-        "failed": rows.num_rows - judged,
-    }
-    if counts["listed"] != counts["judged"] + counts["failed"] + counts["skipped"]:
-        raise BrokenInvariant(f"run {plan.run_id}: the counts do not add up: {counts}")
+    counts = Counts(
+        listed=plan.manifest.num_rows,
+        skipped=skipped.total(),
+        judged=judged,
+        failed=rows.num_rows - judged,
+    )
+    if counts.listed != counts.judged + counts.failed + counts.skipped:
+        raise BrokenInvariant(f"run {plan.run_id}: the counts do not add up: {counts!r}")
     timings: Counter[str] = Counter()
     for index in range(plan.shards):
         path = run_file(plan.run_id, f"parts/{part_name(index)}")
         footer = pq.read_schema(pa.BufferReader(plan.results.storage.read(path))).metadata
         timings.update(json.loads(footer[b"deepfake.timings"]))
-    description = plan.bundle.description
-    plan.run |= {
-        "counts": counts,
-        "skipped_reasons": dict(skipped),
-        **turn_counts(plan.manifest),
-        "known_flagged": known_flagged(plan.manifest),
-        # A run that was continued took at least the time of all its shards.
-        "timings": {**timings, "seconds": max(seconds or 0.0, timings["seconds"])},
-        "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "thresholds": description.thresholds.model_dump(),
-        "temperature": description.calibration.temperature,
-        "card": {
-            "figures": description.figures,
-            "trained_on": description.trained_on,
-            "limits": description.limits,
-        },
-    }
-
-
-def result_of(plan: Plan) -> Json:
-    """What a finished run gave, as ``--json`` prints it."""
-    results, run_id, run = plan.results, plan.run_id, plan.run
-    summary = results.get_json(run_id, SUMMARY_FILE) or {}
-    counts: Json = run["counts"]
-    path = published_name(str(run["run_date"]), run_id)
-    has_rows = counts["judged"] + counts["failed"] > 0
-    return {
-        "run_id": run_id,
-        "run_date": run["run_date"],
-        **counts,
-        "labels": summary.get("labels", {}),
-        "failures": summary.get("failures", {}),
-        "skipped_reasons": run["skipped_reasons"],
-        **{name: summary.get(name) for name in OF_SOURCE},
-        "flipped": (summary.get("changes") or {}).get("flipped"),
-        "warnings": summary.get("warnings") or [],
-        "model_id": run["model_id"],
-        "precision": run["precision"],
-        "engine": run["engine"],
-        "verdicts": results.storage.address(path) if has_rows else None,
-        "report": results.storage.address(run_file(run_id, REPORT_FILE)),
-        "seconds": run["timings"]["seconds"],
-    }
+    description, run = plan.bundle.description, plan.run
+    run.counts, run.skipped_reasons = counts, dict(skipped)
+    run.new, run.backlog, run.left = turn_counts(plan.manifest)
+    run.known_flagged = known_flagged(plan.manifest)
+    # A run that was continued took at least the time of all its shards.
+    run.timings = {**timings, "seconds": max(seconds or 0.0, timings["seconds"])}
+    run.finished = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    run.thresholds = description.thresholds
+    run.temperature = description.calibration.temperature
+    run.card = ModelFacts(
+        figures=description.figures,
+        trained_on=description.trained_on,
+        limits=description.limits,
+    )

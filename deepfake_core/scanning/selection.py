@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepfake_core.records import Json
 from deepfake_core.results.manifest import (
     EXCLUDED,
     KNOWN,
@@ -22,6 +21,7 @@ from deepfake_core.results.manifest import (
     turn_order,
     unskipped,
 )
+from deepfake_core.results.run_record import RunWarning
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.globs import match_any, unmatched
 from deepfake_core.storage.listing import Listing
@@ -121,15 +121,18 @@ def _in_scope(names: list[str], config: ScanConfig) -> np.ndarray:
     return included
 
 
-def idle_globs(manifest: pa.Table, config: ScanConfig) -> list[Json]:
+def idle_globs(manifest: pa.Table, config: ScanConfig) -> list[RunWarning]:
     """A warning for each glob that takes no image: a typing error, or the source has changed."""
     names = manifest["image"].to_pylist() if config.include or config.exclude else []
     return [
-        {
-            "measure": option,
-            **dict.fromkeys(("now", "before", "statistic", "limit")),
-            "words": f"--{option} {glob!r} {why}",
-        }
+        RunWarning(
+            measure=option,
+            now=None,
+            before=None,
+            statistic=None,
+            limit=None,
+            words=f"--{option} {glob!r} {why}",
+        )
         for option, globs in (("include", config.include), ("exclude", config.exclude))
         for glob in globs
         if (why := unmatched(names, glob))

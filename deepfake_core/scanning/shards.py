@@ -17,6 +17,7 @@ from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.judgement import JudgedBatch, Judgement, StageSeconds
 from deepfake_core.records import Failure, FailureCode, Json
 from deepfake_core.results.manifest import path_of
+from deepfake_core.results.run_record import RowFacts
 from deepfake_core.results.store import Results
 from deepfake_core.scanning.plan import Plan
 from deepfake_core.scanning.verdict_rows import verdict_rows
@@ -46,16 +47,35 @@ class Shard:
         metadata: facts for the footer of its part.
     """
 
-    run: Json
+    run: RowFacts
     index: int
     images: pa.Table
     following: pa.Table
     metadata: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class CommittedShard:
+    """A shard whose part was put.
+
+    Attributes:
+        shard: its number.
+        images: how many it has.
+        timings: ``seconds`` by the clock, and seconds of each stage, summed over all threads.
+    """
+
+    shard: int
+    images: int
+    timings: dict[str, float]
+
+    def as_json(self) -> Json:
+        """The same as facts of an event."""
+        return {"shard": self.shard, "images": self.images, **self.timings}
+
+
 def shard_of(plan: Plan, index: int) -> Shard:
     """One shard of a planned run."""
-    following = plan.in_turn.slice((index + 1) * int(plan.run["shard_size"]), OUTAGE_AFTER)
+    following = plan.in_turn.slice((index + 1) * plan.run.shard_size, OUTAGE_AFTER)
     return Shard(plan.run, index, plan.shard(index), following, plan.metadata)
 
 
@@ -105,12 +125,12 @@ class ShardJudge:
         self._readers.shutdown(cancel_futures=True)
         self._lanes.shutdown(cancel_futures=True)
 
-    def commit(self, plan: Plan, index: int) -> Json:
+    def commit(self, plan: Plan, index: int) -> CommittedShard:
         """Judge a shard of a plan and commit its part; see `judge_and_commit`."""
         return judge_and_commit(self, shard_of(plan, index), plan.results)
 
     def judge(
-        self, shard: pa.Table, run: Json, *, following: pa.Table | None = None
+        self, shard: pa.Table, run: RowFacts, *, following: pa.Table | None = None
     ) -> tuple[pa.Table, StageSeconds]:
         """Judge the images of a shard.
 
@@ -139,7 +159,7 @@ class ShardJudge:
             self._read_on(following.to_pylist(), run)
         return verdict_rows(entries, judgements, run), seconds
 
-    def _read_on(self, entries: Rows, run: Json) -> None:
+    def _read_on(self, entries: Rows, run: RowFacts) -> None:
         """Read until one can be read, or it is known to be an outage."""
         reads = [self._readers.submit(self._read, entry) for entry in entries]
         try:
@@ -152,7 +172,7 @@ class ShardJudge:
             for read in reads:
                 read.cancel()
 
-    def _watch(self, failure: Failure | None, run: Json) -> None:
+    def _watch(self, failure: Failure | None, run: RowFacts) -> None:
         """Tell an outage of the source from bad images, image by image in their order.
 
         Args:
@@ -170,8 +190,8 @@ class ShardJudge:
             return
         self._failed_in_a_row = 0
         raise SourceOutage(
-            f"{run['source']} {what}; what was committed is kept, start the run again with "
-            f"--run-id {run['run_id']}"
+            f"{run.source} {what}; what was committed is kept, start the run again with "
+            f"--run-id {run.run_id}"
         )
 
     def _batches(self, entries: Rows) -> Iterator[tuple[JudgedBatch, list[bool]]]:
@@ -212,11 +232,8 @@ class ShardJudge:
         return content, outage, time.perf_counter() - started
 
 
-def judge_and_commit(judge: ShardJudge, shard: Shard, results: Results) -> Json:
+def judge_and_commit(judge: ShardJudge, shard: Shard, results: Results) -> CommittedShard:
     """Judge a shard and put its part, whose presence is the commit.
-
-    Returns:
-        ``shard``, ``images``, ``seconds`` and where the time went.
 
     Raises:
         SourceOutage: see `ShardJudge.judge`.
@@ -224,7 +241,7 @@ def judge_and_commit(judge: ShardJudge, shard: Shard, results: Results) -> Json:
     """
     started = time.monotonic()
     rows, spent = judge.judge(shard.images, shard.run, following=shard.following)
-    run_id = str(shard.run["run_id"])
+    run_id = shard.run.run_id
     if not rows["image"].combine_chunks().equals(shard.images["image"].combine_chunks()):
         raise BrokenInvariant(f"shard {shard.index} of run {run_id}: its rows are not its images")
     timings = {
@@ -236,7 +253,7 @@ def judge_and_commit(judge: ShardJudge, shard: Shard, results: Results) -> Json:
     }
     metadata = {**shard.metadata, TIMINGS_KEY: json.dumps(timings)}
     results.commit(run_id, shard.index, rows, metadata)
-    return {"shard": shard.index, "images": rows.num_rows, **timings}
+    return CommittedShard(shard.index, rows.num_rows, timings)
 
 
 def _groups(entries: Rows, size: int) -> Iterator[Rows]:

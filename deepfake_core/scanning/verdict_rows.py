@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,29 +10,30 @@ import pyarrow as pa
 from deepfake_core.inference.judgement import JudgedFace, Judgement
 from deepfake_core.provenance.claims import as_rows
 from deepfake_core.records import Json
+from deepfake_core.results.run_record import RowFacts
 from deepfake_core.results.schema import VERDICTS
 
 
 def verdict_rows(
-    entries: Sequence[Json], judgements: Sequence[Judgement], run: Mapping[str, Any]
+    entries: Sequence[Json], judgements: Sequence[Judgement], run: RowFacts
 ) -> pa.Table:
     """The verdict table of images and their judgements, in order.
 
     Args:
         entries: rows of the manifest.
         judgements: one per entry.
-        run: source, model_id, run_id and run_started go into each row.
+        run: its facts go into each row.
     """
     count = len(entries)
     columns = {
         "image": [entry["image"] for entry in entries],
-        "source": [run["source"]] * count,
+        "source": [run.source] * count,
         "etag": [entry["etag"] for entry in entries],
         "bytes": [entry["bytes"] for entry in entries],
         **judged_columns(judgements),
-        "model_id": [run["model_id"]] * count,
-        "run_id": [run["run_id"]] * count,
-        "run_started": [dt.datetime.fromisoformat(run["run_started"])] * count,
+        "model_id": [run.model_id] * count,
+        "run_id": [run.run_id] * count,
+        "run_started": [run.started] * count,
     }
     return pa.table({name: columns[name] for name in VERDICTS.names}, schema=VERDICTS)
 

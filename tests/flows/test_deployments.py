@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from deepfake_core.reporting.summary_record import Summary
 from tests.support.made_server import ROOT, free_port
 from tests.support.webhook import Hook, listening
 
@@ -67,11 +68,14 @@ def test_digest_holds_counts_and_links_and_no_image(notices):
         "failed": 1,
         "labels": {"fake": 1, "real": 2, "uncertain": 0},
         "failures": {"read.denied": 1},
-        "highest": [{"image": "anna.jpg", "score": 0.9}],
-        "failed_images": [{"image": "bert.jpg"}],
-        "warnings": [{"measure": "fakes", "words": "more fakes"}],
+        "highest": [{"image": "anna.jpg", "score": 0.9, "label": "fake"}],
+        "failed_images": [{"image": "bert.jpg", "failure": "read.denied"}],
+        "warnings": [
+            {"measure": "fakes", "now": 0.3, "before": 0.1, "statistic": 9, "limit": 4}
+            | {"words": "more fakes"}
+        ],
     }
-    digest = notices.digest_of(summary, "s3://out/report.html")
+    digest = notices.digest_of(Summary.model_validate(summary), "s3://out/report.html")
     assert digest["source"] == "s3://bucket\\n/up"
     assert digest["warnings"] == ["More fakes."]
     assert digest["report"] == "s3://out/report.html"

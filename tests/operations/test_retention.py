@@ -27,6 +27,7 @@ from deepfake_core.scanning.scan import begin, commit_shard, finish
 from deepfake_core.scanning.selection import build_manifest
 from deepfake_core.storage.listing import Listing
 from deepfake_core.storage.local import LocalStorage
+from tests.support.runs import a_run
 
 NOW = dt.datetime.now(dt.UTC)
 OLD, RECENT = NOW - dt.timedelta(days=40), NOW - dt.timedelta(days=3)
@@ -62,13 +63,9 @@ def run_of(output: Path, table: pa.Table, *, state: str = "done") -> None:
     """A run as `scan` leaves it: run.json, a manifest, a part, a report, and its verdicts."""
     run_id, day = table["run_id"][0].as_py(), table["run_started"][0].as_py().date()
     storage = LocalStorage(output)
-    run = {
-        "run_id": run_id,
-        "run_date": day.isoformat(),
-        "state": state,
-        "counts": {"judged": table.num_rows, "failed": 0},
-    }
-    Results(storage).put_json(run_id, "run.json", run)
+    counts = {"listed": len(table), "judged": len(table), "failed": 0, "skipped": 0}
+    run = a_run(run_id=run_id, run_date=day.isoformat(), state=state, counts=counts)
+    Results(storage).put_run(run)
     for name in ("manifest.parquet", "parts/part-00000.parquet", "report.html"):
         storage.put(f"runs/{run_id}/{name}", parquet_bytes(table))
     publish(output, table)

@@ -21,20 +21,23 @@ from deepfake_core.reporting.markdown import markdown
 from deepfake_core.reporting.report import render
 from deepfake_core.reporting.run_report import report_again
 from deepfake_core.reporting.summary import BINS, summarise
+from deepfake_core.reporting.summary_record import Summary
+from deepfake_core.results.run_record import RunWarning
 from deepfake_core.results.schema import VERDICTS
 from deepfake_core.results.store import Results
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.scan import scan
 from deepfake_core.storage.opening import open_storage
+from tests.support.runs import a_run
 
 
 def a_summary(
     *, fakes: int = 20, judged: int = 1000, failed: int = 10, mean: float = 0.3, **facts: object
-) -> dict:
+) -> Summary:
     rng = np.random.default_rng(judged)
     scores = rng.beta(4 * mean, 4 * (1 - mean), judged)
     counts, edges = np.histogram(scores, BINS, (0, 1))
-    return {
+    summary = {
         "run_id": "now",
         "source": "s3://bucket",
         "model_id": "tiny@1",
@@ -44,10 +47,11 @@ def a_summary(
         "labels": {"fake": fakes, "real": judged - fakes, "uncertain": 0},
         "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
     } | facts
+    return Summary.model_validate(summary)
 
 
-def measures(warnings: list[dict]) -> list[str]:
-    return [warning["measure"] for warning in warnings]
+def measures(warnings: list[RunWarning]) -> list[str]:
+    return [warning.measure for warning in warnings]
 
 
 def test_runs_alike_give_no_warning():
@@ -58,22 +62,22 @@ def test_runs_alike_give_no_warning():
 
 def test_a_jump_of_fakes_is_named_with_its_figures():
     (warning,) = drift_warnings(a_summary(fakes=150), [a_summary(), a_summary(fakes=30)])
-    assert warning["measure"] == "fakes"
-    assert (warning["now"], warning["before"]) == (0.15, 0.025)
-    assert warning["statistic"] > warning["limit"] == 4
-    assert warning["words"] == "the share of fakes is 15 %, and was 2.5 % in the last runs"
+    assert warning.measure == "fakes"
+    assert (warning.now, warning.before) == (0.15, 0.025)
+    assert warning.statistic > warning.limit == 4
+    assert warning.words == "the share of fakes is 15 %, and was 2.5 % in the last runs"
 
 
 def test_a_fall_counts_as_much_as_a_rise():
     (warning,) = drift_warnings(a_summary(fakes=0), [a_summary(fakes=200)])
-    assert warning["measure"] == "fakes"
-    assert warning["statistic"] < -4
+    assert warning.measure == "fakes"
+    assert warning.statistic < -4
 
 
 def test_a_jump_of_failures():
     (warning,) = drift_warnings(a_summary(failed=200), [a_summary()])
-    assert warning["measure"] == "failures"
-    assert warning["now"] == pytest.approx(200 / 1200, abs=1e-6)
+    assert warning.measure == "failures"
+    assert warning.now == pytest.approx(200 / 1200, abs=1e-6)
 
 
 def test_failures_are_seen_where_nothing_at_all_was_judged():
@@ -84,8 +88,8 @@ def test_failures_are_seen_where_nothing_at_all_was_judged():
 def test_scores_that_moved_without_a_label_that_changed():
     warnings = drift_warnings(a_summary(mean=0.55), [a_summary()])
     assert measures(warnings) == ["scores"]
-    assert warnings[0]["now"] == pytest.approx(0.55, abs=0.03)
-    assert warnings[0]["before"] == pytest.approx(0.3, abs=0.03)
+    assert warnings[0].now == pytest.approx(0.55, abs=0.03)
+    assert warnings[0].before == pytest.approx(0.3, abs=0.03)
 
 
 def test_few_images_prove_nothing():
@@ -127,18 +131,25 @@ def test_chance_alone_stays_far_below_the_limit(seed: int):
     assert population_stability_index(now, before) < DriftLimits().scores / 2
 
 
+REDECIDED = {
+    "scan": "20261105T020000Z-aaaa", "scan_started": "2026-11-05T02:00:00+00:00",
+    "from": "20261105T020000Z-aaaa", "at": "2026-11-09T02:00:00+00:00",
+    "thresholds_before": {"real_below": 0.3, "fake_from": 0.8},
+}  # fmt: skip
+
+
 def test_earlier_summaries_are_those_of_the_same_source_and_model(tmp_path: Path):
     def put(name: str, **facts: object) -> None:
         folder = tmp_path / "runs" / name
         folder.mkdir(parents=True)
-        (folder / "summary.json").write_text(json.dumps(a_summary(run_id=name, **facts)))
+        (folder / "summary.json").write_text(json.dumps(a_summary(run_id=name, **facts).as_json()))
 
     for day in range(1, 6):
         put(f"2026110{day}T020000Z-aaaa", finished=f"2026-11-0{day}T03:00:00+00:00")
     put("20261106T020000Z-bbbb", source="elsewhere")
     put("20261107T020000Z-cccc", model_id="tiny@2")
     put("20261108T020000Z-dddd", judged=0, fakes=0)
-    put("20261105T020000Z-aaaa.20261109T020000Z", redecided={"from": "20261105T020000Z-aaaa"})
+    put("20261105T020000Z-aaaa.20261109T020000Z", redecided=REDECIDED)
     put("20261226T020000Z-eeee", finished="2026-12-26T03:00:00+00:00")
     put("now")
     (tmp_path / "runs" / "20261110T020000Z-ffff").mkdir()
@@ -147,7 +158,7 @@ def test_earlier_summaries_are_those_of_the_same_source_and_model(tmp_path: Path
 
     results = Results(open_storage(str(tmp_path)))
     found = earlier_summaries(results, a_summary(), count=3)
-    assert [past["run_id"][:8] for past in found] == ["20261105", "20261104", "20261103"]
+    assert [past.run_id[:8] for past in found] == ["20261105", "20261104", "20261103"]
     assert earlier_summaries(results, a_summary(), count=0) == []
     empty = Results(open_storage(str(tmp_path / "none")))
     assert earlier_summaries(empty, a_summary(), count=3) == []
@@ -168,7 +179,7 @@ def night(tmp_path: Path, tiny_registry: Path) -> Callable[..., Json]:
         judged=3000, failed=0, fakes=0, finished="2026-11-01T03:00:00+00:00",
     )  # fmt: skip
     (output / "runs" / PAST).mkdir(parents=True)
-    (output / "runs" / PAST / "summary.json").write_text(json.dumps(past))
+    (output / "runs" / PAST / "summary.json").write_text(json.dumps(past.as_json()))
 
     def run(run_id: str) -> Json:
         config = ScanConfig(
@@ -214,9 +225,8 @@ def test_a_run_is_compared_again_by_other_limits(night: Callable[..., Json], tmp
 
 def test_words_of_a_warning_are_escaped():
     forged = "<script>x</script>\n# more"
-    summary = summarise(
-        VERDICTS.empty_table(), run={"run_id": "r", "warnings": [{"words": forged}]}
-    )
+    warning = RunWarning(measure="fakes", now=1, before=0, statistic=9, limit=4, words=forged)
+    summary = summarise(VERDICTS.empty_table(), run=a_run(warnings=[warning]))
     page, text = render(summary, thumbnails={}), markdown(summary)
     assert "&lt;script&gt;x&lt;/script&gt;\\n# more." in page
     assert "<script>" not in page + text

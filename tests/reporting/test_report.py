@@ -12,6 +12,7 @@ from deepfake_core.reporting.markdown import FAILURE_WORDS
 from deepfake_core.reporting.report import render
 from deepfake_core.reporting.summary import summarise
 from deepfake_core.results.schema import VERDICTS
+from tests.support.runs import a_run
 
 EVIL = "<script>alert('x')</script>\n\"onerror=1\u202e.jpg"
 FIGURES = {
@@ -37,15 +38,13 @@ def verdicts(images, failed=()):
         for name, code in failed
     ]
     table = pa.Table.from_pylist(rows, schema=pa.schema([f.with_nullable(True) for f in VERDICTS]))
-    run = {
-        "run_id": "run",
-        "run_date": "2026-11-24",
-        "source": "s3://bucket/<b>",
-        "model_id": "tiny@1+00000000",
-        "thresholds": {"real_below": 0.3, "fake_from": 0.8},
-        "timings": TIMINGS,
-        "card": {"figures": FIGURES, "trained_on": "faces & masks", "limits": ["Only <faces>."]},
-    }
+    run = a_run(
+        table,
+        source="s3://bucket/<b>",
+        thresholds={"real_below": 0.3, "fake_from": 0.8},
+        timings=TIMINGS,
+        card={"figures": FIGURES, "trained_on": "faces & masks", "limits": ["Only <faces>."]},
+    )
     return summarise(table, run=run)
 
 
@@ -172,7 +171,7 @@ def test_the_histogram_draws_all_bins_that_hold_something(summary):
 
 def test_an_image_without_a_thumbnail_gets_a_placeholder(summary, picture):
     html = render(summary, thumbnails={"a.png": picture})
-    shown = len(summary["highest"]) + len(summary["uncertain"])
+    shown = len(summary.highest) + len(summary.uncertain)
     assert html.count("<img ") == 1
     assert html.count('class="placeholder"') == shown - 1
     assert "Thumbnails were left out" not in html
@@ -190,16 +189,15 @@ def test_without_thumbnails_the_galleries_are_tables(summary):
 def test_no_real_image_flagged_in_the_test_set_is_not_called_never():
     summary = verdicts([("a.png", 0.95, "fake")])
     figures = {"report": {"tpr_at_fake": 0.5, "fpr_at_fake": 0.0, "real": 300}}
-    run = {"run_id": "run", "card": {"figures": figures}}
-    table = VERDICTS.empty_table()
-    expected = summarise(table, run=run)["expectations"]
-    words = words_of(render({**summary, "expectations": expected}, thumbnails={}))
+    run = a_run(card={"figures": figures})
+    summary.expectations = summarise(VERDICTS.empty_table(), run=run).expectations
+    words = words_of(render(summary, thumbnails={}))
     assert "not one real image were flagged. None in so many can still mean up to 1 %" in words
     assert "1 % at most 66 % at most 1" in words
 
 
 def test_an_empty_run_has_a_report():
-    html = render(summarise(VERDICTS.empty_table(), run={}), thumbnails={})
+    html = render(summarise(VERDICTS.empty_table(), run=a_run()), thumbnails={})
     Page(html)
     words = words_of(html)
     assert "Nothing was found: the source holds no files." in words
@@ -217,7 +215,7 @@ def test_rendering_twice_is_the_same(summary, picture):
     ("seconds", "text"), [(3.2, "3.2 s"), (125, "2 min 5 s"), (7260, "2 h 1 min")]
 )
 def test_durations_are_for_people(seconds, text):
-    summary = summarise(VERDICTS.empty_table(), run={"timings": {"seconds": seconds}})
+    summary = summarise(VERDICTS.empty_table(), run=a_run(timings={"seconds": seconds}))
     assert f"{text} in all" in render(summary, thumbnails={})
 
 

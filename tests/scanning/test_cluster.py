@@ -323,7 +323,7 @@ def order(
 def test_a_worker_that_is_not_fit_says_which_it_is_and_why(order: Order, tmp_path: Path):
     session, parcel = order
     (tmp_path / "empty").mkdir()
-    other_run = {**session.run, "model_id": "tiny@7+00000000"}
+    other_run = session.run.model_copy(update={"model_id": "tiny@7+00000000"})
     unfit = {
         r"it has openvino \S+ instead of 1\.0; install": {"versions": {"openvino": "1.0"}},
         "does not see run r in .*/elsewhere; give an --output": {
@@ -341,7 +341,7 @@ def test_a_worker_that_is_not_fit_says_which_it_is_and_why(order: Order, tmp_pat
 def test_a_worker_loads_the_model_once_for_all_runs(order: Order, tmp_path: Path):
     session, parcel = order
     cluster_worker._loaded.cache_clear()
-    assert cluster_worker.judge_parcel(session, parcel)["images"] == SHARD_SIZE
+    assert cluster_worker.judge_parcel(session, parcel).images == SHARD_SIZE
     first = cluster_worker._OPENED.session
     cluster_worker.judge_parcel(session, parcel)
     assert cluster_worker._OPENED.session is first

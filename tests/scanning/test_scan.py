@@ -259,7 +259,7 @@ def test_a_resume_with_other_settings_is_refused(
     plan = planned(ScanConfig(shard_size=5, **settings), two_models)
     if field == "precision":
         # The tiny model has one precision, so the plan is made to have had another.
-        plan.run["precision"] = "bf16"
+        plan.run.precision = "bf16"
         plan.store_run()
     before = (tmp_path / "out" / "runs" / "r" / "run.json").read_bytes()
 
@@ -305,7 +305,7 @@ def test_a_resume_after_midnight_keeps_the_date(
     started = dt.datetime(2026, 11, 24, 23, 59, 59, 123456, tzinfo=dt.UTC)
     planned(config, tiny_registry, started)
     again = make_plan(config, registry=tiny_registry, now=started + dt.timedelta(minutes=5))
-    assert again.run["run_date"] == "2026-11-24"
+    assert again.run.run_date == "2026-11-24"
 
     result, rows = run(source, run_id="r")
     assert result["verdicts"].endswith("verdicts/run_date=2026-11-24/r.parquet")

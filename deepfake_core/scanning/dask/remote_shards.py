@@ -12,12 +12,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from deepfake_core.errors import ClusterError, ClusterLost
-from deepfake_core.records import Json
 from deepfake_core.results.manifest import path_of
 from deepfake_core.scanning.dask.worker import Session, judge_parcel, parcel_of, versions
 from deepfake_core.scanning.executor import Work
 from deepfake_core.scanning.plan import Plan
-from deepfake_core.scanning.shards import shard_of
+from deepfake_core.scanning.shards import CommittedShard, shard_of
 from deepfake_core.storage.local import LocalStorage
 
 if TYPE_CHECKING:
@@ -35,14 +34,13 @@ SEEN = 3
 
 def session_of(plan: Plan, sharers: int) -> Session:
     """What all shards that are sent for a run have in common."""
-    names = ("run_id", "run_started", "source", "model_id", "engine", "precision")
     seen: list[str] = []
     if isinstance(plan.source, LocalStorage):
         paths = (path_of(row) for row in plan.in_turn.slice(0, SEEN).to_pylist())
         seen = [path for path in paths if plan.source.exists(path)]
     return Session(
         token=secrets.token_hex(8),
-        run={name: plan.run[name] for name in names},
+        run=plan.run.row_facts,
         source=plan.source.address(""),
         output=plan.results.storage.address(""),
         seen=tuple(seen),
@@ -66,12 +64,12 @@ class ClusterShards:
         self.begun = -1
         self._client, self._session, self._work = client, session, work
         self._left = sorted(work.indices)
-        self._sent: dict[int, Future[Json]] = {}
-        self._done: dict[int, Json] = {}
+        self._sent: dict[int, Future[CommittedShard]] = {}
+        self._done: dict[int, CommittedShard] = {}
         self._workers, self._looked = 1, 0.0
         self._last_seen = time.monotonic()
 
-    def commit(self, plan: Plan, index: int) -> Json:
+    def commit(self, plan: Plan, index: int) -> CommittedShard:
         """See `Shards.commit`; meanwhile the workers are kept supplied with further shards.
 
         Raises:
@@ -154,16 +152,16 @@ class ClusterShards:
                 continue
             del self._sent[index]
             try:
-                facts = self._done[index] = future.result(timeout=ANSWER_SECONDS)
+                committed = self._done[index] = future.result(timeout=ANSWER_SECONDS)
             except BaseException:
                 # Whoever asks for it again has it sent again.
                 heapq.heappush(self._left, index)
                 raise
-            self._work.notify("judged", {"images": facts["images"]})
+            self._work.notify("judged", {"images": committed.images})
 
     @property
     def _advice(self) -> str:
         return (
             "what was committed is kept, start the run again with --run-id "
-            f"{self._session.run['run_id']}, with or without --cluster"
+            f"{self._session.run.run_id}, with or without --cluster"
         )

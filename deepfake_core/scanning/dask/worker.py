@@ -21,9 +21,9 @@ from deepfake_core.errors import ClusterError, ModelError, SourceError, UsageErr
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.models.bundle import Bundle, Precision, read_bundle
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
-from deepfake_core.records import Json
+from deepfake_core.results.run_record import RowFacts
 from deepfake_core.results.store import Results
-from deepfake_core.scanning.shards import Shard, ShardJudge, judge_and_commit
+from deepfake_core.scanning.shards import CommittedShard, Shard, ShardJudge, judge_and_commit
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.local import LocalStorage
 from deepfake_core.storage.opening import open_storage
@@ -38,7 +38,7 @@ class Session:
 
     Attributes:
         token: tells this session from others.
-        run: the facts of ``run.json`` that go into rows or say how they are made.
+        run: the facts that go into rows or say how they are made.
         source: address of the folder of images.
         output: address of the folder of results.
         seen: paths in a local source that must be there for the worker, too.
@@ -50,7 +50,7 @@ class Session:
     """
 
     token: str
-    run: Json
+    run: RowFacts
     source: str
     output: str
     seen: tuple[str, ...]
@@ -115,7 +115,7 @@ def versions() -> dict[str, str]:
     return found | {name: version(name) for name in LIBRARIES}
 
 
-def judge_parcel(session: Session, parcel: Parcel) -> Json:
+def judge_parcel(session: Session, parcel: Parcel) -> CommittedShard:
     """Judge one shard on this worker; see `judge_and_commit`.
 
     One at a time, whatever the worker's threads are: a shard keeps all its cores busy.
@@ -162,9 +162,9 @@ def _check_versions(session: Session) -> None:
 
 def _check_stores(session: Session, source: Storage, results: Results) -> None:
     """Results and images must be the same for all machines, not folders of the same name."""
-    run_id = str(session.run["run_id"])
-    stored = results.get_json(run_id, "run.json")
-    if stored is None or stored["run_started"] != session.run["run_started"]:
+    run_id = session.run.run_id
+    stored = results.get_run(run_id)
+    if stored is None or stored.run_started != session.run.run_started:
         raise ClusterError(
             f"it does not see run {run_id} in {results.storage.name}; give an --output that all "
             "machines share under one path, or a bucket such as s3://bucket/reports"
@@ -180,7 +180,7 @@ def _check_stores(session: Session, source: Storage, results: Results) -> None:
 
 def _classifier(session: Session) -> Classifier:
     bundle = _find(session)
-    engine, precision = str(session.run["engine"]), session.run["precision"]
+    engine, precision = session.run.engine, session.run.precision
     if engine == "openvino" and precision != "fp32":
         resolve_precision(bundle, precision, processor_precisions())
     _take_part_of_cores(session.sharers)
@@ -196,7 +196,7 @@ def _loaded(digest: str, folder: Path, engine: str, precision: Precision) -> Cla
 
 def _find(session: Session) -> Bundle:
     """The bundle, in the registry of whoever started the scan, or else in this machine's own."""
-    reference = str(session.run["model_id"]).partition("+")[0]
+    reference = session.run.model_id.partition("+")[0]
     registries = dict.fromkeys((Path(session.registry), DEFAULT_REGISTRY))
     reasons = []
     for registry in registries:
@@ -207,7 +207,7 @@ def _find(session: Session) -> Bundle:
             continue
         if bundle.digest == session.digest:
             return bundle
-        reasons.append(f"{registry} has {bundle.model_id}, not {session.run['model_id']}")
+        reasons.append(f"{registry} has {bundle.model_id}, not {session.run.model_id}")
     raise ModelError(f"{'; '.join(reasons)}. Copy the registry to this machine, or share it")
 
 

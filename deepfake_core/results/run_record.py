@@ -1,0 +1,214 @@
+"""``run.json``: all that is kept of a run but its rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
+
+from deepfake_core.errors import OutputError
+from deepfake_core.models.bundle import Precision
+from deepfake_core.models.decision import Thresholds
+from deepfake_core.records import Json
+
+# A name from the file system, which may hold bytes that are not UTF-8 as surrogates.
+FileSystemName = Annotated[str, SkipValidation]
+
+
+class Stored(BaseModel):
+    """A JSON file, or a part of one, of which other versions may know more.
+
+    What this version does not know is kept when the file is written again, and what was never
+    set is not written.
+    """
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+    def as_json(self) -> Json:
+        """The content for a file, under the names of the file."""
+        # Not pydantic's own JSON: it refuses names that are not UTF-8.
+        return self.model_dump(by_alias=True, exclude_unset=True)
+
+
+class Counts(Stored):
+    """How many images a run listed, and what became of them."""
+
+    listed: int = 0
+    skipped: int = 0
+    judged: int = 0
+    failed: int = 0
+
+
+class RunWarning(Stored):
+    """In what a run is unlike the last ones, or which of its globs took nothing.
+
+    Attributes:
+        measure: ``fakes``, ``failures``, ``scores``; ``include`` or ``exclude`` of a glob, whose
+            numbers are None.
+        now: its value in this run.
+        before: in the last runs together.
+        statistic: how far apart they are.
+        limit: from where on that is worth a warning.
+        words: the same for people.
+    """
+
+    measure: str
+    now: float | None
+    before: float | None
+    statistic: float | None
+    limit: float | None
+    words: str
+
+
+class ModelFacts(Stored):
+    """What a model's card says, as it was when the run was made.
+
+    Attributes:
+        figures: what was measured, by set of images.
+        trained_on: the images it was trained on.
+        limits: what it must not be used for.
+    """
+
+    figures: Mapping[str, Any] = Field(default_factory=dict)
+    trained_on: str = ""
+    limits: tuple[str, ...] = ()
+
+
+class Redecided(Stored):
+    """Where the labels of a redecision come from.
+
+    Attributes:
+        scan: the run that judged the images.
+        scan_started: when that run started, ISO 8601.
+        origin: the run whose labels were decided again, a scan or a redecision; ``from`` in the
+            file.
+        thresholds_before: by which its labels were decided.
+        at: when they were decided again, ISO 8601.
+    """
+
+    scan: str
+    scan_started: str
+    origin: str = Field(alias="from")
+    thresholds_before: Thresholds
+    at: str
+
+
+class RowFacts(Stored):
+    """The facts of a run that go into its rows or say how they are made.
+
+    Attributes:
+        source: where the images are, normalised.
+        model_id: the model that judges them.
+        precision: its arithmetic.
+        engine: what runs it.
+        run_id: the run.
+        run_started: when it started, ISO 8601 with microseconds, UTC.
+    """
+
+    source: FileSystemName
+    model_id: str
+    precision: Precision
+    engine: str
+    run_id: str
+    run_started: str
+
+    @property
+    def started(self) -> dt.datetime:
+        """When the run started."""
+        return dt.datetime.fromisoformat(self.run_started)
+
+    @property
+    def row_facts(self) -> RowFacts:
+        """These facts alone, such as to send them to another machine."""
+        return RowFacts(**{name: getattr(self, name) for name in RowFacts.model_fields})
+
+
+class RunRecord(RowFacts):
+    """The content of ``run.json``.
+
+    Attributes:
+        shard_size: images that are committed together.
+        run_date: the UTC date on which it started.
+        state: ``planned``, ``redeciding`` or ``done``.
+        schema_version: of the verdict table.
+        config: what was asked for, as the scan's configuration stores it.
+        config_fingerprint: of the settings that can change a verdict.
+        manifest_fingerprint: of what was listed.
+        unlisted_folders: folders whose content is unknown.
+        new: images judged for the first time.
+        backlog: images judged again.
+        left: images that wait for the next scan.
+        gone: images of earlier runs that are not listed any more; None where nobody looked.
+        renamed: new names of such images; None likewise.
+        known_flagged: images that were skipped as known and called fake before.
+        idle_globs: a warning for each glob that took no image.
+        versions: of the program and of Python.
+        counts: what became of the images; zeros until the run is finished.
+        skipped_reasons: how many images were skipped for what.
+        timings: seconds by stage, summed over all threads, and ``seconds`` by the clock.
+        finished: when it ended.
+        thresholds: by which the labels were decided.
+        temperature: of the calibration.
+        card: what the model's card said.
+        redecided: where the labels come from, if no image was judged.
+        erased: images that were listed once and are not told of any more.
+        drift: the limits of the comparison with earlier runs, where they are not the usual ones.
+        warnings: in what it is unlike them; None until it was compared.
+    """
+
+    shard_size: int
+    run_date: str
+    state: str
+    schema_version: int = 1
+    config: Json = Field(default_factory=dict)
+    config_fingerprint: str = ""
+    manifest_fingerprint: str = ""
+    unlisted_folders: list[FileSystemName] = Field(default_factory=list)
+    new: int | None = None
+    backlog: int | None = None
+    left: int | None = None
+    gone: int | None = None
+    renamed: int | None = None
+    known_flagged: int | None = None
+    idle_globs: list[RunWarning] = Field(default_factory=list)
+    versions: dict[str, str] = Field(default_factory=dict)
+    counts: Counts = Field(default_factory=Counts)
+    skipped_reasons: dict[str, int] = Field(default_factory=dict)
+    timings: dict[str, float] = Field(default_factory=dict)
+    finished: str | None = None
+    thresholds: Thresholds | None = None
+    temperature: float | None = None
+    card: ModelFacts = Field(default_factory=ModelFacts)
+    redecided: Redecided | None = None
+    erased: int = 0
+    drift: dict[str, float] | None = None
+    warnings: list[RunWarning] | None = None
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether a finished run published verdicts."""
+        return self.counts.judged + self.counts.failed > 0
+
+
+def parse_run(content: object, *, where: str) -> RunRecord:
+    """The content of a ``run.json``.
+
+    Args:
+        content: the parsed JSON.
+        where: its address, for the message.
+
+    Raises:
+        OutputError: it lacks something, or is not what this version expects.
+    """
+    try:
+        return RunRecord.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise OutputError(
+            f"{where} cannot be understood: {name or 'the whole file'}: {first['msg']}; it is "
+            "damaged, or was written by another version. Restore it from a copy, or move the "
+            "run's folder away"
+        ) from error

@@ -1,0 +1,70 @@
+"""What a finished scan gives back, as ``--json`` prints it."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from deepfake_core.records import Json
+from deepfake_core.reporting.run_report import read_summary
+from deepfake_core.results.layout import REPORT_FILE, published_name, run_file
+from deepfake_core.scanning.plan import Plan
+
+
+class ScanResult(TypedDict):
+    """The result of a scan; counts as in ``run.json``, labels and warnings as in the summary."""
+
+    run_id: str
+    run_date: str
+    listed: int
+    skipped: int
+    judged: int
+    failed: int
+    labels: dict[str, int]
+    failures: dict[str, int]
+    skipped_reasons: dict[str, int]
+    new: int | None
+    backlog: int | None
+    left: int | None
+    gone: int | None
+    renamed: int | None
+    known_flagged: int | None
+    flipped: int | None
+    warnings: list[Json]
+    model_id: str
+    precision: str
+    engine: str
+    verdicts: str | None
+    report: str
+    seconds: float
+
+
+def result_of(plan: Plan) -> ScanResult:
+    """What a finished run gave."""
+    results, run_id, run = plan.results, plan.run_id, plan.run
+    summary = read_summary(results, run_id)
+    path = published_name(run.run_date, run_id)
+    return {
+        "run_id": run_id,
+        "run_date": run.run_date,
+        "listed": run.counts.listed,
+        "skipped": run.counts.skipped,
+        "judged": run.counts.judged,
+        "failed": run.counts.failed,
+        "labels": summary.labels,
+        "failures": summary.failures,
+        "skipped_reasons": run.skipped_reasons,
+        "new": summary.new,
+        "backlog": summary.backlog,
+        "left": summary.left,
+        "gone": summary.gone,
+        "renamed": summary.renamed,
+        "known_flagged": summary.known_flagged,
+        "flipped": summary.changes.flipped if summary.changes else None,
+        "warnings": [warning.as_json() for warning in summary.warnings],
+        "model_id": run.model_id,
+        "precision": run.precision,
+        "engine": run.engine,
+        "verdicts": results.storage.address(path) if run.has_rows else None,
+        "report": results.storage.address(run_file(run_id, REPORT_FILE)),
+        "seconds": run.timings["seconds"],
+    }
