@@ -17,6 +17,7 @@ from deepfake_core.results.manifest import MANIFEST_SCHEMA, from_bytes, run_of, 
 from deepfake_core.results.schema import VERDICTS, with_metadata
 from deepfake_core.results.seals import is_whole
 from deepfake_core.results.verdict_files import parquet_bytes, parse, pieces, write_verdicts
+from tests.support.runs import a_run
 
 NOW = dt.datetime(2026, 11, 27, tzinfo=dt.UTC)
 ROWS = [
@@ -118,9 +119,9 @@ def test_files_of_earlier_versions_have_no_seal_and_are_read():
 
 def test_a_manifest_is_sealed_too():
     row = {"image": "a.jpg", "bytes": 1, "etag": "an etag"}
-    data = to_bytes(pa.Table.from_pylist([row], schema=MANIFEST_SCHEMA), run={"run_id": "a run"})
+    data = to_bytes(pa.Table.from_pylist([row], schema=MANIFEST_SCHEMA), run=a_run())
     assert from_bytes(data)["image"].to_pylist() == ["a.jpg"]
-    assert run_of(data, "a manifest") == {"run_id": "a run"}
+    assert run_of(data, "a manifest") == a_run()
     with pytest.raises(
         DamagedFile, match=r"a manifest cannot be read, as it is damaged.*deepfake repair"
     ):

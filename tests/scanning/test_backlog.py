@@ -27,6 +27,7 @@ from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.globs import match_names
 from deepfake_core.scanning.plan import make_plan
 from deepfake_core.scanning.scan import begin, commit_shard, scan
+from deepfake_core.scanning.shards import CommittedShard
 from deepfake_core.storage.listing import Listing
 from deepfake_core.storage.local import LocalStorage
 
@@ -146,9 +147,9 @@ def test_a_resume_keeps_the_order_in_which_shards_were_planned(
     class Killed(Exception):
         pass
 
-    def commit(*arguments: Any) -> Json:
+    def commit(*arguments: Any) -> CommittedShard:
         facts = commit_shard(*arguments)
-        if facts["shard"] == 1:
+        if facts.shard == 1:
             raise Killed
         return facts
 
@@ -202,9 +203,9 @@ def test_an_erased_image_undoes_the_shards_from_its_own_on(
     class Killed(Exception):
         pass
 
-    def commit(*arguments: Any) -> Json:
+    def commit(*arguments: Any) -> CommittedShard:
         facts = commit_shard(*arguments)
-        if facts["shard"] == 2:
+        if facts.shard == 2:
             raise Killed
         return facts
 
@@ -460,4 +461,4 @@ def test_turns_survive_storage_and_a_lack_of_time():
     order = manifest.turn_order(wanted)
     assert wanted["image"].to_pylist() == ["01", "02", "04", "05"]
     assert wanted["image"].take(pa.array(order)).to_pylist() == ["01", "04", "02", "05"]
-    assert manifest.turn_counts(stored) == {"new": 2, "backlog": 2, "left": 2}
+    assert manifest.turn_counts(stored) == (2, 2, 2)
