@@ -16,8 +16,9 @@ from deepfake_core.inference.judgement import JudgedBatch, JudgedFace, Judgement
 from deepfake_core.inference.looks import Looks, Scored, SecondLook
 from deepfake_core.models.bundle import Bundle, Curve
 from deepfake_core.models.decision import decide, strongest
+from deepfake_core.models.policy import Policy, decide_by_policy
 from deepfake_core.provenance.claims import read_claims
-from deepfake_core.records import Failure, FailureCode, Label, Reason, UInt8Array
+from deepfake_core.records import Failure, FailureCode, Float32Array, Label, Reason, UInt8Array
 
 NO_NUMBER = Failure(FailureCode.SCORE_NOT_FINITE, "the network gave no number")
 
@@ -68,6 +69,7 @@ class Classifier:
         reader: FaceReader | None = None,
         second: SecondLook | None = None,
         curve: Curve | None = None,
+        policy: Policy | None = None,
     ) -> None:
         """Join a model's description with an engine that holds its weights.
 
@@ -77,11 +79,12 @@ class Classifier:
             reader: finds the faces that are judged; without one the whole picture is judged.
             second: the second look.
             curve: in place of the bundle's own calibration and thresholds.
+            policy: in place of the line from which on the bundle calls a face fake.
         """
         self.bundle = bundle
         self.curve = curve or bundle.description.curve(engine.precision)
         self.looks = Looks(engine, self.curve, second)
-        self.reader = reader
+        self.reader, self.policy = reader, policy
 
     def judge(self, contents: Sequence[bytes | Failure]) -> JudgedBatch:
         """Judge images from their bytes; reads that failed stay failures.
@@ -160,11 +163,21 @@ class Classifier:
         counts = [len(some) for some in crops]
         sizes = [size for each in judgements for size in _sizes(each, self.crop_side)]
         scored = self.looks.look(np.concatenate(crops), sizes)
-        labels = decide(scored.scores, self.curve.thresholds, np.repeat(counts, counts))
+        labels = self._decide(scored.scores, judgements, counts)
         start = 0
         for judgement, count in zip(judgements, counts, strict=True):
             self._fill(judgement, scored, labels, range(start, start + count))
             start += count
+
+    def _decide(
+        self, scores: Float32Array, judgements: Sequence[Judgement], counts: Sequence[int]
+    ) -> list[Label]:
+        """The label of each face, by the bundle's line or by that of a policy."""
+        if self.policy is None:
+            return decide(scores, self.curve.thresholds, np.repeat(counts, counts))
+        largest = [largest_judged(judgement) for judgement in judgements]
+        sizes = np.repeat(np.array(largest, np.float32), counts)
+        return decide_by_policy(scores, self.curve.thresholds, policy=self.policy, sizes=sizes)
 
     @property
     def engine(self) -> Engine:
@@ -199,6 +212,11 @@ class Classifier:
             face.logit, face.second_logit = first[at], second[at]
             face.score, face.label = scores[at], decided[at]
         judgement.faces.insert(0, judgement.faces.pop(best))
+
+
+def largest_judged(judgement: Judgement) -> float:
+    """The size of the largest face that is judged in a picture; NaN where it is judged whole."""
+    return max((face.size for face in judgement.faces or () if face.reason is None), default=np.nan)
 
 
 def _sizes(judgement: Judgement, side: int) -> list[float]:

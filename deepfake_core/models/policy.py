@@ -7,13 +7,17 @@ stated share is flagged, with the stated confidence over the choice of photograp
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from deepfake_core.errors import UsageError
-from deepfake_core.models.decision import Thresholds
+from deepfake_core.models.decision import Thresholds, decide
+from deepfake_core.records import Float32Array, Label
 
 
 class SizeTier(BaseModel):
@@ -78,15 +82,38 @@ class Policy(BaseModel):
             if tier.below_size is None or size < tier.below_size
         )
 
-    def thresholds(self, of_bundle: Thresholds, size: float | None = None) -> Thresholds:
-        """The bundle's thresholds with this policy's line; ``real_below`` never lies above it."""
-        line = self.line(size)
-        return Thresholds(real_below=min(of_bundle.real_below, line), fake_from=line)
-
     @property
     def digest(self) -> str:
         """sha256 of what the policy decides and for whom; goes into a run's fingerprint."""
         return hashlib.sha256(self.model_dump_json(exclude={"made"}).encode()).hexdigest()
+
+
+def decide_by_policy(
+    scores: Float32Array,
+    thresholds: Thresholds,
+    *,
+    policy: Policy,
+    sizes: npt.NDArray[np.float32],
+) -> list[Label]:
+    """The label of each score by a policy, in order.
+
+    The number of a picture's faces needs no allowance here: the photographs of which the policy
+    was made had several faces too, and counted with the highest score among them.
+
+    Args:
+        scores: float32[N] in [0, 1].
+        thresholds: of the bundle.
+        policy: says where `fake` begins.
+        sizes: float32[N], the largest face that is judged in the picture of each score; NaN
+            where that is unknown.
+    """
+    labels = np.empty(len(scores), object)
+    lines = np.array([policy.line(None if math.isnan(size) else size) for size in sizes.tolist()])
+    for line in np.unique(lines):
+        rows = lines == line
+        own = Thresholds(real_below=min(thresholds.real_below, line), fake_from=line)
+        labels[rows] = decide(scores[rows], own)
+    return list(labels)
 
 
 def parse_policy(data: bytes, address: str) -> Policy:

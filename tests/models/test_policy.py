@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from deepfake_core.binomial import at_most, interval, upper_end
 from deepfake_core.errors import UsageError
-from deepfake_core.models.decision import Thresholds, decide
-from deepfake_core.models.policy import Policy, check_made_for, parse_policy
+from deepfake_core.models.decision import Thresholds
+from deepfake_core.models.policy import Policy, check_made_for, decide_by_policy, parse_policy
 from deepfake_core.operations.policies import (
     Judges,
     Promise,
@@ -155,10 +155,23 @@ def test_a_line_flags_in_the_table_what_it_flagged_among_the_photographs():
     policy = derive_policy(scores, None, promise=PROMISE, judges=JUDGES)
     bundle = Thresholds(real_below=0.9999, fake_from=1.0)
     read_again = parse_policy(policy.model_dump_json().encode(), "policy.json")
-    labels = decide(scores, read_again.thresholds(bundle))
+    unknown = np.full(len(scores), np.nan, np.float32)
+    labels = decide_by_policy(scores, bundle, policy=read_again, sizes=unknown)
     assert labels.count(Label.FAKE) == policy.tiers[0].flagged == 4
     # What the bundle would call real up to 0.9999 begins to be fake earlier, with nothing between.
     assert Label.UNCERTAIN not in labels
+
+
+def test_a_face_is_decided_by_the_line_of_the_largest_face_in_its_picture():
+    sizes = np.repeat(np.array([70, 300], np.float32), 600)
+    scores = np.where(sizes < 100, 0.9, 0.2).astype(np.float32)
+    policy = derive_policy(scores, sizes, promise=PROMISE, judges=JUDGES)
+    bundle = Thresholds(real_below=0.1, fake_from=0.95)
+    asked = np.array([0.95, 0.5, 0.5, 0.05], np.float32)
+    among = np.array([70, 70, 300, 300], np.float32)
+    labels = decide_by_policy(asked, bundle, policy=policy, sizes=among)
+    assert labels == [Label.FAKE, Label.UNCERTAIN, Label.FAKE, Label.REAL]
+    assert decide_by_policy(asked[:0], bundle, policy=policy, sizes=among[:0]) == []
 
 
 def test_planted_fakes_are_shown_and_ordinary_photographs_are_not():
