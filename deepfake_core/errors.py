@@ -25,6 +25,10 @@ class DamagedFile(OutputError):
     """A file of the results has other bytes than were written; others can still be used."""
 
 
+class OutputBusy(DeepfakeError):
+    """Another process uses the output in a way that excludes this one."""
+
+
 class OutputLost(DeepfakeError):
     """The output stopped taking files in the middle of a run; the run can be resumed."""
 

@@ -76,6 +76,10 @@ class Storage(Protocol):
         """
         ...
 
+    def delete(self, path: str) -> None:
+        """Remove a file; one that is gone already is no error."""
+        ...
+
     def exists(self, path: str = "") -> bool:
         """Whether a file, or the folder itself, is there."""
         ...

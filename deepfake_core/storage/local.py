@@ -149,6 +149,13 @@ class LocalStorage:
                 raise output_error(str(place), error, started=self._started) from error
             yield
 
+    def delete(self, path: str) -> None:
+        """See `Storage.delete`."""
+        try:
+            (self.root / path).unlink(missing_ok=True)
+        except OSError as error:
+            raise output_error(self.address(path), error, started=self._started) from error
+
     def exists(self, path: str = "") -> bool:
         """See `Storage.exists`."""
         return os.path.exists(os.path.join(self.root, path))

@@ -102,6 +102,14 @@ class RemoteStorage:
             change(self.readable(path) if self.exists(path) else None, file)
             self.put(path, file)
 
+    def delete(self, path: str) -> None:
+        """See `Storage.delete`."""
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self._fs.rm_file(self._at(path))
+        except OSError as error:
+            raise output_error(self.address(path), error, started=self._started) from error
+
     def exists(self, path: str = "") -> bool:
         """See `Storage.exists`."""
         return bool(self._fs.exists(self._at(path)))

@@ -31,12 +31,7 @@ from deepfake_core.storage.range_file import TAIL_BYTES, RangeFile, Span
 from deepfake_core.storage.remote import without_credentials
 from deepfake_core.storage.s3_errors import NoRange, Transient, Unconditional, complaints, translate
 from deepfake_core.storage.s3_multipart import MULTIPART_ABOVE_BYTES, put_in_parts, size_of
-from deepfake_core.storage.s3_reader import (
-    ANSWER_SECONDS,
-    CONNECT_SECONDS,
-    CONNECTIONS,
-    DirectReader,
-)
+from deepfake_core.storage.s3_reader import DirectReader, client
 
 # With their pauses of 0.1 s to 6.4 s the attempts bridge about 9 s.
 ATTEMPTS = 5
@@ -63,7 +58,7 @@ class BucketStorage:
         self._conditional = True
         self._started = False
         try:
-            self._fs = _client()
+            self._fs = client()
             self._reader = DirectReader(self._fs, self._bucket)
         except complaints() as error:
             raise SourceError(f"cannot open {self.name}: {type(error).__name__}") from error
@@ -191,6 +186,13 @@ class BucketStorage:
             change(before, file)
         return {"IfMatch": etag} if etag else {}
 
+    def delete(self, path: str) -> None:
+        """See `Storage.delete`."""
+        try:
+            self._call("delete_object", Key=self._prefix + path)
+        except OSError as error:
+            raise self._unwritable(path, error) from error
+
     def exists(self, path: str = "") -> bool:
         """See `Storage.exists`."""
         try:
@@ -280,19 +282,3 @@ class BucketStorage:
 def _pause(times: float) -> None:
     """Wait, a little longer or shorter than others that fail at the same moment."""
     time.sleep(FIRST_PAUSE_SECONDS * times * random.SystemRandom().uniform(0.75, 1.25))
-
-
-def _client() -> Any:  # noqa: ANN401 - s3fs has no types
-    """The client of s3fs, with no attempts of its own beside those made here."""
-    import fsspec
-
-    given = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
-    settings = {
-        "retries": {"total_max_attempts": 1},
-        "max_pool_connections": CONNECTIONS,
-        "connect_timeout": CONNECT_SECONDS,
-        "read_timeout": ANSWER_SECONDS,
-    }
-    client = fsspec.filesystem("s3", config_kwargs={**settings, **given})
-    client.retries = 1
-    return client

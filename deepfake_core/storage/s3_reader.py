@@ -90,3 +90,19 @@ class DirectReader:
                 timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
                 max_pool_connections=CONNECTIONS,
             )
+
+
+def client() -> Any:  # noqa: ANN401 - s3fs has no types
+    """The client of s3fs, with no attempts of its own beside those made here."""
+    import fsspec
+
+    given = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
+    settings = {
+        "retries": {"total_max_attempts": 1},
+        "max_pool_connections": CONNECTIONS,
+        "connect_timeout": CONNECT_SECONDS,
+        "read_timeout": ANSWER_SECONDS,
+    }
+    client = fsspec.filesystem("s3", config_kwargs={**settings, **given})
+    client.retries = 1
+    return client

@@ -1,0 +1,91 @@
+"""One lock per output: whoever rewrites has it alone; scans hold it beside each other."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from deepfake_core.errors import OutputBusy
+from deepfake_core.storage.base import Storage
+from deepfake_core.storage.holders import Holder
+from deepfake_core.storage.local import LocalStorage
+from deepfake_core.storage.local_lock import LocalLock
+from deepfake_core.storage.store_lock import StoreLock
+
+# Rewriting takes seconds to minutes, a scan hours.
+REWRITING_SECONDS = 600.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
+
+
+class _Lock(Protocol):
+    def attempt(self, holder: Holder) -> contextlib.AbstractContextManager[list[Holder] | None]: ...
+
+
+@contextlib.contextmanager
+def rewriting(
+    storage: Storage,
+    what: str,
+    *,
+    wait_seconds: float = 0.0,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[None]:
+    """Have an output alone: no scan and no other rewriting goes on in it.
+
+    Args:
+        storage: the output.
+        what: what is done, for those who wait.
+        wait_seconds: how long to wait for scans to end; others that rewrite are waited for.
+        say: told once who is waited for.
+
+    Raises:
+        OutputBusy: others use it; the message names them.
+    """
+    with _held(storage, Holder(what, True), wait_seconds, say):
+        yield
+
+
+@contextlib.contextmanager
+def beside_others(
+    storage: Storage, what: str, *, say: Callable[[str], None] = lambda line: None
+) -> Iterator[None]:
+    """Use an output while nobody rewrites it; any number may at once.
+
+    Raises:
+        OutputBusy: somebody has been rewriting it for too long; the message names them.
+    """
+    with _held(storage, Holder(what, False), 0.0, say):
+        yield
+
+
+@contextlib.contextmanager
+def _held(
+    storage: Storage, holder: Holder, wait_seconds: float, say: Callable[[str], None]
+) -> Iterator[None]:
+    lock: _Lock = (
+        LocalLock(storage.root) if isinstance(storage, LocalStorage) else StoreLock(storage)
+    )
+    began, pause, told = time.monotonic(), _FIRST_PAUSE_SECONDS, False
+    while True:
+        with lock.attempt(holder) as others:
+            if others is None:
+                yield
+                return
+        scans = [other for other in others if not other.alone]
+        waited = time.monotonic() - began
+        if waited >= (wait_seconds if scans else max(wait_seconds, REWRITING_SECONDS)):
+            raise OutputBusy(_refusal(storage, scans or others))
+        if not told and others and waited > _LONGEST_PAUSE_SECONDS:
+            told = True
+            say(f"waiting for {others[0].words}")
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _refusal(storage: Storage, others: list[Holder]) -> str:
+    names = ", ".join(other.words for other in others) or "another process"
+    return (
+        f"{storage.name} is in use by {names}; wait until that has ended, or stop it, and do the "
+        "same again"
+    )
