@@ -6,7 +6,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.terminal import DONE, FAILED, add_json, complain, say, tell
+from deepfake_core.commands.terminal import (
+    DONE,
+    FAILED,
+    add_json,
+    add_reading,
+    complain,
+    reading_of,
+    say,
+    tell,
+)
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
@@ -35,6 +44,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--allow-shortcuts", action="store_true", help="exit with 0 although shortcuts were found"
     )
+    add_reading(parser)
     add_json(parser)
     parser.set_defaults(command=_dataset)
 
@@ -51,7 +61,11 @@ def _dataset(parsed: argparse.Namespace) -> int:
     from deepfake_core.datasets.checks.report import render
 
     found = inspect(
-        parsed.folder, within=parsed.within, max_shortcut_auc=parsed.max_shortcut_auc, say=say
+        parsed.folder,
+        within=parsed.within,
+        reading=reading_of(parsed),
+        max_shortcut_auc=parsed.max_shortcut_auc,
+        say=say,
     )
     folder = parsed.output or str(Path("reports") / "datasets" / parsed.folder.resolve().name)
     report = render(found, folder)

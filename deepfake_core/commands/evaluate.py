@@ -6,7 +6,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.terminal import DONE, add_json, add_registry, registry_of, say, tell
+from deepfake_core.commands.terminal import (
+    DONE,
+    add_json,
+    add_reading,
+    add_registry,
+    reading_of,
+    registry_of,
+    say,
+    tell,
+)
 from deepfake_core.errors import SourceError
 from deepfake_core.records import Json
 
@@ -53,6 +62,7 @@ def add(commands: Commands) -> None:
         help="explain N fakes, and count how often the area that is named matters",
     )  # fmt: skip
     parser.add_argument("--precision", default="fp32", help="auto, fp32, bf16 or int8")
+    add_reading(parser)
     add_registry(parser)
     add_json(parser)
     parser.set_defaults(command=_evaluate)
@@ -67,6 +77,7 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     bundle = find_model(parsed.model, registry_of(parsed))
     if not parsed.data.is_dir():
         raise SourceError(f"there is no folder {parsed.data}; name a labelled folder with --data")
+    parsed.reading = reading_of(parsed)
     chosen = {name: getattr(parsed, name) for name in EvaluateConfig.model_fields}
     evaluation = evaluate(bundle, parsed.data, config=EvaluateConfig(**chosen), say=say)
     folder = f"{evaluation['name']}@{evaluation['version']}"

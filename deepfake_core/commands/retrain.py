@@ -11,8 +11,10 @@ from deepfake_core.commands.terminal import (
     DONE,
     FAILED,
     add_json,
+    add_reading,
     add_registry,
     complain,
+    reading_of,
     registry_of,
     say,
     tell,
@@ -58,6 +60,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--no-promote", action="store_true", help="only register a version that passes the gate"
     )
+    add_reading(parser)
     add_registry(parser)
     add_json(parser)
     parser.set_defaults(command=_retrain)
@@ -85,6 +88,7 @@ def _config(parsed: argparse.Namespace) -> RetrainConfig:
     given = {name: getattr(parsed, name) for name in same}
     return RetrainConfig(
         **given,
+        reading=reading_of(parsed),
         recipe=recipe,
         teachers=tuple(parsed.teacher),
         promote=not parsed.no_promote,

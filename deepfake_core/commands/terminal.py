@@ -13,6 +13,8 @@ from deepfake_core.models import registry
 from deepfake_core.records import Json
 
 if TYPE_CHECKING:
+    from deepfake_core.datasets.reading import Reading
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -31,6 +33,26 @@ def add_registry(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of models (that of the project)",
     )
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add ``--classes`` and ``--columns``, see `deepfake_core.datasets.reading.Reading`."""
+    parser.add_argument(
+        "--classes", action="append", default=[], metavar="real=NAME,fake=NAME",
+        help="folders or labels of the classes, where their names do not say it; "
+        "several with commas: real=NAME,NAME,fake=NAME",
+    )  # fmt: skip
+    parser.add_argument(
+        "--columns", action="append", default=[], metavar="path=NAME,label=NAME",
+        help="columns of manifest.csv, where they are called otherwise",
+    )  # fmt: skip
+
+
+def reading_of(parsed: argparse.Namespace) -> Reading:
+    """What ``--classes`` and ``--columns`` say."""
+    from deepfake_core.datasets.reading import parse_reading
+
+    return parse_reading(parsed.classes, parsed.columns)
 
 
 def registry_of(parsed: argparse.Namespace) -> Path:

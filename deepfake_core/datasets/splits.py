@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deepfake_core.datasets.labelled import LABELS_FILE, Labelled, list_labelled, read_labelled
+from deepfake_core.datasets.class_folders import LABELS_FILE
+from deepfake_core.datasets.labelled import Labelled, list_labelled, read_labelled
+from deepfake_core.datasets.reading import PLAIN, Reading
 from deepfake_core.errors import SourceError
 
 # Images of each class in a half.
@@ -75,16 +77,19 @@ def thin(images: list[Labelled], most: int) -> list[Labelled]:
 VALID_PERCENT = 20
 
 
-def arrange(data: Path, images: Sequence[Labelled], folder: Path) -> Path:
+def arrange(
+    data: Path, images: Sequence[Labelled], folder: Path, *, reading: Reading = PLAIN
+) -> Path:
     """The labelled folder to train on: `data` itself, or a view of links where it must differ.
 
-    It differs where there is no set ``valid``, and where the data checks joined groups, moved an
-    image to the set of its duplicates, or left one out.
+    It differs where names had to be explained, where there is no set ``valid``, and where the
+    data checks joined groups, moved an image to the set of its duplicates, or left one out.
 
     Args:
         data: the folder as it was given.
         images: as the data checks left them; those below `data`.
         folder: where a view goes; it is replaced.
+        reading: what names in `data` mean that do not say it.
 
     Returns:
         A folder with the sets ``train`` and ``valid``.
@@ -94,7 +99,7 @@ def arrange(data: Path, images: Sequence[Labelled], folder: Path) -> Path:
     """
     split = split_by_group(images)
     _refuse_small(split, data)
-    if set(split) == set(list_labelled(data).images):
+    if reading.plain and set(split) == set(list_labelled(data).images):
         return data
     shutil.rmtree(folder, ignore_errors=True)
     for image in split:

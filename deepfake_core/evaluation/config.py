@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from deepfake_core.datasets.reading import PLAIN, Reading
+
 
 class EvaluateConfig(BaseModel):
     """What is evaluated, and how."""
@@ -17,6 +19,7 @@ class EvaluateConfig(BaseModel):
     trained_sources: tuple[str, ...] = Field(
         (), description="Sources of fakes that the model was trained on, if the bundle is silent."
     )
+    reading: Reading = Field(PLAIN, description="What names in the labelled folder mean.")
     leave_one_out: bool = Field(False, description="Estimate the accuracy on a new generator.")
     tiers: bool = Field(True, description="Whether the degraded tiers are measured too.")
     one_class_tiers: bool = Field(

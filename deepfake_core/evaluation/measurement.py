@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deepfake_core.datasets.labelled import Labelled, list_labelled
+from deepfake_core.datasets.names import set_called
 from deepfake_core.datasets.splits import thin
 from deepfake_core.errors import SourceError, UsageError
 from deepfake_core.evaluation.config import EvaluateConfig
@@ -60,14 +61,17 @@ def evaluate(
     Raises:
         UsageError: there is no such folder or set, or it holds nothing that can be judged.
     """
-    listing = list_labelled(data)
+    listing = list_labelled(data, reading=config.reading)
+    if listing.problems and not listing.images:
+        raise SourceError(f"{data}: {'; '.join(listing.problems)}")
     members = _chosen_sets(data, listing.images, config.sets)
     if config.leave_one_out:
         # Before hours of scoring, not after them.
         usable_sources([image for images in members.values() for image in images])
     known = _known_sources(bundle, listing.images, config)
     evaluation = _heading(bundle, data, known)
-    evaluation["warnings"] = [f"left out: {problem}" for problem in listing.problems]
+    left_out = [f"left out: {problem}" for problem in listing.problems]
+    evaluation["warnings"] = [*left_out, *listing.notes]
     scorer = open_scorer(bundle, config, memory=memory, say=say)
     evaluation["precision"] = scorer.precision
     judged: dict[str, ScoredSet] = {}
@@ -125,6 +129,7 @@ def _chosen_sets(
         members.setdefault(image.set_name or data.resolve().name, []).append(image)
     if not members:
         raise SourceError(f"{data} holds no labelled images; add some to real/ and fake/")
+    wanted = tuple(name if name in members else set_called(name) for name in wanted)
     missing = [name for name in wanted if name not in members]
     if missing:
         raise UsageError(f"{data} has no set {missing[0]}; there are: {', '.join(sorted(members))}")

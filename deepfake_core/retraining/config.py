@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from deepfake_core.datasets.reading import PLAIN, Reading
 from deepfake_core.errors import UsageError
 from deepfake_core.release.gate_config import GateConfig
 from deepfake_core.results.run_ids import RUN_ID_PATTERN, no_folder_above
@@ -39,6 +40,7 @@ class RetrainConfig(BaseModel):
         description="Labelled folder: real/ and fake/, with or without train/ and valid/ above "
         "them, or a manifest.csv.",
     )
+    reading: Reading = Field(PLAIN, description="What names in the labelled folder mean.")
     name: str = Field(
         "resnet50",
         pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$",

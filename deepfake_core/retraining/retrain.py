@@ -8,7 +8,8 @@ from typing import Protocol, TypeVar
 
 from deepfake_core.datasets.checks.inspection import Inspection, inspect
 from deepfake_core.datasets.checks.report import render as render_data
-from deepfake_core.datasets.labelled import IMAGE_SUFFIXES, Labelled
+from deepfake_core.datasets.class_folders import is_image
+from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.datasets.splits import arrange, split_labelled
 from deepfake_core.engines.keras_network import keras_weights
 from deepfake_core.errors import CandidateRefused, DataRefused, ModelError
@@ -31,6 +32,7 @@ from deepfake_core.release.gate import Facts, examine, refuse_seen
 from deepfake_core.release.gate_feedback import gathered
 from deepfake_core.retraining.config import Recipe, RetrainConfig, read_recipe
 from deepfake_core.retraining.run import Notify, Run, begin
+from deepfake_core.storage.listing import is_hidden
 from deepfake_core.training.data import TrainingData
 from deepfake_core.training.fit import fit
 
@@ -111,7 +113,9 @@ def retrain(
 def check_data(run: Run) -> Inspection:
     """Check the labelled folder and write the data report; stop where nothing may be learnt."""
     config = run.config
-    inspection = inspect(run.data, max_shortcut_auc=config.max_shortcut_auc, say=run.say)
+    inspection = inspect(
+        run.data, reading=config.reading, max_shortcut_auc=config.max_shortcut_auc, say=run.say
+    )
     report = render_data(inspection, run.report / "data")
     for warning in inspection.warnings:
         run.say(f"warning: {warning}")
@@ -124,7 +128,7 @@ def check_data(run: Run) -> Inspection:
 
 def arrange_data(run: Run, inspection: Inspection) -> Path:
     """The folder to train on; refused where the current model was trained on what is reported."""
-    data = arrange(run.data, inspection.images, run.work / "data")
+    data = arrange(run.data, inspection.images, run.work / "data", reading=run.config.reading)
     current = find_current(run.config.name, run.registry)
     if current is not None:
         # Said before hours are spent; the gate asks again.
@@ -152,11 +156,12 @@ def fit_network(run: Run, data: Path) -> Weights:
 
 def list_unlabelled(folder: str | None) -> tuple[Labelled, ...]:
     """The images below a folder; their label says nothing."""
-    paths = sorted(Path(folder).rglob("*")) if folder else []
+    if folder is None:
+        return ()
     return tuple(
         Labelled(path, fake=False, group_id=str(path))
-        for path in paths
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+        for path in sorted(Path(folder).rglob("*"))
+        if not is_hidden(path.relative_to(folder).as_posix()) and path.is_file() and is_image(path)
     )
 
 

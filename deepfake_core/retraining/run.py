@@ -104,6 +104,9 @@ def begin(config: RetrainConfig, *, registry: Path, notify: Notify) -> Iterator[
     work = Path(config.work) if config.work else home / run_id / "work"
     settings = config.model_dump(mode="json", exclude=FREE)
     settings["data"] = str(Path(config.data).absolute())
+    if config.reading.plain:
+        # The state of a run from before there was such a setting goes on.
+        del settings["reading"]
     try:
         work.mkdir(parents=True, exist_ok=True)
         with claimed(work):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deepfake_core.datasets.checks.shortcuts import FEATURES
-from deepfake_core.datasets.labelled import CLASSES
+from deepfake_core.datasets.names import CLASSES
 from deepfake_core.records import Json
 
 # Drawing areas in units of the view boxes, which the template repeats.

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deepfake_core.datasets.checks.measures import Measured
-from deepfake_core.datasets.labelled import CLASSES, Labelled
+from deepfake_core.datasets.labelled import Labelled
+from deepfake_core.datasets.names import CLASSES
 from deepfake_core.records import Json
 
 Floats = npt.NDArray[np.float64]

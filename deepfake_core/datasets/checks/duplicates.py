@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deepfake_core.datasets.checks.measures import SMALL_SIDE, Measured
-from deepfake_core.datasets.labelled import SPLITS, Labelled
+from deepfake_core.datasets.labelled import Labelled
+from deepfake_core.datasets.names import SPLITS
 
 # Measured on 7,378 aligned faces with 313 pairs that are known to show the same picture: 311 are
 # found, and no other pair. Aligned faces are alike, so the hash alone (at most 10 bits differ)

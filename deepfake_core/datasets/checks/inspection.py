@@ -10,7 +10,9 @@ from deepfake_core.datasets.checks.duplicates import find_duplicates, join_group
 from deepfake_core.datasets.checks.findings import Evidence, find_problems, find_warnings
 from deepfake_core.datasets.checks.measures import measure_all
 from deepfake_core.datasets.checks.sets import describe_sets, shortcut_reasons, worst_shortcuts
-from deepfake_core.datasets.labelled import CLASSES, Labelled, Listing, list_labelled
+from deepfake_core.datasets.labelled import Labelled, Listing, list_labelled
+from deepfake_core.datasets.names import CLASSES
+from deepfake_core.datasets.reading import PLAIN, Reading
 from deepfake_core.errors import SourceError, UsageError
 from deepfake_core.records import Json
 
@@ -58,6 +60,7 @@ def inspect(
     root: Path,
     *,
     within: str = "",
+    reading: Reading = PLAIN,
     max_shortcut_auc: float = DEFAULT_MAX_SHORTCUT_AUC,
     say: Callable[[str], None] = lambda _: None,
 ) -> Inspection:
@@ -66,6 +69,7 @@ def inspect(
     Args:
         root: the folder, see `deepfake_core.datasets.labelled.read_labelled`.
         within: only this set, such as ``train``.
+        reading: what names in it mean that do not say it.
         max_shortcut_auc: the audit fails where the lower end of a feature's interval is above.
         say: is told what is being done.
 
@@ -74,12 +78,12 @@ def inspect(
         UsageError: the libraries for the checks are not installed.
     """
     _require_libraries()
-    listing = list_labelled(root, within)
+    listing = list_labelled(root, within, reading=reading)
     if not listing.images and not listing.problems:
         raise SourceError(f"{root / within} holds no labelled images; add some to real/ and fake/")
     evidence = _gather(root, listing.images, limit=max_shortcut_auc, say=say)
     problems = [*listing.problems, *find_problems(evidence)]
-    warnings = find_warnings(evidence)
+    warnings = [*listing.notes, *find_warnings(evidence)]
     shortcuts = worst_shortcuts(evidence.sets, evidence.learned)
     reasons = shortcut_reasons(evidence.sets, evidence.learned, max_shortcut_auc)
     facts = {

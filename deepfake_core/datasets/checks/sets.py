@@ -11,7 +11,8 @@ from deepfake_core.datasets.checks.description import describe
 from deepfake_core.datasets.checks.duplicates import name_of
 from deepfake_core.datasets.checks.measures import Measured
 from deepfake_core.datasets.checks.shortcuts import FEATURES, audit_shortcuts
-from deepfake_core.datasets.labelled import CLASSES, SPLITS, Labelled, split_of
+from deepfake_core.datasets.labelled import Labelled
+from deepfake_core.datasets.names import CLASSES, SPLITS, split_of
 from deepfake_core.records import Json
 
 POOLED = "all sets together"
