@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from PIL import Image
 
 from deepfake_core.images.colour import Colour
 from deepfake_core.images.conversion import Background
-from deepfake_core.records import UInt8Array
+from deepfake_core.images.exif_orientation import SIDEWAYS_ORIENTATIONS, turned
+from deepfake_core.records import Failure, FailureCode, UInt8Array
 
+# A 108-megapixel phone photograph fits; larger headers are refused before anything is allocated.
+MAX_PIXELS = 120_000_000
 LARGE_REDUCED_TO = (2048, 2048)
 JPEG_REDUCTIONS = (1, 2, 4, 8)
+# Above this size images without scaled decoding are decoded one at a time, so that the peak
+# memory of a scan is that of one large image and not of one per thread.
+LARGE_PIXELS = 16_000_000
+
+_large_image = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +34,15 @@ class Loaded:
         format: the format found in the content.
         width: pixels of the whole image after EXIF orientation.
         height: likewise.
+        reduction: how many pixels of a side became one where a decoder or `Wanted.shrink`
+            reduced by a whole factor.
     """
 
     image: Image.Image
     format: str
     width: int
     height: int
+    reduction: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +101,33 @@ class Wanted:
         if self.max_pixels:
             return lambda image: image.reduce(reduction)
         return _thumbnail
+
+
+def upright(
+    image: Image.Image, orientation: int, *, kind: str, reduction: int = 1, size: tuple[int, int]
+) -> Loaded:
+    """A decoded image turned as EXIF says.
+
+    Args:
+        image: mode RGB, as it is stored.
+        orientation: 1 to 8.
+        kind: the format found in the content.
+        reduction: by how much it was reduced.
+        size: width and height of the whole image as it is stored.
+    """
+    width, height = reversed(size) if orientation in SIDEWAYS_ORIENTATIONS else size
+    return Loaded(turned(image, orientation), kind, width, height, reduction)
+
+
+def too_large(width: int, height: int, most: int = MAX_PIXELS) -> Failure:
+    """More pixels than are decoded, of this format."""
+    detail = f"{width} x {height} pixels; at most {most // 1_000_000} megapixels are decoded"
+    return Failure(FailureCode.DECODE_TOO_LARGE, detail)
+
+
+def one_at_a_time(pixels: int) -> AbstractContextManager[object]:
+    """Keep others from decoding a large image meanwhile."""
+    return _large_image if pixels > LARGE_PIXELS else nullcontext()
 
 
 def _thumbnail(image: Image.Image) -> Image.Image:
