@@ -9,7 +9,7 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup scan test lint types imports check audit bench server clean
+.PHONY: help setup scan test lint types imports check audit bench server wheel clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,11 @@ bench: setup ## Measure the speed of this machine into reports/bench.json
 PORT ?= 4200
 server: setup ## Start a Prefect server, a worker and the deployments on PORT; Ctrl-C stops all
 	@exec $(BIN)/python -m flows.server --port $(PORT)
+
+wheel: setup ## Build the wheel, which carries the current models, into dist/
+	@$(BIN)/python -c 'import pip' 2>/dev/null && $(BIN)/python -m pip wheel --quiet --no-deps \
+	  --no-build-isolation --wheel-dir dist . || $(UV) build --quiet --wheel --out-dir dist .
+	@rm -rf build; ls -l dist/*.whl
 
 clean: ## Remove the environment, caches and build products; reports stay
 	rm -rf $(VENV) .audit build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

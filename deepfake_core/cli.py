@@ -26,6 +26,7 @@ from deepfake_core.commands import (
     serve,
     trend,
 )
+from deepfake_core.commands.extras import check_needs, missing_extra
 from deepfake_core.commands.terminal import FAILED, INTERRUPTED, WRONG_USAGE, complain
 from deepfake_core.errors import DeepfakeError, UsageError
 
@@ -37,7 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = build_parser().parse_args(arguments)
     command: Command = parsed.command
     try:
+        check_needs(parsed.subcommand)
         return command(parsed)
+    except ModuleNotFoundError as error:
+        missing = missing_extra(parsed.subcommand, error)
+        if missing is None:
+            raise
+        return complain(str(missing), WRONG_USAGE)
     except ValidationError as error:
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "options"
@@ -56,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="deepfake", description="Say which faces in a folder of images were generated."
     )
     parser.add_argument("--version", action="version", version=f"deepfake {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="subcommand")
     for module in (scan, app, report, redecide, changes, dataset, retrain, evaluate, models):
         module.add(commands)
     for module in (serve, plan, erase, retention, trend, export):

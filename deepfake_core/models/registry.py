@@ -14,7 +14,10 @@ from deepfake_core.models.registry_log import Ledger, gate_record, locked, read_
 from deepfake_core.records import Json
 
 CURRENT_FILE = "current.json"
-DEFAULT_REGISTRY = Path(__file__).resolve().parents[2] / "models"
+_ROOT = Path(__file__).resolve().parents[2]
+# The models that a wheel brought lie beside the package; in the repository there are none there.
+_INSTALLED = _ROOT / "deepfake_models"
+DEFAULT_REGISTRY = _INSTALLED if _INSTALLED.is_dir() else _ROOT / "models"
 _REFERENCE = re.compile(r"^(?P<name>[a-z0-9][a-z0-9_-]*)(@(?P<version>\d+))?$")
 
 
@@ -30,9 +33,14 @@ def find_model(reference: str, registry: Path = DEFAULT_REGISTRY) -> Bundle:
     """
     match = _REFERENCE.match(reference)
     known = list_models(registry)
+    if not known:
+        raise ModelError(
+            f"there are no models in {registry}, so none named {reference!r}; give a folder of "
+            "models with --registry, or install deepfake-verification again, which brings one"
+        )
     if match is None or match["name"] not in known:
         raise ModelError(
-            f"no model named {reference!r} in {registry}; there are: {', '.join(known) or 'none'}"
+            f"no model named {reference!r} in {registry}; there are: {', '.join(known)}"
         )
     name = match["name"]
     version = int(match["version"]) if match["version"] else current_version(name, registry)
@@ -64,10 +72,12 @@ def current_version(name: str, registry: Path = DEFAULT_REGISTRY) -> int:
         return int(json.loads(path.read_text())["version"])
     except FileNotFoundError as error:
         versions = [f"{name}@{number}" for number in list_models(registry).get(name, [])]
+        if not versions:
+            raise ModelError(f"no model named {name!r} in {registry}") from error
         raise ModelError(
-            f"no version of {name} is current in {registry}; there are: "
-            f"{', '.join(versions) or 'none'}. Name one of them, or make one current with: "
-            f"deepfake models promote {name}@VERSION"
+            f"no version of {name} is current in {registry}; there are: {', '.join(versions)}. "
+            "Name one of them, or make one current with: "
+            f"deepfake models promote {versions[-1]}"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
