@@ -1,0 +1,260 @@
+"""A second look: a slower, exact network that judges the faces which a first look cannot clear.
+
+Its description lies in a file of another name than a first look's, so that the registry never
+offers it as one.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from deepfake_core.errors import ModelError
+from deepfake_core.models.bundle import WEIGHTS_FILE, FileName, Precision, file_digest
+from deepfake_core.models.decision import Calibration, Thresholds, calibrate
+from deepfake_core.models.registry import CURRENT_FILE, DEFAULT_REGISTRY, current_version
+from deepfake_core.records import Float32Array, Json
+
+LOOK_FILE = "second_look.json"
+PAIRS = "pairs"
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class ClipShape(BaseModel):
+    """The shape of a tower and its head."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = Field(128, ge=8, description="Side of the square input in pixels.")
+    enlarged: int = Field(224, ge=8, description="Side that the tower sees, after bicubic.")
+    patch: int = Field(16, ge=1, description="Side of a patch in pixels.")
+    heads: int = Field(12, ge=1, description="Heads of each attention.")
+    blocks: int = Field(12, ge=1, description="Blocks that are computed.")
+    read: tuple[int, ...] = Field(
+        tuple(range(4, 13)), min_length=1, description="Blocks, from 1, whose tokens the head sees."
+    )
+    mean: tuple[float, float, float] = Field(
+        (0.48145466, 0.4578275, 0.40821073), description="Subtracted from RGB in 0 to 1."
+    )
+    deviation: tuple[float, float, float] = Field(
+        (0.26862954, 0.26130258, 0.27577711), description="What the centred RGB is divided by."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> ClipShape:
+        if self.enlarged % self.patch:
+            raise ValueError(f"{self.enlarged} px are not whole patches of {self.patch} px")
+        if min(self.read) < 1 or max(self.read) > self.blocks:
+            raise ValueError(f"blocks {self.read} are not all among 1 to {self.blocks}")
+        return self
+
+
+class Joint(BaseModel):
+    """The log-odds of a face that both looks judged, as a weighted sum (logistic regression)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    first: float = Field(ge=0, description="Weight of the first look's calibrated log-odds.")
+    second: float = Field(gt=0, description="Weight of the second look's logit.")
+    constant: float = Field(description="Added.")
+
+    def scores(self, first: Float32Array, second: Float32Array) -> Float32Array:
+        """P(fake), where fakes and reals are equally frequent before anything is seen.
+
+        Args:
+            first: float32[N], log-odds of the first look's calibrated score.
+            second: float32[N], logits of the second look.
+
+        Returns:
+            float32[N] in [0, 1].
+        """
+        raw = self.first * first.astype(np.float64) + self.second * second.astype(np.float64)
+        return calibrate((raw + self.constant).astype(np.float32), Calibration())
+
+
+class Pair(BaseModel):
+    """How two looks work together; its bytes give its hash."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    first: str = Field(pattern=r"^[0-9a-f]{64}$", description="Hash of the first look's bundle.")
+    first_model_id: str = Field(description="The first look, for people.")
+    second: str = Field(pattern=r"^[0-9a-f]{64}$", description="Hash of the second look.")
+    lines: dict[Precision, float] = Field(
+        description="By the first look's precision: its logit from which on a face goes on."
+    )
+    joint: dict[Precision, Joint] = Field(
+        description="By the second look's precision: the score of a face that both judged."
+    )
+    thresholds: dict[Precision, Thresholds] = Field(
+        description="By the second look's precision: from score to label where faces go on."
+    )
+    figures: Json = Field(default_factory=dict, description="What was measured, by family.")
+
+
+class LookDescription(BaseModel):
+    """The content of ``second_look.json``; its bytes give the second look's hash."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Name of the model.")
+    version: int = Field(ge=1, description="Version of the model.")
+    shape: ClipShape = Field(description="Shape of the network; colours and scaling are in it.")
+    finder: str = Field(description="The finder and alignment that its faces came from.")
+    calibrations: dict[Precision, Calibration] = Field(
+        min_length=1, description="From logit to score where it judges alone, by precision."
+    )
+    precisions: tuple[Precision, ...] = Field(
+        ("fp32",), description="Precisions that passed the comparison with fp32."
+    )
+    processors: str = Field("", description="What they were qualified on.")
+    figures: Json = Field(default_factory=dict, description="What was measured, by data set.")
+    qualification: Json = Field(default_factory=dict, description="Precisions against fp32.")
+    trained_on: str = Field("", description="The images it was trained on, and their terms.")
+    origin: str = Field("", description="Where the tower comes from, and its licence.")
+    limits: tuple[str, ...] = Field((), description="What it must not be used for.")
+    files: dict[FileName, str] = Field(description="sha256 of each file, by name.")
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """A second look on disk whose description was read; its weights are read when used.
+
+    Attributes:
+        folder: where its files are.
+        description: the content of ``second_look.json``.
+        digest: sha256 of the bytes of ``second_look.json``, which names the hash of every file.
+    """
+
+    folder: Path
+    description: LookDescription
+    digest: str
+
+    @property
+    def model_id(self) -> str:
+        """``name@version+hash8``."""
+        return f"{self.description.name}@{self.description.version}+{self.digest[:8]}"
+
+    def verified(self, name: str) -> Path:
+        """The path of one of its files after its hash was checked.
+
+        Raises:
+            ModelError: the file is missing, unknown, or not what the hash says.
+        """
+        path, expected = self.folder / name, self.description.files.get(name)
+        if expected is None or not path.is_file():
+            raise ModelError(f"{self.model_id} lacks {name} in {self.folder}; restore the folder")
+        found = file_digest(path)
+        if found != expected:
+            raise ModelError(
+                f"{path} has the sha256 {found[:12]}…, its bundle says {expected[:12]}…; "
+                "it was changed or damaged, restore it"
+            )
+        return path
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The arrays as they are stored (int8, fp16 or fp32), by ``layer/array``.
+
+        Raises:
+            ModelError: they are missing, damaged, or not what the hash says.
+        """
+        path = self.verified(WEIGHTS_FILE)
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return dict(stored)
+        except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+            raise ModelError(f"{path} cannot be read as weights: {error}") from error
+
+    def pair_with(self, first: str) -> Pair | None:
+        """How it works with a first look, or None where no pair was made.
+
+        Args:
+            first: sha256 of the first look's bundle.
+
+        Raises:
+            ModelError: the pair cannot be read, or was made with another second look.
+        """
+        path = self.folder / PAIRS / f"{first}.json"
+        if not path.exists():
+            return None
+        pair = _parse(path, Pair)
+        if (pair.first, pair.second) != (first, self.digest):
+            raise ModelError(f"{path} was made with other models than its name says; make it again")
+        return pair
+
+
+def read_second_look(folder: Path) -> SecondLook:
+    """Read a second look's description; its weights are not touched.
+
+    Raises:
+        ModelError: there is none, or it is not one of a version that is understood here.
+    """
+    path = folder / LOOK_FILE
+    description = _parse(path, LookDescription)
+    return SecondLook(folder, description, file_digest(path))
+
+
+def find_second_look(
+    reference: str | None = None, registry: Path = DEFAULT_REGISTRY
+) -> SecondLook | None:
+    """Find a second look.
+
+    Args:
+        reference: ``NAME`` or ``NAME@VERSION``; None takes the only one that is current.
+        registry: the folder of models.
+
+    Returns:
+        The second look; None where none was named and the registry has none.
+
+    Raises:
+        ModelError: there is no such second look, or several are current and none was named.
+    """
+    if reference is not None:
+        name, _, version = reference.partition("@")
+        return read_second_look(registry / name / (version or str(current_version(name, registry))))
+    names = {path.parent.parent.name for path in registry.glob(f"*/*/{LOOK_FILE}")}
+    current = sorted(name for name in names if (registry / name / CURRENT_FILE).exists())
+    if len(current) > 1:
+        raise ModelError(f"several second looks are current: {', '.join(current)}; name one")
+    return find_second_look(current[0], registry) if current else None
+
+
+def write_second_look(folder: Path, description: LookDescription) -> SecondLook:
+    """Hash its files and write ``second_look.json``, last and at once."""
+    names = sorted(
+        path.name for path in folder.iterdir() if path.is_file() and path.name != LOOK_FILE
+    )
+    files = {name: file_digest(folder / name) for name in names}
+    _write(folder / LOOK_FILE, description.model_copy(update={"files": files}))
+    return read_second_look(folder)
+
+
+def write_pair(look: SecondLook, pair: Pair) -> Path:
+    """Put a pair beside the second look, in place of an earlier one with the same first look."""
+    path = look.folder / PAIRS / f"{pair.first}.json"
+    path.parent.mkdir(exist_ok=True)
+    _write(path, pair)
+    return path
+
+
+def _parse(path: Path, model: type[_Model]) -> _Model:
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"no {path.name} in {path.parent}: {error.strerror or error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelError(f"{path} is damaged: {where}: {first['msg']}") from error
+
+
+def _write(path: Path, content: BaseModel) -> None:
+    beside = path.with_name(f".{path.name}")
+    beside.write_text(content.model_dump_json(indent=1) + "\n")
+    beside.replace(path)
