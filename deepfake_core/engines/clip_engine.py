@@ -13,11 +13,11 @@ import numpy as np
 from deepfake_core.engines.clip_graph import build_clip_graph
 from deepfake_core.engines.engine import check_pixels, processor_precisions
 from deepfake_core.models.bundle import Precision
-from deepfake_core.models.second_look import SecondLook
+from deepfake_core.models.second_look import SecondBundle
 from deepfake_core.records import Float32Array, UInt8Array
 
 if TYPE_CHECKING:
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
 # At int8 the inputs of products are rounded, too, each group of so many of a token by its own
 # scale: 128 gave half the error of 256 at the same time, 32 costs a quarter more.
@@ -34,7 +34,7 @@ def processor_flags() -> frozenset[str]:
     return frozenset(found[0]) if found else frozenset()
 
 
-def second_look_precisions(look: SecondLook, flags: frozenset[str]) -> tuple[Precision, ...]:
+def second_precisions(look: SecondBundle, flags: frozenset[str]) -> tuple[Precision, ...]:
     """The precisions that a second look can run at here, the fastest first.
 
     Args:
@@ -54,12 +54,12 @@ def second_look_precisions(look: SecondLook, flags: frozenset[str]) -> tuple[Pre
     return tuple(name for name in order if name in able and name in look.description.precisions)
 
 
-def open_second_look(look: SecondLook, precision: Precision) -> ClipEngine:
+def open_second_look(look: SecondBundle, precision: Precision) -> ClipEngine:
     """An engine of a second look; nothing is read yet.
 
     Args:
         look: the second look.
-        precision: one of `second_look_precisions`.
+        precision: one of `second_precisions`.
     """
     shape = look.description.shape
     return ClipEngine(
@@ -110,7 +110,7 @@ class ClipEngine:
         return float(request.infer([np.ascontiguousarray(face)], share_inputs=True)[0][0])
 
     def _compile(self) -> ov.CompiledModel:
-        import openvino as ov
+        from deepfake_core.engines.libraries import ov
 
         with self._compiling:
             if self._compiled is None:

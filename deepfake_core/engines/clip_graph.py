@@ -16,7 +16,7 @@ from deepfake_core.errors import ModelError
 from deepfake_core.models.second_look import ClipShape
 
 if TYPE_CHECKING:
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -48,8 +48,7 @@ def build_clip_graph(shape: ClipShape, arrays: Arrays) -> ov.Model:
     Raises:
         ModelError: an array that the shape needs is missing.
     """
-    import openvino as ov
-    from openvino import opset13 as ops
+    from deepfake_core.engines.libraries import ops, ov
 
     net = _Tower(shape, arrays)
     pixels = ops.parameter([-1, shape.size, shape.size, 3], ov.Type.u8, name="pixels")
@@ -65,8 +64,7 @@ def build_feature_graph(shape: ClipShape, arrays: Arrays) -> ov.Model:
         A model from uint8[N, size, size, 3] to what the head takes, before its normalisation:
         float32[N, 2 * read blocks * width].
     """
-    import openvino as ov
-    from openvino import opset13 as ops
+    from deepfake_core.engines.libraries import ops, ov
 
     pixels = ops.parameter([-1, shape.size, shape.size, 3], ov.Type.u8, name="pixels")
     return ov.Model([_Tower(shape, arrays).features(pixels)], [pixels], "clip_features")
@@ -88,7 +86,7 @@ class _Tower:
         return _constant(self.get(key).astype(np.float32))
 
     def features(self, pixels: ov.Node) -> ov.Node:
-        from openvino import opset13 as ops
+        from deepfake_core.engines.libraries import ops
 
         tokens = self.norm(self.embed(pixels), "norm")
         class_tokens, means = [], []
@@ -102,11 +100,10 @@ class _Tower:
 
     def embed(self, pixels: ov.Node) -> ov.Node:
         """Enlarge, normalise, cut into patches: [N, 1 + patches, width]."""
-        from openvino import Type
-        from openvino import opset13 as ops
+        from deepfake_core.engines.libraries import ops, ov
 
         shape = self.shape
-        planes = ops.transpose(ops.convert(pixels, Type.f32), np.array([0, 3, 1, 2]))
+        planes = ops.transpose(ops.convert(pixels, ov.Type.f32), np.array([0, 3, 1, 2]))
         if shape.enlarged != shape.size:
             planes = ops.clamp(_enlarged(planes, shape.enlarged), 0.0, 255.0)
         mean = np.array(shape.mean, np.float32).reshape(1, 3, 1, 1) * 255
@@ -124,7 +121,7 @@ class _Tower:
         return ops.concat([firsts, ops.add(tokens, positions[None, 1:])], 1)
 
     def block(self, tokens: ov.Node, name: str) -> ov.Node:
-        from openvino import opset13 as ops
+        from deepfake_core.engines.libraries import ops
 
         inner = self.norm(tokens, f"{name}/norm1")
         tokens = ops.add(tokens, self.dense(self.attend(inner, name), f"{name}/out"))
@@ -133,7 +130,7 @@ class _Tower:
         return ops.add(tokens, self.dense(inner, f"{name}/down"))
 
     def attend(self, tokens: ov.Node, name: str) -> ov.Node:
-        from openvino import opset13 as ops
+        from deepfake_core.engines.libraries import ops
 
         parts = [self.dense(tokens, f"{name}/{part}") for part in ("query", "key", "value")]
         split = np.array([0, 0, self.shape.heads, self.width // self.shape.heads])
@@ -146,29 +143,28 @@ class _Tower:
         return ops.reshape(ops.transpose(mixed, np.array([0, 2, 1, 3])), joined, special_zero=True)
 
     def norm(self, x: ov.Node, name: str) -> ov.Node:
-        from openvino import opset13 as ops
+        from deepfake_core.engines.libraries import ops
 
         centred = ops.mvn(x, np.array([-1]), True, NORM_EPSILON, "inside_sqrt")
         scaled = ops.multiply(centred, self.constant(f"{name}/gamma"))
         return ops.add(scaled, self.constant(f"{name}/beta"))
 
     def dense(self, x: ov.Node, name: str) -> ov.Node:
-        from openvino import opset13 as ops
+        from deepfake_core.engines.libraries import ops
 
         product = ops.matmul(x, self.kernel(name), False, True, name=name)
         return ops.add(product, self.constant(f"{name}/bias"))
 
     def kernel(self, name: str) -> ov.Node:
         """int8[out, in] with a scale for each output, as floats when it is compiled."""
-        from openvino import Type
-        from openvino import opset13 as ops
+        from deepfake_core.engines.libraries import ops, ov
 
-        stored = ops.convert(_constant(self.get(f"{name}/kernel")), Type.f32)
+        stored = ops.convert(_constant(self.get(f"{name}/kernel")), ov.Type.f32)
         scale = self.get(f"{name}/scale").astype(np.float32).reshape(-1, 1)
         return ops.multiply(stored, _constant(scale))
 
     def head(self, features: ov.Node) -> ov.Node:
-        from openvino import opset13 as ops
+        from deepfake_core.engines.libraries import ops
 
         deviation = self.constant("head/deviation")
         v = ops.divide(ops.subtract(features, self.constant("head/mean")), deviation)
@@ -181,7 +177,7 @@ class _Tower:
 
 def _enlarged(planes: ov.Node, side: int) -> ov.Node:
     """Bicubic as PyTorch does it. Two products would be faster, but at bf16 they round pixels."""
-    from openvino import opset13 as ops
+    from deepfake_core.engines.libraries import ops
 
     return ops.interpolate(
         planes,
@@ -196,6 +192,6 @@ def _enlarged(planes: ov.Node, side: int) -> ov.Node:
 
 def _constant(array: np.ndarray) -> ov.Node:
     """A constant by one copy; the operators themselves would go through a list of numbers."""
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
     return ov.op.Constant(np.ascontiguousarray(array), shared_memory=False)

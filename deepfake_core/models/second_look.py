@@ -6,6 +6,7 @@ offers it as one.
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from deepfake_core.errors import ModelError
-from deepfake_core.models.bundle import WEIGHTS_FILE, FileName, Precision, file_digest
-from deepfake_core.models.decision import Calibration, Thresholds, calibrate
+from deepfake_core.models.bundle import WEIGHTS_FILE, Curve, FileName, Precision, file_digest
+from deepfake_core.models.decision import Calibration
 from deepfake_core.models.registry import CURRENT_FILE, DEFAULT_REGISTRY, current_version
-from deepfake_core.records import Float32Array, Json
+from deepfake_core.records import Json
 
 LOOK_FILE = "second_look.json"
 PAIRS = "pairs"
@@ -55,47 +56,47 @@ class ClipShape(BaseModel):
         return self
 
 
-class Joint(BaseModel):
-    """The log-odds of a face that both looks judged, as a weighted sum (logistic regression)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    first: float = Field(ge=0, description="Weight of the first look's calibrated log-odds.")
-    second: float = Field(gt=0, description="Weight of the second look's logit.")
-    constant: float = Field(description="Added.")
-
-    def scores(self, first: Float32Array, second: Float32Array) -> Float32Array:
-        """P(fake), where fakes and reals are equally frequent before anything is seen.
-
-        Args:
-            first: float32[N], log-odds of the first look's calibrated score.
-            second: float32[N], logits of the second look.
-
-        Returns:
-            float32[N] in [0, 1].
-        """
-        raw = self.first * first.astype(np.float64) + self.second * second.astype(np.float64)
-        return calibrate((raw + self.constant).astype(np.float32), Calibration())
-
-
 class Pair(BaseModel):
-    """How two looks work together; its bytes give its hash."""
+    """How two looks work together.
+
+    Its scores mean the same share of fakes as those of the first look alone.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     first: str = Field(pattern=r"^[0-9a-f]{64}$", description="Hash of the first look's bundle.")
     first_model_id: str = Field(description="The first look, for people.")
     second: str = Field(pattern=r"^[0-9a-f]{64}$", description="Hash of the second look.")
-    lines: dict[Precision, float] = Field(
-        description="By the first look's precision: its logit from which on a face goes on."
+    line: float = Field(
+        ge=0,
+        le=1,
+        description="First scores from this on are sent on; calibrated, so that it "
+        "holds at each precision of the first look.",
     )
-    joint: dict[Precision, Joint] = Field(
-        description="By the second look's precision: the score of a face that both judged."
-    )
-    thresholds: dict[Precision, Thresholds] = Field(
-        description="By the second look's precision: from score to label where faces go on."
+    curves: dict[Precision, Curve] = Field(
+        min_length=1,
+        description="By the second look's precision: the score of a face that both judged, and "
+        "from score to label where faces are sent on.",
     )
     figures: Json = Field(default_factory=dict, description="What was measured, by family.")
+
+    @property
+    def digest(self) -> str:
+        """sha256 of its content: what a run's record names, for another pair judges otherwise."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def curve(self, precision: Precision) -> Curve:
+        """Calibration of both logits, and thresholds, at a precision of the second look.
+
+        Raises:
+            ModelError: the pair was not made at this precision.
+        """
+        if precision not in self.curves:
+            raise ModelError(
+                f"{self.first_model_id} and its second look were paired at "
+                f"{' and '.join(self.curves)}, not at {precision}; pair them again"
+            )
+        return self.curves[precision]
 
 
 class LookDescription(BaseModel):
@@ -123,7 +124,7 @@ class LookDescription(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class SecondLook:
+class SecondBundle:
     """A second look on disk whose description was read; its weights are read when used.
 
     Attributes:
@@ -189,7 +190,7 @@ class SecondLook:
         return pair
 
 
-def read_second_look(folder: Path) -> SecondLook:
+def read_second(folder: Path) -> SecondBundle:
     """Read a second look's description; its weights are not touched.
 
     Raises:
@@ -197,12 +198,12 @@ def read_second_look(folder: Path) -> SecondLook:
     """
     path = folder / LOOK_FILE
     description = _parse(path, LookDescription)
-    return SecondLook(folder, description, file_digest(path))
+    return SecondBundle(folder, description, file_digest(path))
 
 
-def find_second_look(
+def find_second(
     reference: str | None = None, registry: Path = DEFAULT_REGISTRY
-) -> SecondLook | None:
+) -> SecondBundle | None:
     """Find a second look.
 
     Args:
@@ -217,25 +218,25 @@ def find_second_look(
     """
     if reference is not None:
         name, _, version = reference.partition("@")
-        return read_second_look(registry / name / (version or str(current_version(name, registry))))
+        return read_second(registry / name / (version or str(current_version(name, registry))))
     names = {path.parent.parent.name for path in registry.glob(f"*/*/{LOOK_FILE}")}
     current = sorted(name for name in names if (registry / name / CURRENT_FILE).exists())
     if len(current) > 1:
         raise ModelError(f"several second looks are current: {', '.join(current)}; name one")
-    return find_second_look(current[0], registry) if current else None
+    return find_second(current[0], registry) if current else None
 
 
-def write_second_look(folder: Path, description: LookDescription) -> SecondLook:
+def write_second(folder: Path, description: LookDescription) -> SecondBundle:
     """Hash its files and write ``second_look.json``, last and at once."""
     names = sorted(
         path.name for path in folder.iterdir() if path.is_file() and path.name != LOOK_FILE
     )
     files = {name: file_digest(folder / name) for name in names}
     _write(folder / LOOK_FILE, description.model_copy(update={"files": files}))
-    return read_second_look(folder)
+    return read_second(folder)
 
 
-def write_pair(look: SecondLook, pair: Pair) -> Path:
+def write_pair(look: SecondBundle, pair: Pair) -> Path:
     """Put a pair beside the second look, in place of an earlier one with the same first look."""
     path = look.folder / PAIRS / f"{pair.first}.json"
     path.parent.mkdir(exist_ok=True)

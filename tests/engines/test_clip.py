@@ -10,7 +10,7 @@ from deepfake_core.engines.clip_engine import (
     ClipEngine,
     open_second_look,
     processor_flags,
-    second_look_precisions,
+    second_precisions,
 )
 from deepfake_core.engines.clip_graph import build_clip_graph, build_feature_graph
 from deepfake_core.errors import ModelError
@@ -18,8 +18,8 @@ from deepfake_core.models.decision import Calibration
 from deepfake_core.models.second_look import (
     ClipShape,
     LookDescription,
-    SecondLook,
-    write_second_look,
+    SecondBundle,
+    write_second,
 )
 from deepfake_core.release.clip_import import store_arrays
 from tests.support.vision_transformer import (
@@ -32,7 +32,7 @@ from tests.support.vision_transformer import (
 FACES = np.random.default_rng(5).integers(0, 256, (5, 12, 12, 3), dtype=np.uint8)
 
 
-def tiny_look(folder: Path, *, precisions: tuple = ("fp32", "bf16", "int8")) -> SecondLook:
+def tiny_look(folder: Path, *, precisions: tuple = ("fp32", "bf16", "int8")) -> SecondBundle:
     store_arrays(folder, tiny_arrays())
     description = LookDescription(
         name="clip",
@@ -43,11 +43,11 @@ def tiny_look(folder: Path, *, precisions: tuple = ("fp32", "bf16", "int8")) -> 
         precisions=precisions,
         files={},
     )
-    return write_second_look(folder, description)
+    return write_second(folder, description)
 
 
 def test_the_graph_computes_what_numpy_does():
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
     arrays = tiny_arrays()
     exact = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
@@ -137,10 +137,10 @@ def test_pixels_of_another_size_are_refused(tmp_path):
 
 def test_the_fastest_precision_depends_on_the_processor(tmp_path):
     look = tiny_look(tmp_path)
-    assert second_look_precisions(look, frozenset())[-1] == "fp32"
-    assert "int8" not in second_look_precisions(look, frozenset())
-    assert second_look_precisions(look, frozenset({"avx512_vnni"}))[0] == "int8"
-    with_tiles = second_look_precisions(look, frozenset({"avx512_vnni", "amx_bf16"}))
+    assert second_precisions(look, frozenset())[-1] == "fp32"
+    assert "int8" not in second_precisions(look, frozenset())
+    assert second_precisions(look, frozenset({"avx512_vnni"}))[0] == "int8"
+    with_tiles = second_precisions(look, frozenset({"avx512_vnni", "amx_bf16"}))
     assert with_tiles[0] != "int8" or "bf16" not in with_tiles
     exact = tiny_look(tmp_path / "exact", precisions=("fp32",))
-    assert second_look_precisions(exact, processor_flags()) == ("fp32",)
+    assert second_precisions(exact, processor_flags()) == ("fp32",)

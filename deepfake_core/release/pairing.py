@@ -1,0 +1,218 @@
+"""Pair a first look with a second: who goes on, and what both together say.
+
+All figures hold where fakes and reals are equally frequent before anything is seen, as those of
+the first look do: fakes share one half of the weight, reals the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepfake_core.binomial import interval
+from deepfake_core.errors import CandidateRefused
+from deepfake_core.evaluation.metrics import auc, expected_calibration_error, tpr_at_fpr
+from deepfake_core.models.bundle import Curve, Precision
+from deepfake_core.models.decision import Calibration, calibrate
+from deepfake_core.models.second_look import Pair
+from deepfake_core.records import Float32Array, Json
+from deepfake_core.release.calibration import choose_calibration, choose_thresholds
+
+# The share of all fakes that the first look may keep from the second.
+MAX_LOST = 0.01
+# Half of the one percent that is promised: a quantile of a few hundred photos is uncertain.
+MAX_FPR = 0.005
+MAX_MISS = 0.02
+# Shares of the first look's logit that are tried.
+FIRST_WEIGHTS = (0.0, 0.03, 0.1, 0.2, 0.4, 0.8)
+
+
+@dataclass(frozen=True, slots=True)
+class PairFaces:
+    """Faces that both looks judged, none of which either was trained on.
+
+    Attributes:
+        first_logits: float32[N], of the first look.
+        first_scores: float32[N], calibrated, at the same precision.
+        second_logits: float32[N] by the second look's precision.
+        fake: bool[N].
+        families: N names: which generator or which photographs, and at which tier.
+        groups: N group ids.
+        chosen: bool[N], which faces choose; the others are reported on.
+    """
+
+    first_logits: Float32Array
+    first_scores: Float32Array
+    second_logits: Mapping[Precision, Float32Array]
+    fake: np.ndarray
+    families: Sequence[str]
+    groups: Sequence[str]
+    chosen: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class PairNames:
+    """What is paired.
+
+    Attributes:
+        first: sha256 of the first look's bundle.
+        first_model_id: for people.
+        second: sha256 of the second look's bundle.
+    """
+
+    first: str
+    first_model_id: str
+    second: str
+
+
+def make_pair(names: PairNames, faces: PairFaces) -> Pair:
+    """Choose the line, fit the score of both logits, choose thresholds, and measure them.
+
+    Args:
+        names: what is paired.
+        faces: of all families and tiers.
+
+    Returns:
+        The pair, with figures on the faces that chose nothing.
+
+    Raises:
+        CandidateRefused: the second look does not better the first on these faces.
+    """
+    rows = faces.chosen
+    line = choose_line(faces.first_scores[rows], faces.fake[rows])
+    curves = {
+        precision: _fit_curve(faces, logits, line)
+        for precision, logits in faces.second_logits.items()
+    }
+    figures = {
+        precision: _figures(faces, logits, line, curves[precision])
+        for precision, logits in faces.second_logits.items()
+    }
+    for precision, found in figures.items():
+        if found["auc"] <= found["first_auc"]:
+            raise CandidateRefused(
+                f"with the second look at {precision} the AUC is {found['auc']:.4f}, with "
+                f"{names.first_model_id} alone {found['first_auc']:.4f}; use it alone"
+            )
+    return Pair(
+        first=names.first,
+        first_model_id=names.first_model_id,
+        second=names.second,
+        line=line,
+        curves=curves,
+        figures=figures,
+    )
+
+
+def choose_line(
+    first_scores: Float32Array, fake: np.ndarray, *, max_lost: float = MAX_LOST
+) -> float:
+    """The highest score below which at most a share of the fakes lies.
+
+    Args:
+        first_scores: float32[N] in [0, 1].
+        fake: bool[N], at least one.
+        max_lost: share of the fakes that may lie below.
+
+    Returns:
+        A line half way to the next lower score, so that rounding decides nothing; 0 sends all.
+    """
+    fakes = np.sort(first_scores[fake])
+    kept = float(fakes[int(np.floor(max_lost * len(fakes)))])
+    lower = first_scores[first_scores < kept]
+    return (kept + float(lower.max())) / 2 if len(lower) else 0.0
+
+
+def scores_of_both(
+    faces: PairFaces, second_logits: Float32Array, line: float, calibration: Calibration
+) -> Float32Array:
+    """What a scan would say: float32[N], from both looks where the first sends a face on."""
+    both = second_logits + np.float32(calibration.first_weight) * faces.first_logits
+    went_on = faces.first_scores >= np.float32(line)
+    return np.where(went_on, calibrate(both, calibration), faces.first_scores)
+
+
+def _fit_curve(faces: PairFaces, second_logits: Float32Array, line: float) -> Curve:
+    rows = np.flatnonzero(faces.chosen)
+    fake, groups = faces.fake[rows], [faces.groups[row] for row in rows.tolist()]
+    calibration = fit_both(faces.first_logits[rows], second_logits[rows], fake, groups)
+    scores = scores_of_both(faces, second_logits, line, calibration)[rows]
+    thresholds = choose_thresholds(scores, fake, max_fpr=MAX_FPR, max_miss=MAX_MISS)
+    return Curve(calibration=calibration, thresholds=thresholds)
+
+
+def fit_both(
+    first: Float32Array, second: Float32Array, fake: np.ndarray, groups: Sequence[str]
+) -> Calibration:
+    """The curve of ``second + first_weight * first``, with the weight of least cross-entropy.
+
+    Args:
+        first: float32[N], logits of the first look.
+        second: float32[N], logits of the second.
+        fake: bool[N].
+        groups: N group ids.
+    """
+    best, least = Calibration(), np.inf
+    for weight in FIRST_WEIGHTS:
+        both = second + np.float32(weight) * first
+        curve = choose_calibration(both, fake, groups)
+        loss = balanced_loss(calibrate(both, curve), fake)
+        if loss < least:
+            best, least = curve.model_copy(update={"first_weight": weight}), loss
+    return best
+
+
+def balanced_loss(scores: Float32Array, fake: np.ndarray) -> float:
+    """Mean cross-entropy, classes weighing alike."""
+    right = np.where(fake, scores, 1 - scores).astype(np.float64)
+    losses = -np.log(np.maximum(right, 1e-7))
+    return float((losses[fake].mean() + losses[~fake].mean()) / 2)
+
+
+def _figures(faces: PairFaces, second_logits: Float32Array, line: float, curve: Curve) -> Json:
+    """All figures on the faces that chose nothing, pooled and family by family."""
+    scores = scores_of_both(faces, second_logits, line, curve.calibration)
+    everyone = scores_of_both(faces, second_logits, 0.0, curve.calibration)
+    rows = ~faces.chosen
+    fake, went_on = faces.fake[rows], faces.first_scores[rows] >= np.float32(line)
+    families = np.array(faces.families)[rows]
+    return {
+        "faces": int(rows.sum()),
+        "first_auc": round(auc(faces.first_scores[rows], fake), 4),
+        "auc": round(auc(scores[rows], fake), 4),
+        "auc_all": round(auc(everyone[rows], fake), 4),
+        "tpr_at_1_percent_fpr": round(tpr_at_fpr(scores[rows], fake, 0.01), 4),
+        "tpr_at_1_percent_fpr_all": round(tpr_at_fpr(everyone[rows], fake, 0.01), 4),
+        "ece": round(expected_calibration_error(scores[rows], fake), 4),
+        "ece_all": round(expected_calibration_error(everyone[rows], fake), 4),
+        "reals_sent_on": _share(went_on[~fake]),
+        "fakes_lost": _share(~went_on[fake]),
+        "families": {
+            str(name): _family(scores[rows][families == name], went_on[families == name], curve)
+            for name in np.unique(families)
+        },
+    }
+
+
+def _family(scores: Float32Array, went_on: np.ndarray, curve: Curve) -> Json:
+    thresholds = curve.thresholds
+    return {
+        "sent_on": _share(went_on),
+        "called_fake": _share(scores >= np.float32(thresholds.fake_from)),
+        "called_real": _share(scores < np.float32(thresholds.real_below)),
+    }
+
+
+def _share(which: np.ndarray) -> Json:
+    """A count with the exact interval of its share."""
+    count, total = int(which.sum()), len(which)
+    low, high = interval(count, total)
+    share = round(count / total, 4) if total else None
+    return {
+        "count": count,
+        "of": total,
+        "share": share,
+        "interval": [round(low, 4), round(high, 4)],
+    }

@@ -1,0 +1,111 @@
+"""Who goes on to a second look, and what both looks together say."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from deepfake_core.errors import CandidateRefused
+from deepfake_core.evaluation.metrics import auc, expected_calibration_error
+from deepfake_core.models.decision import Calibration, calibrate
+from deepfake_core.release.pairing import (
+    MAX_LOST,
+    PairFaces,
+    PairNames,
+    choose_line,
+    fit_both,
+    make_pair,
+    scores_of_both,
+)
+
+NAMES = PairNames(first="a" * 64, first_model_id="tiny@1+aaaaaaaa", second="b" * 64)
+
+
+def judged(*, count: int = 4000, second_separation: float = 5.0, seed: int = 0) -> PairFaces:
+    """A first look that is often wrong, and a second that seldom is; both calibrated."""
+    rng = np.random.default_rng(seed)
+    fake = rng.random(count) < 0.4
+    signs = np.where(fake, 1, -1)
+    # Normal with variance d and means +-d/2: the logit is the log-odds.
+    first = (signs * 3.0 / 2 + rng.normal(0, np.sqrt(3.0), count)).astype(np.float32)
+    spread = np.sqrt(second_separation)
+    second = (signs * second_separation / 2 + rng.normal(0, spread, count)).astype(np.float32)
+    return PairFaces(
+        first_logits=first,
+        first_scores=calibrate(first, Calibration()),
+        second_logits={"fp32": 2 * second + 1, "int8": 2 * second + 1.2},
+        fake=fake,
+        families=[f"{'fake' if one else 'real'}{at % 3}" for at, one in enumerate(fake.tolist())],
+        groups=[str(at // 2) for at in range(count)],
+        chosen=np.arange(count) // 2 % 2 == 0,
+    )
+
+
+@given(
+    scores=arrays.arrays(np.float32, st.integers(1, 60), elements=st.floats(0, 1, width=32)),
+    share=st.floats(0, 0.5),
+    data=st.data(),
+)
+def test_the_line_loses_no_more_fakes_than_allowed_and_could_not_be_higher(scores, share, data):
+    fake = data.draw(arrays.arrays(bool, len(scores)))
+    fake[0] = True
+    line = choose_line(scores, fake, max_lost=share)
+    fakes = scores[fake]
+    allowed = int(np.floor(share * len(fakes)))
+    assert (fakes < np.float32(line)).sum() <= allowed
+    higher = fakes[fakes >= np.float32(line)].min()
+    assert (fakes <= higher).sum() > allowed
+
+
+def test_a_pair_keeps_what_it_promises_on_faces_that_chose_nothing():
+    faces = judged(count=20_000)
+    pair = make_pair(NAMES, faces)
+    found = pair.figures["fp32"]
+    assert found["fakes_lost"]["share"] == pytest.approx(MAX_LOST, abs=0.005)
+    low, high = found["fakes_lost"]["interval"]
+    assert low < found["fakes_lost"]["share"] < high
+    assert found["reals_sent_on"]["share"] < 0.75
+    assert found["auc"] > found["first_auc"] + 0.05
+    assert set(found["families"]) == {f"{kind}{at}" for kind in ("fake", "real") for at in range(3)}
+    called = [found["families"][f"real{at}"]["called_fake"]["share"] for at in range(3)]
+    assert max(called) < 0.015
+
+
+def test_scores_mean_the_same_with_and_without_the_second_look():
+    faces = judged(count=20_000)
+    pair = make_pair(NAMES, faces)
+    calibration = pair.curve("fp32").calibration
+    for line in (pair.line, 0.0):
+        scores = scores_of_both(faces, faces.second_logits["fp32"], line, calibration)
+        assert expected_calibration_error(scores, faces.fake) < 0.015
+    assert expected_calibration_error(faces.first_scores, faces.fake) < 0.015
+
+
+def test_each_precision_has_a_curve_of_its_own():
+    pair = make_pair(NAMES, judged())
+    shift = pair.curve("int8").calibration.offset - pair.curve("fp32").calibration.offset
+    assert shift == pytest.approx(0.2, abs=0.01)
+    assert pair.curve("int8").thresholds == pair.curve("fp32").thresholds.model_copy(
+        update={
+            name: pytest.approx(getattr(pair.curve("fp32").thresholds, name), abs=1e-3)
+            for name in ("real_below", "fake_from")
+        }
+    )
+
+
+def test_the_first_look_has_a_say_where_it_knows_something_of_its_own():
+    faces = judged(count=20_000)
+    second, groups = faces.second_logits["fp32"], list(faces.groups)
+    told = fit_both(faces.first_logits, second, faces.fake, groups)
+    both = calibrate(second + np.float32(told.first_weight) * faces.first_logits, told)
+    assert told.first_weight > 0.5
+    assert auc(both, faces.fake) > auc(second, faces.fake)
+    noise = np.random.default_rng(1).normal(0, 3, len(second)).astype(np.float32)
+    assert fit_both(noise, second, faces.fake, groups).first_weight < 0.1
+
+
+def test_a_second_look_that_betters_nothing_is_refused():
+    faces = judged(second_separation=0.05)
+    with pytest.raises(CandidateRefused, match=r"with tiny@1\+aaaaaaaa alone"):
+        make_pair(NAMES, faces)
