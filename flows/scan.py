@@ -27,7 +27,7 @@ from deepfake_core.models.registry import DEFAULT_REGISTRY
 from deepfake_core.records import Json
 from deepfake_core.reporting.drift import LIMITS, DriftLimits
 from deepfake_core.reporting.markdown import headline
-from deepfake_core.reporting.run_report import read_summary, report_again
+from deepfake_core.reporting.run_report import read_summary
 from deepfake_core.results.layout import MARKDOWN_FILE, run_file
 from deepfake_core.results.store import Results
 from deepfake_core.scanning import scan as core
@@ -119,15 +119,13 @@ def scan(
                 named(config),
                 notify=notify,
                 registry=REGISTRY,
-                commit=commit_in_task,
-                executor=executor,
+                execution=core.Execution(executor, commit_in_task),
+                drift=drift,
             )
     except DeepfakeError as error:
         message = " ".join(str(error).split())
         get_run_logger().error(message)
         return Failed(message=message, data=error)
-    if drift != LIMITS:
-        result = compared_again(result, config, drift)
     return Completed(message=show(result, config.output), data=result)
 
 
@@ -140,14 +138,6 @@ def named(config: ScanConfig) -> ScanConfig:
     started = flow_run.expected_start_time or dt.datetime.now(dt.UTC)
     run_id = f"{started.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{flow_run.id.hex[-4:]}"
     return config.model_copy(update={"run_id": run_id})
-
-
-def compared_again(result: ScanResult, config: ScanConfig, drift: DriftLimits) -> ScanResult:
-    """The result, with the last runs compared by other limits than the core's usual ones."""
-    run_id = result["run_id"]
-    report_again(run_id, config.output, thumbnails=config.thumbnails, drift=drift)
-    summary = read_summary(Results(open_storage(config.output)), run_id)
-    return {**result, "warnings": [warning.as_json() for warning in summary.warnings]}
 
 
 def show(result: ScanResult, output: str) -> str:

@@ -15,9 +15,9 @@ from typing import ParamSpec, TypeVar, cast
 
 from deepfake_core.events import Notify
 from deepfake_core.records import Json
+from deepfake_core.reporting.drift import DriftLimits
 from deepfake_core.scanning import scan as core
 from deepfake_core.scanning.config import ScanConfig
-from deepfake_core.scanning.executor import Executor
 from deepfake_core.scanning.result import ScanResult
 from flows import scan as module
 
@@ -66,13 +66,18 @@ def timed(config: ScanConfig) -> Json:
         *,
         notify: Notify,
         registry: Path,
-        commit: core.Commit,
-        executor: Executor,
+        execution: core.Execution,
+        drift: DriftLimits,
     ) -> ScanResult:
-        told_of, in_task = told.timing(notify), tasks.timing(commit)
+        commit = execution.commit or core.commit_shard
+        in_tasks = core.Execution(execution.executor, tasks.timing(commit))
         with scan.running():
             return scan_of_core(
-                config, notify=told_of, registry=registry, commit=in_task, executor=executor
+                config,
+                notify=told.timing(notify),
+                registry=registry,
+                execution=in_tasks,
+                drift=drift,
             )
 
     core.scan = counted_scan  # type: ignore[assignment]

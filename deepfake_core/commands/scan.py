@@ -57,7 +57,7 @@ def add(commands: Commands) -> None:
 def _scan(parsed: argparse.Namespace) -> int:
     from deepfake_core.commands.progress import Progress
     from deepfake_core.scanning.dask.executor import open_executor
-    from deepfake_core.scanning.scan import scan
+    from deepfake_core.scanning.scan import Execution, scan
 
     given = {key: value for key, value in vars(parsed).items() if key in ScanConfig.model_fields}
     progress = Progress()
@@ -71,7 +71,7 @@ def _scan(parsed: argparse.Namespace) -> int:
     try:
         config, registry = ScanConfig(**given), registry_of(parsed)
         with open_executor(parsed.cluster) as executor:
-            result = scan(config, notify=notify, registry=registry, executor=executor)
+            result = scan(config, notify=notify, registry=registry, execution=Execution(executor))
     except KeyboardInterrupt:
         advice = f"; continue with --run-id {run_id}" if run_id else ""
         return complain(f"interrupted; what was committed is kept{advice}", INTERRUPTED)

@@ -33,7 +33,6 @@ from deepfake_core.results.schema import VERDICTS
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import parquet_bytes, read_verdicts
 from deepfake_core.storage.base import Storage
-from deepfake_core.storage.deletion import remove
 from deepfake_core.storage.opening import open_storage
 
 # What is counted, in the order in which it is told.
@@ -170,7 +169,7 @@ class _Run:
         if len(affected):
             first = int(affected[0]) // shard_size
             for index in sorted(i for i in self._results.committed(self._run_id) if i >= first):
-                remove(self._storage, run_file(self._run_id, f"parts/{part_name(index)}"))
+                self._storage.delete(run_file(self._run_id, f"parts/{part_name(index)}"))
                 removed += 1
         return sum(rows.num_rows for rows in self._parts.values()) if removed else 0
 
@@ -182,7 +181,7 @@ class _Run:
             self._storage.put(self._published, parquet_bytes(rows))
         else:
             # A run in which nothing was judged has no published file.
-            remove(self._storage, self._published)
+            self._storage.delete(self._published)
         return int(self._own.num_rows)
 
     def _without(self, path: str) -> pa.Table:
@@ -219,7 +218,7 @@ def _erase_feedback(storage: Storage, digest: str) -> dict[str, int]:
     for kind, folder in (("images", IMAGES), ("answers", ENTRIES)):
         names = [name for name in storage.names(folder) if name.startswith(digest)]
         for name in names:
-            remove(storage, f"{folder}/{name}")
+            storage.delete(f"{folder}/{name}")
         counts[kind] = len(names)
         if names and kind == "images":
             Feedback(storage).write_manifest()

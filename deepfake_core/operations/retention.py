@@ -12,7 +12,6 @@ from deepfake_core.results.layout import LATEST, published_name
 from deepfake_core.results.run_record import RunRecord
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import read_verdicts
-from deepfake_core.storage.deletion import remove
 from deepfake_core.storage.opening import open_storage
 
 # A finished run needs its parts and its manifest no more; what it counted and its report stay.
@@ -80,7 +79,7 @@ def retain(output: str, *, before: dt.date, verdicts: bool = False, dry_run: boo
         removed.forgotten = _forgotten(results, set(results.published()) - set(old))
     if not dry_run:
         for path in (*going, *old):
-            remove(results.storage, path)
+            results.storage.delete(path)
         if removed.forgotten or old:
             results.rebuild_latest()
     return removed.as_json()

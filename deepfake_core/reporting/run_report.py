@@ -60,16 +60,13 @@ def read_summary(results: Results, run_id: str) -> Summary:
     return Summary.model_validate(results.get_json(run_id, SUMMARY_FILE) or {})
 
 
-def report_again(
-    run_id: str, output: str, *, thumbnails: bool, drift: DriftLimits | None = None
-) -> str:
+def report_again(run_id: str, output: str, *, thumbnails: bool) -> str:
     """Render a finished run's report again from its verdicts; returns its address.
 
     Args:
         run_id: the run.
         output: the folder of results, local or a URL.
         thumbnails: whether it shows small pictures.
-        drift: compare the run with those before it again, by these limits.
 
     Raises:
         UsageError: there is no such run, or it is not finished.
@@ -82,9 +79,5 @@ def report_again(
         raise UsageError(f"run {run_id} in {output} {found}; give a finished run's id")
     path = published_name(run.run_date, run_id)
     rows = read_verdicts(results.storage, path) if run.has_rows else VERDICTS.empty_table()
-    if drift is not None:
-        run.drift, run.warnings = drift.model_dump(), None
     write_report(run, rows, results, thumbnails=thumbnails)
-    if drift is not None:
-        results.put_run(run)
     return results.storage.address(run_file(run_id, REPORT_FILE))

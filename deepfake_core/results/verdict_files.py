@@ -79,6 +79,23 @@ def read_verdicts(storage: Storage, path: str, columns: list[str] | None = None)
     return upgraded(table, columns)
 
 
+def read_footer(storage: Storage, path: str) -> dict[bytes, bytes]:
+    """The facts in the footer of a verdict file; of one in a store only its end is read.
+
+    Raises:
+        DamagedFile: it is not Parquet.
+        OutputError: it cannot be read.
+    """
+    address = storage.address(path)
+    try:
+        footer: dict[bytes, bytes] = pq.read_schema(storage.readable(path)).metadata or {}
+    except UNPARSABLE as error:
+        if isinstance(error, OSError) and not isinstance(error, pa.ArrowException):
+            raise unreadable(address, error) from error
+        raise damaged(address, str(error)) from error
+    return footer
+
+
 def parse(
     data: bytes, address: str, *, columns: list[str] | None = None, **options: object
 ) -> pa.Table:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import pyarrow as pa
 
 from deepfake_core import __version__
 from deepfake_core.engines.engine import processor_precisions, resolve_precision
-from deepfake_core.errors import OutputError, PlanMismatch, RunTaken, SourceError, unreadable
+from deepfake_core.errors import PlanMismatch, RunTaken, SourceError, unreadable
 from deepfake_core.models.bundle import Bundle, Precision
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.results.layout import MANIFEST_FILE, REDECIDING, RUN_FILE, run_file
@@ -37,7 +36,6 @@ from deepfake_core.scanning.history import read_history
 from deepfake_core.scanning.selection import build_manifest, idle_globs, skip_some
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.listing import Listing
-from deepfake_core.storage.local import LocalStorage
 from deepfake_core.storage.opening import open_storage
 
 # Settings that a resumed run must share with its plan, by the name a person knows them by.
@@ -56,6 +54,8 @@ class Plan:
     manifest: pa.Table
     # Whether its run.json is stored.
     begun: bool = False
+    # Where the time of the shards went that this process had committed.
+    timings: dict[int, dict[str, float]] = field(default_factory=dict)
     # The manifest for which the shards' rows were put in order, and those rows.
     _in_turn: tuple[pa.Table, pa.Table] | None = field(default=None, repr=False)
 
@@ -174,8 +174,8 @@ def make_plan(
         _check(stored, asked)
         listed = read_manifest(results, stored.run_id)
         return Plan(config, source, results, bundle, stored, listed, begun)
-    _check_writable(results.storage)
-    listing = _list(source, leave_out=_address(results.storage))
+    results.storage.check_writable()
+    listing = _list(source, leave_out=results.storage.address(""))
     config_fingerprint = _digest({name: asked[name] for name in CHECKED[1:4]})
     past = read_history(
         results,
@@ -251,7 +251,7 @@ def _check(stored: RunRecord, asked: Mapping[str, str | int]) -> None:
 
 def _list(source: Storage, *, leave_out: str) -> Listing:
     """List a source that holds something beside the output."""
-    if leave_out == _address(source):
+    if leave_out == source.address(""):
         raise SourceError(f"{source.name} is the output too; give another folder with --output")
     listing = source.list_files(leave_out=leave_out)
     if not listing.paths:
@@ -261,24 +261,6 @@ def _list(source: Storage, *, leave_out: str) -> Listing:
             "give a folder of images (names that begin with a dot are left out)"
         )
     return listing
-
-
-def _check_writable(storage: Storage) -> None:
-    """Find out before the work whether its results can be kept."""
-    if not isinstance(storage, LocalStorage):
-        return
-    folder = storage.root
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"cannot write to {storage.name}: {folder} is no folder that this user may write to; "
-            "give another with --output"
-        )
-
-
-def _address(storage: Storage) -> str:
-    return str(storage.root) if isinstance(storage, LocalStorage) else storage.name
 
 
 def _digest(content: Mapping[str, str | int]) -> str:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from deepfake_core.errors import BrokenInvariant
 from deepfake_core.events import Notify, silent
 from deepfake_core.models.registry import DEFAULT_REGISTRY
+from deepfake_core.reporting.drift import LIMITS, DriftLimits
 from deepfake_core.reporting.run_report import write_report
 from deepfake_core.results.layout import (
     LATEST,
     REPORT_FILE,
-    part_name,
     published_name,
     run_file,
 )
@@ -33,10 +32,26 @@ from deepfake_core.scanning.executor import Executor, Shards, Work, in_process
 from deepfake_core.scanning.plan import Plan, make_plan
 from deepfake_core.scanning.result import ScanResult, result_of
 from deepfake_core.scanning.selection import skip_rest
-from deepfake_core.scanning.shards import CommittedShard
+from deepfake_core.scanning.shards import CommittedShard, part_timings
 
 # Has one shard judged and committed, like `commit_shard`.
 Commit = Callable[[Plan, Shards, int, Notify], CommittedShard]
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How shards are judged.
+
+    Attributes:
+        executor: where, see `deepfake_core.scanning.dask.executor.open_executor`.
+        commit: stands in for `commit_shard`, which it must call; an orchestrator wraps it.
+    """
+
+    executor: Executor = in_process
+    commit: Commit | None = None
+
+
+IN_PROCESS = Execution()
 
 
 def scan(
@@ -44,8 +59,8 @@ def scan(
     *,
     notify: Notify = silent,
     registry: Path = DEFAULT_REGISTRY,
-    commit: Commit | None = None,
-    executor: Executor = in_process,
+    execution: Execution = IN_PROCESS,
+    drift: DriftLimits = LIMITS,
 ) -> ScanResult:
     """Scan a source: the whole job, resumable after a kill at any moment.
 
@@ -54,8 +69,8 @@ def scan(
         notify: is told ``planned``, ``warned``, ``judged``, ``committed``, ``published``,
             ``latest``, ``reported`` and ``done`` as they happen.
         registry: where bundles are.
-        commit: stands in for `commit_shard`, which it must call; an orchestrator wraps it.
-        executor: where shards are judged, see `deepfake_core.scanning.dask.executor.open_executor`.
+        execution: how shards are judged.
+        drift: from where on a difference to the last runs is worth a warning.
 
     Returns:
         The result, as ``deepfake scan --json`` prints it.
@@ -71,7 +86,10 @@ def scan(
     missing = missing_shards(plan)
     if missing:
         work = Work(missing, lambda: _in_time(plan, began), notify)
-        judge_shards(plan, work, commit=commit or commit_shard, executor=executor)
+        commit = execution.commit or commit_shard
+        judge_shards(plan, work, commit=commit, executor=execution.executor)
+    if drift != LIMITS:
+        plan.run.drift = drift.model_dump()
     return finish(plan, notify, seconds=time.monotonic() - began)
 
 
@@ -110,7 +128,7 @@ def judge_shards(
                 plan.manifest = skip_rest(plan.manifest, index * size)
                 plan.store_manifest()
                 return
-            commit(plan, shards, index, work.notify)
+            plan.timings[index] = commit(plan, shards, index, work.notify).timings
 
 
 def _in_time(plan: Plan, began: float) -> bool:
@@ -162,9 +180,7 @@ def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
         raise BrokenInvariant(f"run {plan.run_id}: the counts do not add up: {counts!r}")
     timings: Counter[str] = Counter()
     for index in range(plan.shards):
-        path = run_file(plan.run_id, f"parts/{part_name(index)}")
-        footer = pq.read_schema(pa.BufferReader(plan.results.storage.read(path))).metadata
-        timings.update(json.loads(footer[b"deepfake.timings"]))
+        timings.update(plan.timings.get(index) or part_timings(plan.results, plan.run_id, index))
     description, run = plan.bundle.description, plan.run
     run.counts, run.skipped_reasons = counts, dict(skipped)
     run.new, run.backlog, run.left = turn_counts(plan.manifest)

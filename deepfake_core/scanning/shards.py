@@ -16,9 +16,11 @@ from deepfake_core.errors import BrokenInvariant, SourceOutage
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.judgement import JudgedBatch, Judgement, StageSeconds
 from deepfake_core.records import Failure, FailureCode, Json
+from deepfake_core.results.layout import part_name, run_file
 from deepfake_core.results.manifest import path_of
 from deepfake_core.results.run_record import RowFacts
 from deepfake_core.results.store import Results
+from deepfake_core.results.verdict_files import read_footer
 from deepfake_core.scanning.plan import Plan
 from deepfake_core.scanning.verdict_rows import verdict_rows
 from deepfake_core.storage.base import Storage
@@ -230,6 +232,13 @@ class ShardJudge:
         started = time.perf_counter()
         content, outage = read_or_failure(self._source, path_of(entry))
         return content, outage, time.perf_counter() - started
+
+
+def part_timings(results: Results, run_id: str, index: int) -> dict[str, float]:
+    """Where the time of a committed shard went, from its part's footer."""
+    footer = read_footer(results.storage, run_file(run_id, f"parts/{part_name(index)}"))
+    timings: dict[str, float] = json.loads(footer[f"deepfake.{TIMINGS_KEY}".encode()])
+    return timings
 
 
 def judge_and_commit(judge: ShardJudge, shard: Shard, results: Results) -> CommittedShard:

@@ -31,10 +31,12 @@ class Storage(Protocol):
     Attributes:
         name: the folder, normalised, without credentials; a local one is absolute.
         attempts: how often `read` is worth trying; 1 where it tries again by itself.
+        is_local: whether it lies on this machine, so that another may see another folder.
     """
 
     name: str
     attempts: int
+    is_local: bool
 
     def list_files(self, *, leave_out: str = "") -> Listing:
         """List regular files; names that begin with a dot and `leave_out` are left out."""
@@ -85,5 +87,13 @@ class Storage(Protocol):
         ...
 
     def address(self, path: str) -> str:
-        """The path or URL by which others open a file."""
+        """The path or URL by which others open a file; of the folder where `path` is empty."""
+        ...
+
+    def check_writable(self) -> None:
+        """Find out before the work whether something can be written, where that is known.
+
+        Raises:
+            OutputError: it cannot.
+        """
         ...

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from deepfake_core import files
-from deepfake_core.errors import SourceError, output_error, unreadable
+from deepfake_core.errors import OutputError, SourceError, output_error, unreadable
 from deepfake_core.files import flush, locked, spooled, sweep, write_through
 from deepfake_core.storage.base import Content, Readable, Update
 from deepfake_core.storage.listing import Listing
@@ -21,6 +21,7 @@ class LocalStorage:
     """A folder of this machine."""
 
     attempts = 3
+    is_local = True
 
     def __init__(self, root: Path) -> None:
         """Name a folder; nothing is created."""
@@ -163,3 +164,14 @@ class LocalStorage:
     def address(self, path: str) -> str:
         """See `Storage.address`."""
         return str(self.root / path)
+
+    def check_writable(self) -> None:
+        """See `Storage.check_writable`; nothing is created."""
+        folder = self.root
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(
+                f"cannot write to {self.name}: {folder} is not a folder that this user may write "
+                "to; give another with --output"
+            )

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from deepfake_core.errors import CredentialsRefused, StoreError, StoreGone, reason
 from deepfake_core.records import Failure, FailureCode
 from deepfake_core.storage.base import Archived, Storage
-from deepfake_core.storage.local import LocalStorage
 
 FIRST_PAUSE_SECONDS = 0.1
 
@@ -31,7 +30,7 @@ def read_or_failure(
         return Failure(FailureCode.READ_DENIED, str(error)), True
     except FileNotFoundError:
         # A whole source that vanished is an outage, not a thousand missing images.
-        gone = isinstance(storage, LocalStorage) and not storage.exists()
+        gone = storage.is_local and not storage.exists()
         return Failure(FailureCode.READ_NOT_FOUND, "it vanished after it was listed"), gone
     except PermissionError:
         return Failure(FailureCode.READ_DENIED, "no permission to read it"), False

@@ -17,6 +17,7 @@ class RemoteStorage:
     """A folder behind a URL; what its fsspec implementation raises must be OSErrors."""
 
     attempts = 3
+    is_local = False
 
     def __init__(self, url: str) -> None:
         """Connect lazily; the URL must hold no credentials."""
@@ -116,7 +117,10 @@ class RemoteStorage:
 
     def address(self, path: str) -> str:
         """See `Storage.address`."""
-        return f"{self.name}/{path}"
+        return f"{self.name}/{path}".rstrip("/")
+
+    def check_writable(self) -> None:
+        """See `Storage.check_writable`; of a store only a write tells."""
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}".rstrip("/")

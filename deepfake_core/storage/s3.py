@@ -48,6 +48,7 @@ class BucketStorage:
     """A folder of a bucket; credentials and endpoint come from the usual places of AWS."""
 
     attempts = 1
+    is_local = False
 
     def __init__(self, url: str) -> None:
         """Connect lazily; the URL must hold no credentials."""
@@ -208,7 +209,10 @@ class BucketStorage:
 
     def address(self, path: str) -> str:
         """See `Storage.address`."""
-        return f"{self.name}/{path}"
+        return f"{self.name}/{path}".rstrip("/")
+
+    def check_writable(self) -> None:
+        """See `Storage.check_writable`; of a bucket only a write tells."""
 
     def _pages(self, prefix: str, **arguments: object) -> Iterator[Answer]:
         page = self._call("list_objects_v2", Prefix=prefix, **arguments)

@@ -26,7 +26,7 @@ from deepfake_core.scanning import selection
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.globs import match_names
 from deepfake_core.scanning.plan import make_plan
-from deepfake_core.scanning.scan import begin, commit_shard, scan
+from deepfake_core.scanning.scan import Execution, begin, commit_shard, scan
 from deepfake_core.scanning.shards import CommittedShard
 from deepfake_core.storage.listing import Listing
 from deepfake_core.storage.local import LocalStorage
@@ -44,7 +44,8 @@ def run(source: Path, two_models: Path, tmp_path: Path) -> Run:
     """Scans the source, by default with the tiny model's second version."""
 
     def scan_it(**options: Any) -> Json:
-        more = {name: options.pop(name) for name in ("commit", "notify") if name in options}
+        more = {"notify": options.pop("notify")} if "notify" in options else {}
+        more["execution"] = Execution(commit=options.pop("commit", None))
         settings = {"source": str(source), "model": "tiny@2", "output": str(tmp_path / "out")}
         return scan(ScanConfig(**{**settings, **options}), registry=two_models, **more)
 
@@ -370,8 +371,8 @@ def test_a_newer_schema_is_refused_with_advice(run: Run, tmp_path: Path, two_mod
     pq.write_table(table, path)
     # A run that a newer version planned is not continued.
     run_json = path.parents[2] / "runs" / "r" / "run.json"
-    run_json.write_text(json.dumps(json.loads(run_json.read_text()) | {"schema_version": 2}))
-    with pytest.raises(UsageError, match="schema version 2"):
+    run_json.write_text(json.dumps(json.loads(run_json.read_text()) | {"schema_version": SCHEMA_VERSION + 1}))
+    with pytest.raises(UsageError, match=f"schema version {SCHEMA_VERSION + 1}"):
         run(run_id="r")
 
 

@@ -27,7 +27,7 @@ from deepfake_core.scanning.dask import remote_shards as cluster_shards
 from deepfake_core.scanning.dask import worker as cluster_worker
 from deepfake_core.scanning.executor import Work
 from deepfake_core.scanning.plan import make_plan
-from deepfake_core.scanning.scan import begin, missing_shards, scan
+from deepfake_core.scanning.scan import Execution, begin, missing_shards, scan
 from deepfake_core.scanning.shards import shard_of
 from tests.support.cluster_process import NO_DASHBOARD
 
@@ -107,7 +107,9 @@ def run(config: ScanConfig, tiny_registry: Path) -> Callable[..., Json]:
     def scan_it(address: str | None = None, *, notify: Any = silent, **settings: Any) -> Json:
         with cluster.open_executor(address) as executor:
             changed = config.model_copy(update=settings)
-            return scan(changed, registry=tiny_registry, notify=notify, executor=executor)
+            return scan(
+                changed, registry=tiny_registry, notify=notify, execution=Execution(executor)
+            )
 
     return scan_it
 

@@ -28,7 +28,7 @@ from deepfake_core.results.schema import VERDICTS
 from deepfake_core.scanning import scan as steps
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.plan import Plan, make_plan
-from deepfake_core.scanning.scan import begin, commit_shard, scan
+from deepfake_core.scanning.scan import Execution, begin, commit_shard, scan
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_UTF8, NOT_UTF8_ESCAPED = b"caf\xe9.jpg", "caf\\xe9.jpg"
@@ -324,7 +324,7 @@ def slow(*arguments):
     time.sleep(0.05)
     return scan.commit_shard(*arguments)
 
-scan.scan = functools.partial(scan.scan, commit=slow)
+scan.scan = functools.partial(scan.scan, execution=scan.Execution(commit=slow))
 sys.exit(cli.main())
 """
 
@@ -378,7 +378,7 @@ def test_max_minutes_ends_a_run_between_shards(
     config = ScanConfig(
         source=str(source), output=str(output), model="tiny", shard_size=3, max_minutes=1.5
     )
-    result = scan(config, registry=tiny_registry, commit=commit)
+    result = scan(config, registry=tiny_registry, execution=Execution(commit=commit))
     assert (result["listed"], result["judged"], result["skipped"]) == (10, 6, 4)
     assert result["skipped_reasons"] == {"time": 4}
 

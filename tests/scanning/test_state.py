@@ -111,7 +111,7 @@ def test_a_plan_reads_only_some_columns_of_a_bucket(
 PAGE_KEYS = 1_000
 LISTING = """
 import resource, sys
-from deepfake_core.storage.base import open_storage
+from deepfake_core.storage.opening import open_storage
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -15,7 +15,7 @@ from deepfake_core.events import Notify
 from deepfake_core.records import Failure, FailureCode, Json
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.plan import Plan
-from deepfake_core.scanning.scan import commit_shard, scan
+from deepfake_core.scanning.scan import Execution, commit_shard, scan
 from deepfake_core.scanning.shards import OUTAGE_AFTER, ShardJudge
 from deepfake_core.storage import reading
 from deepfake_core.storage.base import Archived
@@ -37,7 +37,7 @@ def run(source: Path, tiny_registry: Path, tmp_path: Path) -> Callable[..., Json
     def scan_it(*, commit: Any = None, **settings: Any) -> Json:
         settings = {"shard_size": 6, "run_id": "r", "model": "tiny", **settings}
         config = ScanConfig(source=str(source), output=str(tmp_path / "out"), **settings)
-        return scan(config, registry=tiny_registry, commit=commit)
+        return scan(config, registry=tiny_registry, execution=Execution(commit=commit))
 
     return scan_it
 

@@ -21,7 +21,7 @@ from deepfake_core.records import Failure, Json
 from deepfake_core.results.layout import LATEST
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.plan import Plan
-from deepfake_core.scanning.scan import commit_shard, scan
+from deepfake_core.scanning.scan import Execution, commit_shard, scan
 from deepfake_core.scanning.shards import ShardJudge
 from deepfake_core.storage.opening import open_storage
 from deepfake_core.storage.reading import read_or_failure
@@ -55,7 +55,7 @@ def run(
     def scan_it(*, commit: Any = None, **settings: Any) -> Json:
         settings = {"shard_size": 8, "run_id": RUN, "model": "tiny", **settings}
         config = ScanConfig(source=f"{bucket.url}/in", output=f"{bucket.url}/out", **settings)
-        return scan(config, registry=tiny_registry, commit=commit)
+        return scan(config, registry=tiny_registry, execution=Execution(commit=commit))
 
     return scan_it
 

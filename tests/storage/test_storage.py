@@ -106,7 +106,7 @@ def test_create_leaves_what_is_there(storage: Storage):
 
 CREATING = """
 import sys
-from deepfake_core.storage.base import open_storage
+from deepfake_core.storage.opening import open_storage
 storage, mine = open_storage(sys.argv[1]), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()

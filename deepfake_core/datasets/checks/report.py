@@ -17,7 +17,7 @@ from deepfake_core.datasets.checks.shortcuts import MIN_JUDGED
 from deepfake_core.images.thumbnails import thumbnail
 from deepfake_core.records import Json
 from deepfake_core.rendering.html import template
-from deepfake_core.storage.local import STAGING, LocalStorage
+from deepfake_core.storage.local import STAGING
 from deepfake_core.storage.opening import open_storage
 
 PAGE, FACTS = "dataset.html", "dataset.json"
@@ -44,9 +44,9 @@ def render(inspection: Inspection, folder: str | Path) -> str:
     storage = open_storage(str(folder))
     storage.put(FACTS, json.dumps(inspection.facts, indent=1).encode())
     storage.put(PAGE, page(inspection).encode())
-    if isinstance(storage, LocalStorage):
+    if storage.is_local:
         with contextlib.suppress(OSError):  # others may be writing there
-            (storage.root / STAGING).rmdir()
+            Path(storage.address(STAGING)).rmdir()
     return storage.address(PAGE)
 
 

@@ -17,7 +17,6 @@ from deepfake_core.scanning.dask.worker import Session, judge_parcel, parcel_of,
 from deepfake_core.scanning.executor import Work
 from deepfake_core.scanning.plan import Plan
 from deepfake_core.scanning.shards import CommittedShard, shard_of
-from deepfake_core.storage.local import LocalStorage
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -35,7 +34,7 @@ SEEN = 3
 def session_of(plan: Plan, sharers: int) -> Session:
     """What all shards that are sent for a run have in common."""
     seen: list[str] = []
-    if isinstance(plan.source, LocalStorage):
+    if plan.source.is_local:
         paths = (path_of(row) for row in plan.in_turn.slice(0, SEEN).to_pylist())
         seen = [path for path in paths if plan.source.exists(path)]
     return Session(

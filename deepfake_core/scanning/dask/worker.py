@@ -25,7 +25,6 @@ from deepfake_core.results.run_record import RowFacts
 from deepfake_core.results.store import Results
 from deepfake_core.scanning.shards import CommittedShard, Shard, ShardJudge, judge_and_commit
 from deepfake_core.storage.base import Storage
-from deepfake_core.storage.local import LocalStorage
 from deepfake_core.storage.opening import open_storage
 
 # Two versions of these may give two scores for one image.
@@ -169,7 +168,7 @@ def _check_stores(session: Session, source: Storage, results: Results) -> None:
             f"it does not see run {run_id} in {results.storage.name}; give an --output that all "
             "machines share under one path, or a bucket such as s3://bucket/reports"
         )
-    if isinstance(source, LocalStorage):
+    if source.is_local:
         missing = [path for path in session.seen if not source.exists(path)]
         if missing:
             raise SourceError(

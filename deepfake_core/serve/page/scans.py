@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 from deepfake_core.records import Failure, FailureCode, Json
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import read_verdicts
-from deepfake_core.storage.local import LocalStorage
 from deepfake_core.storage.opening import open_storage
 from deepfake_core.storage.reading import read_or_failure
 
@@ -87,7 +86,7 @@ def read_image(row: Json) -> bytes | Failure:
         Its bytes; a failure where it is elsewhere, gone, or no longer what was judged.
     """
     source = open_storage(row["source"])
-    if not isinstance(source, LocalStorage):
+    if not source.is_local:
         return Failure(
             FailureCode.READ_FAILED, "it lies in a store, and the page opens local images only"
         )
