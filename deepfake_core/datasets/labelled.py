@@ -151,7 +151,7 @@ def read_pixels(
 
     def decode_one(index: int) -> None:
         image = images[index]
-        loaded = load(image.path.read_bytes(), size=size)
+        loaded = load(image.path.read_bytes(), size=size, colour="srgb")
         if isinstance(loaded, Failure):
             raise SourceError(f"{image.path}: {loaded.code} ({loaded.detail}); remove the file")
         pixels[index] = resize(change(loaded.image) if change else loaded.image, size)

@@ -144,7 +144,12 @@ def read_image(path: Path, preprocessing: Preprocessing) -> Loaded | Failure:
         return Failure(FailureCode.READ_DENIED, "its permissions forbid reading it")
     except OSError as error:
         return Failure(FailureCode.READ_FAILED, error.strerror or type(error).__name__)
-    return load(data, size=preprocessing.size, background=preprocessing.background)
+    return load(
+        data,
+        size=preprocessing.size,
+        background=preprocessing.background,
+        colour=preprocessing.colour,
+    )
 
 
 def _refuse_what_is_no_number(scored: Scored) -> None:

@@ -22,7 +22,7 @@ def thumbnail(data: bytes, *, side: int = 144) -> bytes | None:
     Returns:
         JPEG bytes; None where the image cannot be decoded.
     """
-    loaded = load(data, size=side)
+    loaded = load(data, size=side, colour="srgb")
     if isinstance(loaded, Failure):
         return None
     small, buffer = loaded.image, io.BytesIO()

@@ -130,7 +130,12 @@ class Classifier:
             return judgement, self._read_faces(judgement, self.reader.read(content, seconds))
         started = time.perf_counter()
         preprocessing = self.bundle.description.preprocessing
-        decoded = decode(content, size=preprocessing.size, background=preprocessing.background)
+        decoded = decode(
+            content,
+            size=preprocessing.size,
+            background=preprocessing.background,
+            colour=preprocessing.colour,
+        )
         seconds.decode += time.perf_counter() - started
         if isinstance(decoded, Failure):
             judgement.failure = decoded

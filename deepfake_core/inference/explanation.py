@@ -81,7 +81,8 @@ def explain(classifier: Classifier, data: bytes) -> Explanation | Failure:
     """
     description = classifier.bundle.description
     size = description.preprocessing.size
-    loaded = load(data, size=size, background=description.preprocessing.background)
+    told = description.preprocessing
+    loaded = load(data, size=size, background=told.background, colour=told.colour)
     if isinstance(loaded, Failure):
         return loaded
     pixels, engine = resize(loaded.image, size), classifier.engine

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from deepfake_core.errors import ModelError
+from deepfake_core.images.colour import Colour
 from deepfake_core.models.architecture import Architecture
 from deepfake_core.models.decision import Calibration, Thresholds
 from deepfake_core.models.onnx_spec import OnnxSpec
@@ -41,6 +42,11 @@ class Preprocessing(BaseModel):
     colours: Literal["RGB"] = Field("RGB", description="Order of the channels.")
     background: tuple[int, int, int] = Field(
         (255, 255, 255), description="Colour that shows through transparent pixels."
+    )
+    colour: Colour = Field(
+        "as_stored",
+        description="srgb: converted by the picture's colour profile; as_stored: the profile is "
+        "ignored, as it was when earlier models were trained.",
     )
     mean: float = Field(127.5, description="Subtracted from the pixels, 0 to 255.")
     scale: float = Field(64.0, gt=0, description="What the centred pixels are divided by.")

@@ -102,7 +102,7 @@ def import_model(
     say(f"checking {foreign.path.name}: {size} x {size} pixels")
     check_scores(OpenVinoEngine(graph, size=size, precision="fp32"), split.chosen, size=size)
     material = Material(
-        preprocessing=Preprocessing(size=size, mean=0.0, scale=1.0),
+        preprocessing=Preprocessing(size=size, mean=0.0, scale=1.0, colour="srgb"),
         data=data,
         training={"imported": foreign.path.name, "sha256": _digest(foreign.path)},
         trained_on=foreign.trained_on,

@@ -186,7 +186,9 @@ def calibrate_candidate(run: Run, data: Path, weights: Weights) -> Bundle:
     material = Material(
         weights=weights,
         architecture=training.architecture,
-        preprocessing=Preprocessing(size=training.size, mean=training.mean, scale=training.scale),
+        preprocessing=Preprocessing(
+            size=training.size, mean=training.mean, scale=training.scale, colour="srgb"
+        ),
         data=data,
         training={
             **training.model_dump(mode="json"),

@@ -158,7 +158,7 @@ class Batches:
         kind = int(self._kinds[place])
         nth = number * self._counts[kind] + place - sum(self._counts[:kind])
         image = self._members[kind][self._draw(kind, nth)]
-        loaded = load(image.path.read_bytes(), size=self.config.size)
+        loaded = load(image.path.read_bytes(), size=self.config.size, colour="srgb")
         if isinstance(loaded, Failure):
             raise SourceError(f"{image.path}: {loaded.code} ({loaded.detail}); remove the file")
         rng = np.random.default_rng((self.config.seed, index))

@@ -70,7 +70,7 @@ def _verdict(content: bytes, judgement: Judgement, model_id: str) -> Json:
 
 def small_picture(content: bytes) -> bytes | None:
     """The picture upright and small, as JPEG; None where it cannot be decoded."""
-    loaded = load(content, size=SHOWN_PIXELS)
+    loaded = load(content, size=SHOWN_PIXELS, colour="srgb")
     if isinstance(loaded, Failure):
         return None
     image = loaded.image.copy()
