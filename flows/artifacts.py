@@ -1,13 +1,11 @@
 """What a flow run shows on Prefect's pages; keys are lower-case letters, digits and dashes."""
 
-from pathlib import Path
 from typing import cast
 from urllib.parse import quote
 from uuid import UUID
 
 import httpx
 from prefect.artifacts import (
-    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -15,6 +13,7 @@ from prefect.artifacts import (
 )
 
 from deepfake_core.records import Json
+from deepfake_core.rendering.evidence import label_words
 from deepfake_core.rendering.text import as_markdown, one_line
 from deepfake_core.reporting.markdown import headline, warned, warning_title
 from deepfake_core.reporting.summary_record import Summary
@@ -36,9 +35,8 @@ def show_result(summary: Summary, markdown: str, report: str) -> None:
     if rows:
         description = f"The highest scores of run {summary.run_id}; a score is not proof."
         create_table_artifact(rows, key=HIGHEST_KEY, description=description)
-    create_link_artifact(
-        link_to(report),
-        link_text=f"Report of run {summary.run_id}",
+    create_markdown_artifact(
+        place_of(f"Report of run {summary.run_id}", report),
         key=REPORT_KEY,
         description=f"The report lies at {one_line(report)}",
     )
@@ -55,14 +53,23 @@ def show_warnings(summary: Summary) -> None:
 def highest_rows(summary: Summary) -> list[Json]:
     """The most suspicious images as rows for people."""
     return [
-        {"image": one_line(row.image), "score": round(row.score, 4), "label": row.label}
+        {
+            "image": one_line(row.image),
+            "score": round(row.score, 4),
+            "found": label_words(row.label),
+        }
         for row in summary.highest
     ]
 
 
-def link_to(address: str) -> str:
-    """The URL of a local path or a URL, escaped for markdown."""
-    return quote(address, safe=":/") if "://" in address else Path(address).as_uri()
+def place_of(name: str, address: str) -> str:
+    """Where something lies, in markdown: a link only where a browser opens it from here.
+
+    A page of Prefect's cannot open a path of the machine that the flow ran on, nor an s3:// URL.
+    """
+    if address.startswith(("https://", "http://")):
+        return f"[{as_markdown(name)}]({quote(address, safe=':/')})"
+    return f"{as_markdown(name)}: {as_markdown(address)}"
 
 
 class ShownProgress:

@@ -9,7 +9,6 @@ from uuid import UUID
 import httpx
 from prefect.artifacts import (
     create_image_artifact,
-    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -18,7 +17,7 @@ from prefect.artifacts import (
 
 from deepfake_core.records import Json
 from deepfake_core.retraining.retrain import GATE_FILE
-from flows.artifacts import link_to
+from flows.artifacts import place_of
 
 CURVES_KEY, MODEL_KEY, HISTORY_KEY = "retrain-curves", "retrain-model", "retrain-history"
 GATE_KEY, SUMMARY_KEY, PROGRESS_KEY = "retrain-gate", "retrain-summary", "retrain-progress"
@@ -41,9 +40,7 @@ def show_training(result: Json) -> None:
             f"```text\n{model.read_text()}\n```", key=MODEL_KEY, description="The network."
         )
     if history.is_file():
-        create_link_artifact(
-            link_to(str(history.absolute())), key=HISTORY_KEY, link_text="history.csv"
-        )
+        create_markdown_artifact(place_of("history.csv", str(history.absolute())), key=HISTORY_KEY)
     gate = json.loads((folder / GATE_FILE).read_text())
     create_table_artifact(gate_rows(gate), key=GATE_KEY, description=outcome_of(result))
     create_markdown_artifact(summary_of(result), key=SUMMARY_KEY, description=outcome_of(result))
@@ -63,7 +60,7 @@ def summary_of(result: Json) -> str:
     lines = [f"| {name} | {figures[name]:g} |" for name in FIGURES if name in figures]
     table = "\n".join(["| figure | value |", "| --- | --- |", *lines])
     reports = [("Evaluation", result["report"]), ("Data checks", result["data_report"])]
-    links = [f"- [{name}]({link_to(str(Path(path).absolute()))})" for name, path in reports]
+    links = [f"- {place_of(name, str(Path(path).absolute()))}" for name, path in reports]
     notes = [f"- {note}" for note in (*result["reasons"], *result["notes"])]
     return "\n\n".join([outcome_of(result), table, "\n".join(links), "\n".join(notes)])
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from deepfake_core.errors import UsageError
 from deepfake_core.records import Json, Label
+from deepfake_core.rendering.text import line_text
 from deepfake_core.reporting.summary_record import (
     ChangeCount,
     ChangedImage,
@@ -176,8 +177,9 @@ def in_words(summary: Summary) -> list[str]:
     now, before = summary.thresholds, summary.redecided.thresholds_before
     decided = (
         f"The labels were decided again from the scores of run {summary.redecided.origin}: "
-        f"real below {now.real_below:g} (before: {before.real_below:g})"
-        f", fake from {now.fake_from:g} (before: {before.fake_from:g}). No image was read."
+        f"nothing found below {line_text(now.real_below)} (before: "
+        f"{line_text(before.real_below)}), flagged from {line_text(now.fake_from)} (before: "
+        f"{line_text(before.fake_from)}). No image was read."
     )
     return [decided, *source_words({**counts, "backlog": None})]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from deepfake_core.rendering.evidence import label_words
 from deepfake_core.rendering.text import NOT_PROOF, as_markdown, expected_text, percent, score_text
 from deepfake_core.reporting.changes import in_words
+from deepfake_core.reporting.findings import blind_spot
 from deepfake_core.reporting.summary import COUNTS, ROWS_SHOWN
 from deepfake_core.reporting.summary_record import LabelChanges, Summary
 from deepfake_core.results.run_record import RunWarning
@@ -31,6 +33,7 @@ SKIP_WORDS: Mapping[str, str] = {
 }
 UNLIKE = "Unlike the last runs: look at the source and at the model before using the labels."
 IDLE = "A pattern took no image: look at --include and --exclude before using the counts."
+BROKEN_NOTE = " (content credentials that are not this file's)"
 OF_GLOBS = ("include", "exclude")
 
 
@@ -40,10 +43,12 @@ def headline(summary: Summary) -> str:
     if judged:
         return (
             f"Of {judged:,} judged images {labels['fake']:,} were flagged as machine-generated, "
-            f"{labels['uncertain']:,} are uncertain, and {labels['real']:,} look like photographs."
+            f"{labels['uncertain']:,} are uncertain, and in {labels['real']:,} nothing was found."
         )
     if failed:
         return f"None of the {failed:,} files that were tried could be judged."
+    if summary.skipped_reasons.get("known") and summary.known_flagged is not None:
+        return f"Nothing new; {summary.known_flagged:,} were flagged earlier."
     if summary.listed:
         return f"Nothing was judged: all {summary.listed:,} listed files were skipped."
     return "Nothing was found: the source holds no files."
@@ -78,8 +83,20 @@ def markdown(summary: Summary) -> str:
     lines = [f"# {headline(summary)}", "", as_markdown("; ".join(facts) + "."), "", NOT_PROOF]
     sentences = [f"- {as_markdown(sentence)}" for sentence in warned(summary)]
     lines += ["", f"**{warning_title(summary)}**", "", *sentences] if sentences else []
+    blind = blind_spot(summary.card.figures)
+    lines += ["", as_markdown(blind)] if blind else []
     lines += _table(COUNTS, [tuple(getattr(summary, name) for name in COUNTS)])
-    lines += _table(("label", "images"), summary.labels.items())
+    lines += _table(
+        ("what was found", "images"),
+        ((label_words(label), count) for label, count in summary.labels.items()),
+    )
+    folders = ((one.folder or "(no folder)", one.images, one.flagged) for one in summary.folders)
+    lines += _table(("folder", "images", "flagged"), folders) if len(summary.folders) > 1 else []
+    declared = (
+        (row.image, row.says + (BROKEN_NOTE if row.broken else ""), label_words(row.label))
+        for row in summary.declared_images[:ROWS_SHOWN]
+    )
+    lines += _table(("declares itself generated", "the file says", "the model says"), declared)
     for title, names, words in (
         ("failed because", summary.failures, FAILURE_WORDS),
         ("skipped because", summary.skipped_reasons, SKIP_WORDS),
@@ -87,13 +104,13 @@ def markdown(summary: Summary) -> str:
         reasons = ((words.get(name, name), name, count) for name, count in names.items())
         lines += _table((title, "code", "files"), reasons)
     lines += [text for sentence in in_words(summary) for text in ("", as_markdown(sentence))]
-    folders = ((folder,) for folder in summary.unlisted_folders)
-    lines += _table(("folders that could not be listed; what they hold is unknown",), folders)
+    unlisted = ((folder,) for folder in summary.unlisted_folders)
+    lines += _table(("folders that could not be listed; what they hold is unknown",), unlisted)
     for title, shown in (
         ("highest scores", summary.highest),
         ("nearly flagged", summary.uncertain),
     ):
-        images = ((row.image, score_text(row.score), row.label) for row in shown)
+        images = ((row.image, score_text(row.score), label_words(row.label)) for row in shown)
         lines += _table((title, "score", "label"), images)
     lines += _changes(summary.changes) if summary.changes else []
     failed = ((row.image, row.failure, row.detail or "") for row in summary.failed_images)
@@ -102,7 +119,9 @@ def markdown(summary: Summary) -> str:
         (percent(row.share_of_fakes), expected_text(row.flagged_real_share, at_most=row.at_most))
         for row in summary.expectations
     )
-    lines += _table(("if this share of the source is fake", "so many flagged are real"), expected)
+    lines += _table(
+        ("if this share of the source is fake", "so many flagged are photographs"), expected
+    )
     speed = summary.timings.get("images_per_s")
     lines += ["", f"{speed:,.0f} images per second."] if speed else []
     return "\n".join(lines) + "\n"
@@ -110,9 +129,9 @@ def markdown(summary: Summary) -> str:
 
 def _changes(changes: LabelChanges) -> list[str]:
     """The labels that changed, by kind and by image."""
-    changed = ((row.before, row.after, row.images) for row in changes.by)
+    changed = ((label_words(row.before), label_words(row.after), row.images) for row in changes.by)
     flipped = (
-        (row.image, row.before, row.after, score_text(row.score))
+        (row.image, label_words(row.before), label_words(row.after), score_text(row.score))
         for row in changes.images[:ROWS_SHOWN]
     )
     return [

@@ -7,11 +7,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from deepfake_core.records import Label
+from deepfake_core.records import Json, Label
+from deepfake_core.rendering.evidence import SCALE
 from deepfake_core.rendering.figure_intervals import figure_interval
 from deepfake_core.rendering.html import template
-from deepfake_core.rendering.text import NOT_PROOF, one_line, percent
+from deepfake_core.rendering.text import NOT_PROOF, line_text, one_line, percent
 from deepfake_core.reporting.changes import in_words
+from deepfake_core.reporting.findings import blind_spot, link_to_original
 from deepfake_core.reporting.markdown import (
     FAILURE_WORDS,
     SKIP_WORDS,
@@ -21,21 +23,25 @@ from deepfake_core.reporting.markdown import (
 )
 from deepfake_core.reporting.summary_record import Summary
 
+# Rows that a person has before them at once.
+PAGE = 100
 # The histogram's drawing area, in units of its view box.
 LEFT, TOP, WIDTH, HEIGHT = 58, 54, 490, 190
 
 FIGURES: Mapping[str, str] = {
     "tpr_at_fake": "fakes that are flagged",
-    "fpr_at_fake": "real ones flagged by mistake",
-    "fakes_called_real": "fakes that pass as real",
+    "fpr_at_fake": "photographs flagged by mistake",
+    "fakes_called_real": "fakes in which nothing is found",
     "decided_share": "not uncertain",
     "balanced_accuracy": "right at score 0.5",
     "auc": "a fake scores above a real one (AUC)",
     "ece": "gap between score and truth (ECE)",
     "images": "images",
-    "real": "of them real",
+    "real": "of them photographs",
     "fake": "of them fake",
 }
+# The thresholds in the histogram: name, words, and how high the words stand.
+LINES = (("real_below", "nothing found below", 36), ("fake_from", "flagged from", 14))
 COUNTED = ("images", "real", "fake")
 AS_NUMBERS = ("auc", "ece")
 STAGES: Mapping[str, str] = {
@@ -65,6 +71,9 @@ def render(summary: Summary, *, thumbnails: Mapping[str, bytes]) -> str:
         summary=summary,
         pictures=pictures,
         headline=headline(summary),
+        blind_spot=blind_spot(summary.card.figures),
+        scale=SCALE,
+        pages=_pages(summary),
         not_proof=NOT_PROOF,
         failure_words=FAILURE_WORDS,
         skip_words=SKIP_WORDS,
@@ -77,6 +86,21 @@ def render(summary: Summary, *, thumbnails: Mapping[str, bytes]) -> str:
     )
     # Unpaired surrogates in a file name were spelled out; elsewhere they must not break a write.
     return text.encode("utf-8", "replace").decode()
+
+
+def _pages(summary: Summary) -> list[Json]:
+    """The flagged images in pages, each with where its original can be opened."""
+    rows = [
+        {"row": row, "link": link_to_original(summary.source, row.image)} for row in summary.flagged
+    ]
+    return [
+        {
+            "first": start + 1,
+            "last": min(start + PAGE, len(rows)),
+            "rows": rows[start : start + PAGE],
+        }
+        for start in range(0, len(rows), PAGE)
+    ]
 
 
 def _histogram(summary: Summary) -> Mapping[str, object]:
@@ -112,11 +136,11 @@ def _histogram(summary: Summary) -> Mapping[str, object]:
             {
                 "x": round(LEFT + WIDTH * thresholds[name], 2),
                 "y": y,
-                "words": f"{title} {thresholds[name]:g}",
+                "words": f"{title} {line_text(thresholds[name])}",
                 # The words stay inside the drawing whichever half the line is in.
                 "anchor": "end" if thresholds[name] > 0.5 else "start",
             }
-            for name, title, y in (("real_below", "real below", 36), ("fake_from", "fake from", 14))
+            for name, title, y in LINES
             if name in thresholds
         ],
     }

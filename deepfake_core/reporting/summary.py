@@ -9,9 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from deepfake_core.binomial import upper_end
 from deepfake_core.errors import BrokenInvariant
 from deepfake_core.models.decision import Thresholds
 from deepfake_core.records import FailureCode, Label
+from deepfake_core.rendering.evidence import mistaken_share
+from deepfake_core.reporting.findings import by_folder, declared_images, flagged_images
 from deepfake_core.reporting.summary_record import (
     Expectation,
     FailedImage,
@@ -55,6 +58,7 @@ def summarise(
     scores = scored["score"].to_numpy()
     # Compared in float32, as scores are stored and labels decided.
     histogram, _ = np.histogram(scores, edges.astype(np.float32))
+    declared, declared_shown = declared_images(verdicts)
     if not counts.judged == sum(labels.values()) == histogram.sum():
         raise BrokenInvariant(f"{counts.judged} judged, but labels {labels} or scores differ")
     return Summary(
@@ -68,6 +72,10 @@ def summarise(
         highest=_rows(scored, np.lexsort((-scored["logit"].to_numpy(), -scores))),
         uncertain=_nearest(scored, run.thresholds),
         failed_images=_failed(verdicts),
+        flagged=flagged_images(verdicts),
+        folders=by_folder(verdicts),
+        declared=declared,
+        declared_images=declared_shown,
         timings=_timings(run, verdicts.num_rows),
         expectations=expectations(run.card.figures),
         changes=changes,
@@ -127,8 +135,8 @@ def _timings(run: RunRecord, rows: int) -> dict[str, float]:
 def expectations(figures: Mapping[str, Any]) -> list[Expectation]:
     """How many flagged images would be real, for stated shares of fakes in the source.
 
-    By Bayes' rule FPR (1 - p) / (FPR (1 - p) + TPR p). Where not one real image was flagged in
-    the test, FPR is at most 3 / n with 95 % confidence (the rule of three), and so is the result.
+    Where not one photograph was flagged in the test, the share of false alarms is at most what
+    counting bears with 95 % confidence, and so is the result.
 
     Args:
         figures: measurements by split; that of ``report`` is used, or else the first usable.
@@ -141,20 +149,18 @@ def expectations(figures: Mapping[str, Any]) -> list[Expectation]:
         tpr, fpr = measured.get("tpr_at_fake"), measured.get("fpr_at_fake")
         at_most = fpr == 0
         if at_most:
-            fpr = min(1.0, 3 / measured["real"]) if measured.get("real") else None
+            fpr = upper_end(0, measured["real"]) if measured.get("real") else None
         if tpr is None or fpr is None:
             continue
-        shares = np.array(SHARES_OF_FAKES)
-        flagged_real = fpr * (1 - shares) / (fpr * (1 - shares) + tpr * shares)
         return [
             Expectation(
                 share_of_fakes=share,
-                flagged_real_share=real,
+                flagged_real_share=mistaken_share(tpr, fpr, share),
                 split=split,
                 tpr=tpr,
                 fpr=fpr,
                 at_most=at_most,
             )
-            for share, real in zip(shares.tolist(), flagged_real.tolist(), strict=True)
+            for share in SHARES_OF_FAKES
         ]
     return []

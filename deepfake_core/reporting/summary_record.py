@@ -38,6 +38,42 @@ class ShownImage(Stored):
     sha256: str | None = None
 
 
+class FlaggedImage(Stored):
+    """A flagged image, with the strength of its evidence in words."""
+
+    image: str
+    score: float
+    strength: str
+    sha256: str | None = None
+
+
+class FolderCount(Stored):
+    """What became of the images below one of the topmost folders; empty for those in none."""
+
+    folder: FileSystemName
+    images: int
+    flagged: int
+    uncertain: int
+
+
+class DeclaredImage(Stored):
+    """A file that declares itself generated.
+
+    Attributes:
+        image: the file.
+        label: what the model says of it; None where it could not be judged.
+        score: likewise.
+        says: what the file claims.
+        broken: whether its content credentials were shown not to be its own.
+    """
+
+    image: str
+    label: str | None = None
+    score: float | None = None
+    says: str
+    broken: bool = False
+
+
 class FailedImage(Stored):
     """A file that could not be judged, with its failure code."""
 
@@ -135,6 +171,10 @@ class Summary(Stored):
     highest: list[ShownImage] = Field(default_factory=list)
     uncertain: list[ShownImage] = Field(default_factory=list)
     failed_images: list[FailedImage] = Field(default_factory=list)
+    flagged: list[FlaggedImage] = Field(default_factory=list)
+    folders: list[FolderCount] = Field(default_factory=list)
+    declared: int = 0
+    declared_images: list[DeclaredImage] = Field(default_factory=list)
     timings: dict[str, float] = Field(default_factory=dict)
     expectations: list[Expectation] = Field(default_factory=list)
     card: ModelFacts = Field(default_factory=ModelFacts)

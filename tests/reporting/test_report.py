@@ -141,13 +141,13 @@ def test_it_says_what_was_found_and_what_was_not_judged(summary):
 def test_it_shows_the_model_and_its_figures(summary):
     words = words_of(render(summary, thumbnails={}))
     assert "faces &amp; masks" in words
-    assert "images of them real of them fake validation 0.900" in words
+    assert "images of them photographs of them fake validation 0.900" in words
     assert "report 80 % 2 % 0.960 0.950 to 0.970 1,200 600" in words
     # Sets of one class bring the counts of their labels.
     assert "generated 60 % 20 % 80 % 50 50" in words
     assert "photographs 2 % 98 % 50 50" in words
     assert "0.1 % about 96 % about 2" in words
-    assert "where 80 % of the fakes and 2 % of the real images were flagged" in words
+    assert "where 80 % of the fakes and 2 % of the photographs were flagged" in words
     rate = (1_503 + len(FAILURE_WORDS)) / 4
     assert f"4.0 s in all, {rate:.1f} images per second" in words
     assert "the network 5.0 s 62 %" in words
@@ -164,8 +164,8 @@ def test_the_histogram_draws_all_bins_that_hold_something(summary):
     ]
     assert float(drawn[0][1]) == 190
     assert all(float(height) > 10 for _, height, _ in drawn)
-    assert ">real below 0.3</text>" in html
-    assert ">fake from 0.8</text>" in html
+    assert ">nothing found below 0.300</text>" in html
+    assert ">flagged from 0.800</text>" in html
     assert 'aria-labelledby="histogram-title histogram-words"' in html
 
 
@@ -192,7 +192,7 @@ def test_no_real_image_flagged_in_the_test_set_is_not_called_never():
     run = a_run(card={"figures": figures})
     summary.expectations = summarise(VERDICTS.empty_table(), run=run).expectations
     words = words_of(render(summary, thumbnails={}))
-    assert "not one real image were flagged. None in so many can still mean up to 1 %" in words
+    assert "not one photograph were flagged. None in so many can still mean up to 1 %" in words
     assert "1 % at most 66 % at most 1" in words
 
 
