@@ -15,7 +15,6 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import IO
@@ -60,14 +59,22 @@ def write_through(file: Path, data: bytes) -> None:
     """Write a file and wait until the disk has it."""
     with file.open("wb") as stream:
         stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
+        settle(stream)
 
 
-def flush(file: Path) -> None:
-    """Wait until the disk has a file that was written."""
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())
+def settle(stream: IO[bytes]) -> None:
+    """Wait until the disk has what was written to a stream."""
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def flush(path: Path) -> None:
+    """Wait until the disk has a file that was written, or the names in a folder."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def replace(file: Path, final: Path) -> bool:
@@ -95,16 +102,51 @@ def create(file: Path, final: Path) -> bool:
 
 
 @contextlib.contextmanager
-def locked(place: Path) -> Iterator[None]:
-    """Hold a lock among the processes of this program; others wait."""
-    with place.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+def locked(file: Path, *, wait: bool = True) -> Iterator[FileIO]:
+    """Hold a lock among the processes of this program; it ends with the process, however that ends.
+
+    Args:
+        file: made where it is missing; its content stays.
+        wait: whether to wait for whoever holds it.
+
+    Yields:
+        The file, unbuffered, to read and to append to.
+
+    Raises:
+        BlockingIOError: another process holds it, and this one does not wait.
+    """
+    with file.open("ab+", buffering=0) as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield stream
 
 
-@contextmanager
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file that takes its place at the end, whole and on the disk, or not at all.
+
+    What was in its place stays there until then, and where the block fails. For one writer at a
+    time; what a killed one left is written over by the next.
+    """
+    beside = path.with_name(f".{path.name}.writing")
+    try:
+        with beside.open("wb") as stream:
+            yield stream
+            settle(stream)
+        replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    flush(path.parent)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it appears whole or not at all, see `whole`."""
+    with whole(path) as stream:
+        stream.write(data)
+
+
+@contextlib.contextmanager
 def written_beside(path: Path, advice: str) -> Iterator[IO[bytes]]:
-    """Write a file that is put in its place at the end, whole; or not at all.
+    """The same, with an error for people.
 
     Args:
         path: its place.
@@ -113,15 +155,10 @@ def written_beside(path: Path, advice: str) -> Iterator[IO[bytes]]:
     Raises:
         OutputError: it cannot be written; what was in its place is still there.
     """
-    beside = path.with_name(f".{path.name}.writing")
     try:
-        with beside.open("wb") as stream:
+        with whole(path) as stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise OutputError(
             f"{path} cannot be written: {error.strerror or error}; {advice}"
         ) from error
@@ -161,13 +198,13 @@ def claimed(folder: Path) -> Iterator[None]:
     Raises:
         RunTaken: another process holds it.
     """
-    with (folder / LOCK_FILE).open("ab+", buffering=0) as stream:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stream = stack.enter_context(locked(folder / LOCK_FILE, wait=False))
         except BlockingIOError as error:
             raise RunTaken(
-                f"{folder} is in use by {_holder(stream)}; wait until that has ended, stop it, or "
-                "choose another --work"
+                f"{folder} is in use by {_holder(folder / LOCK_FILE)}; wait until that has ended, "
+                "stop it, or choose another --work"
             ) from error
         stream.truncate(0)
         since = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
@@ -175,11 +212,10 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
 
 
-def _holder(stream: FileIO) -> str:
+def _holder(file: Path) -> str:
     """Who holds a folder, in words."""
-    stream.seek(0)
     try:
-        facts = json.loads(stream.read())
+        facts = json.loads(file.read_bytes())
         return f"process {facts['pid']} of {facts['who']} since {facts['since']}"
     except (ValueError, KeyError, TypeError):
         return "another process"  # which has not yet said who it is

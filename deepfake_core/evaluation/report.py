@@ -10,6 +10,7 @@ from pathlib import Path
 from deepfake_core.errors import OutputError
 from deepfake_core.evaluation.plots import draw_plots
 from deepfake_core.evaluation.tables import build_tables
+from deepfake_core.files import write_whole
 from deepfake_core.images.thumbnails import thumbnail
 from deepfake_core.models.bundle import CARD_FILE, Bundle
 from deepfake_core.models.card import card
@@ -44,9 +45,8 @@ def render(evaluation: Json, bundle: Bundle, folder: Path) -> dict[str, Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, (file, text) in files.items():
-            paths[name], beside = folder / file, folder / f".{file}"
-            beside.write_bytes(text.encode("utf-8", "replace"))
-            beside.replace(paths[name])
+            paths[name] = folder / file
+            write_whole(paths[name], text.encode("utf-8", "replace"))
     except OSError as error:
         raise OutputError(f"cannot write the report into {folder}: {error.strerror}") from error
     return paths

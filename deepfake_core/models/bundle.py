@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from deepfake_core.errors import ModelError
+from deepfake_core.files import write_whole
 from deepfake_core.images.colour import Colour
 from deepfake_core.models.architecture import Architecture
 from deepfake_core.models.decision import Calibration, Thresholds
@@ -230,7 +231,5 @@ def write_description(folder: Path, description: Description) -> Bundle:
     names = sorted(path.name for path in folder.iterdir() if path.name != DESCRIPTION_FILE)
     files = {name: file_digest(folder / name) for name in names}
     complete = description.model_copy(update={"files": files})
-    beside = folder / f".{DESCRIPTION_FILE}"
-    beside.write_text(complete.model_dump_json(indent=1) + "\n")
-    beside.replace(folder / DESCRIPTION_FILE)
+    write_whole(folder / DESCRIPTION_FILE, (complete.model_dump_json(indent=1) + "\n").encode())
     return read_bundle(folder)

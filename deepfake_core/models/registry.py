@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
 
 from deepfake_core.errors import CandidateRefused, ModelError, UsageError
+from deepfake_core.files import flush, settle, whole
 from deepfake_core.models.bundle import DESCRIPTION_FILE, Bundle, read_bundle
 from deepfake_core.models.registry_log import Ledger, gate_record, locked, read_log
 from deepfake_core.records import Json
@@ -108,7 +108,7 @@ def register(candidate: Bundle, *, why: str = "", registry: Path = DEFAULT_REGIS
     with locked(home) as log:
         if final.exists():
             return _same(read_bundle(final), candidate)
-        for left in home.glob(".*.writing"):
+        for left in home.glob(".*.writing/"):
             shutil.rmtree(left)  # of a process that was killed: nobody else writes meanwhile
         try:
             beside.mkdir()
@@ -259,31 +259,14 @@ def _refusal(bundle: Bundle, gate: Json | None, current: Bundle | None) -> str:
 
 def _make_current(log: Ledger, home: Path, what: str, facts: Json) -> Json:
     """Log, then rename: whatever is current has a line that says how it became so."""
-    beside = home / f".{CURRENT_FILE}.{os.getpid()}"
-    try:
-        with beside.open("w") as stream:
-            stream.write(json.dumps({"version": facts["to"]}) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        line = log.add(what, facts)
-        beside.replace(home / CURRENT_FILE)
-    finally:
-        beside.unlink(missing_ok=True)
-    _flush_folder(home)
-    return line
+    with whole(home / CURRENT_FILE) as stream:
+        stream.write((json.dumps({"version": facts["to"]}) + "\n").encode())
+        # A full disk must be noticed before the log says that it is done.
+        settle(stream)
+        return log.add(what, facts)
 
 
 def _flush(folder: Path) -> None:
     """Flush a folder of files to the disk, before it appears under its name."""
-    for path in folder.iterdir():
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
-    _flush_folder(folder)
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    for path in (*folder.iterdir(), folder):
+        flush(path)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import fcntl
 import json
 import os
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 
+from deepfake_core import files
 from deepfake_core.errors import ModelError, OutputError
 from deepfake_core.files import who
 from deepfake_core.records import Json
@@ -61,8 +61,7 @@ def locked(folder: Path) -> Iterator[Ledger]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Unbuffered: nothing is left to be written by a failed line when the file is closed.
-        with (folder / LOG_FILE).open("ab", buffering=0) as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        with files.locked(folder / LOG_FILE) as stream:
             yield Ledger(stream)
     except OSError as error:
         raise OutputError(

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from deepfake_core.errors import ModelError
+from deepfake_core.files import write_whole
 from deepfake_core.models.bundle import WEIGHTS_FILE, Curve, FileName, Precision, file_digest
 from deepfake_core.models.decision import Calibration
 from deepfake_core.models.registry import CURRENT_FILE, DEFAULT_REGISTRY, current_version
@@ -256,6 +257,4 @@ def _parse(path: Path, model: type[_Model]) -> _Model:
 
 
 def _write(path: Path, content: BaseModel) -> None:
-    beside = path.with_name(f".{path.name}")
-    beside.write_text(content.model_dump_json(indent=1) + "\n")
-    beside.replace(path)
+    write_whole(path, (content.model_dump_json(indent=1) + "\n").encode())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deepfake_core.errors import ModelError, OutputError, PlanMismatch, SourceError, UsageError
 from deepfake_core.evaluation.score_cache import ScoreCache
-from deepfake_core.files import claimed
+from deepfake_core.files import claimed, write_whole
 from deepfake_core.models.registry import find_model
 from deepfake_core.records import Json
 from deepfake_core.release.gate_feedback import check_output
@@ -174,6 +174,4 @@ def _read(path: Path) -> Json | None:
 
 
 def _write(path: Path, content: Json) -> None:
-    beside = path.with_name(f".{path.name}")
-    beside.write_text(json.dumps(content, indent=1, default=str) + "\n")
-    beside.replace(path)
+    write_whole(path, (json.dumps(content, indent=1, default=str) + "\n").encode())

@@ -371,7 +371,9 @@ def test_a_newer_schema_is_refused_with_advice(run: Run, tmp_path: Path, two_mod
     pq.write_table(table, path)
     # A run that a newer version planned is not continued.
     run_json = path.parents[2] / "runs" / "r" / "run.json"
-    run_json.write_text(json.dumps(json.loads(run_json.read_text()) | {"schema_version": SCHEMA_VERSION + 1}))
+    run_json.write_text(
+        json.dumps(json.loads(run_json.read_text()) | {"schema_version": SCHEMA_VERSION + 1})
+    )
     with pytest.raises(UsageError, match=f"schema version {SCHEMA_VERSION + 1}"):
         run(run_id="r")
 
