@@ -24,6 +24,7 @@ from deepfake_core.commands import (
     retrain,
     scan,
     serve,
+    statement,
     trend,
 )
 from deepfake_core.commands.extras import check_needs, missing_extra
@@ -66,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="subcommand")
     for module in (scan, app, report, redecide, changes, dataset, retrain, evaluate, models):
         module.add(commands)
-    for module in (serve, plan, erase, retention, trend, export):
+    for module in (serve, plan, erase, retention, trend, export, statement):
         module.add(commands)
     return parser
 
