@@ -42,6 +42,8 @@ def to_rgb(
 
 
 def _converted(image: Image.Image, background: Background, profile: bytes | None) -> Image.Image:
+    if image.mode.startswith("I") and isinstance(image.info.get("transparency"), int):
+        return _flattened(_with_hole(image), background, profile)
     if image.mode.startswith("I") or image.mode == "F":
         return to_srgb(_deep_grey(image), profile).convert("RGB")
     if image.mode == "LAB":
@@ -65,6 +67,14 @@ def _flattened(image: Image.Image, background: Background, profile: bytes | None
     flat = Image.new("RGBA", transparent.size, (*background, 255))
     flat.alpha_composite(transparent)
     return flat.convert("RGB")
+
+
+def _with_hole(image: Image.Image) -> Image.Image:
+    """Deep grey of which one value is transparent, as 8 bits with an alpha channel."""
+    opaque = np.asarray(image) != image.info["transparency"]
+    grey = _deep_grey(image)
+    grey.putalpha(Image.fromarray(opaque.astype(np.uint8) * 255))
+    return grey
 
 
 def _deep_grey(image: Image.Image) -> Image.Image:

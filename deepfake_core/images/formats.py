@@ -13,6 +13,7 @@ HEIF_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 )
 AVIF_BRANDS = frozenset({b"avif", b"avis"})
+MAX_BRANDS_END = 4096
 BMP_HEADER_SIZES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 TGA_FOOTER = b"TRUEVISION-XFILE.\x00"
 SIGNATURES = (
@@ -21,8 +22,6 @@ SIGNATURES = (
     b"\x00\x00\x01\x00", b"DDS ", b"icns", b"qoif", b"\x01\xda",
 )  # fmt: skip
 _PPM = re.compile(rb"P[1-6]\s+(\d|#)")
-# The box in which HEIC and AVIF declare the size of an image: width and height follow.
-_SIZE_BOX = re.compile(rb"\x00\x00\x00\x14ispe\x00\x00\x00\x00(....)(....)", re.DOTALL)
 
 
 def has_image_signature(data: bytes) -> bool:
@@ -38,22 +37,18 @@ def has_image_signature(data: bytes) -> bool:
     return False
 
 
+def heif_brands(data: bytes) -> frozenset[bytes]:
+    """The brands that a HEIC, AVIF or other file of boxes says that it is compatible with."""
+    if data[4:8] != b"ftyp":
+        return frozenset()
+    end = min(int.from_bytes(data[:4], "big"), MAX_BRANDS_END)
+    compatible = (data[at : at + 4] for at in range(16, end - 3, 4))
+    return frozenset([data[8:12], *compatible])
+
+
 def is_heif(data: bytes) -> bool:
     """Whether the file says that it is HEIC, AVIF or a relative of theirs."""
-    return data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS | AVIF_BRANDS
-
-
-def heif_size(data: bytes) -> tuple[int, int]:
-    """The largest size that a HEIC or AVIF file declares, 0 x 0 where there is none.
-
-    Found without the decoders, which refuse large images with errors of their own or
-    allocate them first.
-    """
-    sizes = (
-        (int.from_bytes(found[1], "big"), int.from_bytes(found[2], "big"))
-        for found in _SIZE_BOX.finditer(data)
-    )
-    return max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
+    return bool(heif_brands(data) & (HEIF_BRANDS | AVIF_BRANDS))
 
 
 def pillow_formats(data: bytes) -> tuple[str, ...]:

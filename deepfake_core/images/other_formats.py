@@ -10,7 +10,9 @@ from PIL import Image, UnidentifiedImageError
 
 from deepfake_core.images.conversion import to_rgb
 from deepfake_core.images.exif_orientation import exif_orientation
-from deepfake_core.images.formats import HEIF_BRANDS, heif_size, is_heif, pillow_formats
+from deepfake_core.images.formats import AVIF_BRANDS, heif_brands, is_heif, pillow_formats
+from deepfake_core.images.heif_boxes import declared_size, video_colours
+from deepfake_core.images.icc import video_profile
 from deepfake_core.images.picture import (
     LARGE_PIXELS,
     MAX_PIXELS,
@@ -20,6 +22,7 @@ from deepfake_core.images.picture import (
     too_large,
     upright,
 )
+from deepfake_core.images.png_chunks import SIGNATURE, PngDamage, TooManyChunks, read_png
 from deepfake_core.images.silence import silence_libtiff
 from deepfake_core.images.truncation import find_loss
 from deepfake_core.records import Failure, FailureCode
@@ -27,34 +30,72 @@ from deepfake_core.records import Failure, FailureCode
 
 def read_other(data: bytes, wanted: Wanted) -> Loaded | Failure:
     """Decode a file to upright RGB; raises what the decoders raise."""
-    declared = heif_size(data) if is_heif(data) else (0, 0)
-    if declared[0] * declared[1] > MAX_PIXELS:
-        return too_large(*declared)
-    image = _open(data)
-    size, pixels = image.size, image.width * image.height
-    if pixels > MAX_PIXELS:
-        return too_large(*size)
+    if data.startswith(SIGNATURE):
+        return _read_png(data, wanted)
+    if is_heif(data):
+        return _read_heif(data, wanted)
+    silence_libtiff()
+    image = Image.open(io.BytesIO(data), formats=pillow_formats(data))
     if loss := find_loss(data, image.format or ""):
         return Failure(FailureCode.DECODE_CORRUPT, f"truncated or damaged: {loss}")
+    return _finish(image, wanted, image.info.get("icc_profile"))
+
+
+def _read_png(data: bytes, wanted: Wanted) -> Loaded | Failure:
+    try:
+        png = read_png(data)
+    except PngDamage as damage:
+        return Failure(FailureCode.DECODE_CORRUPT, f"truncated or damaged: {damage}")
+    except TooManyChunks:
+        return Failure(FailureCode.DECODE_TOO_LARGE, "more chunks than a picture has")
+    image: Image.Image = Image.open(io.BytesIO(png.bare()), formats=("PNG",))
+    if exif := png.chunks.get(b"eXIf"):
+        image.info["exif"] = exif
+    if (place := png.frame_offset) and png.size[0] * png.size[1] <= LARGE_PIXELS:
+        canvas = Image.new("RGBA", png.size)
+        canvas.paste(image.convert("RGBA"), place)
+        canvas.format = image.format
+        image = canvas
+    return _finish(image, wanted, png.profile() if wanted.colour == "srgb" else None)
+
+
+def _read_heif(data: bytes, wanted: Wanted) -> Loaded | Failure:
+    declared = declared_size(data)
+    if declared[0] * declared[1] > MAX_PIXELS:
+        return too_large(*declared)
+    image = _open_heif(data)
+    if loss := find_loss(data, image.format or ""):
+        return Failure(FailureCode.DECODE_CORRUPT, f"truncated or damaged: {loss}")
+    profile = image.info.get("icc_profile")
+    if not profile and (video := video_colours(data)):
+        profile = video_profile(video)
+    return _finish(image, wanted, profile)
+
+
+def _open_heif(data: bytes) -> Image.Image:
+    brands = heif_brands(data)
+    if brands & AVIF_BRANDS and data[8:12] not in AVIF_BRANDS:
+        # Pillow looks at the first brand only.
+        data = data[:8] + b"avif" + data[12:]
+    try:
+        return Image.open(io.BytesIO(data), formats=("AVIF",))
+    except UnidentifiedImageError:
+        return cast(Image.Image, pi_heif.HeifImageFile(io.BytesIO(data)))
+
+
+def _finish(image: Image.Image, wanted: Wanted, profile: bytes | None) -> Loaded | Failure:
+    """Load an opened image and make it upright RGB."""
+    size, pixels, kind = image.size, image.width * image.height, image.format or "unknown"
+    if pixels > MAX_PIXELS:
+        return too_large(*size)
     # Pillow would also turn a picture by its XMP block, which the standard readers do not.
     image.info.pop("xmp", None)
     with one_at_a_time(pixels):
         image.load()
         reduction = wanted.reduction(*size)
         shrink = wanted.shrink(reduction) if pixels > LARGE_PIXELS else None
-        profile = image.info.get("icc_profile") if wanted.colour == "srgb" else None
-        rgb = to_rgb(image, wanted.background, profile=profile, shrink=shrink)
-    # Pillow itself turns TIFFs upright, and a PNG's EXIF block may follow its pixels.
-    orientation = 1 if image.format == "TIFF" else exif_orientation(image.info.get("exif"))
-    kind = image.format or "unknown"
+        told = profile if wanted.colour == "srgb" else None
+        rgb = to_rgb(image, wanted.background, profile=told, shrink=shrink)
+    # Pillow itself turns TIFFs upright.
+    orientation = 1 if kind == "TIFF" else exif_orientation(image.info.get("exif"))
     return upright(rgb, orientation, kind=kind, reduction=reduction, size=size)
-
-
-def _open(data: bytes) -> Image.Image:
-    silence_libtiff()
-    if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
-        try:
-            return Image.open(io.BytesIO(data), formats=("AVIF",))
-        except UnidentifiedImageError:
-            return cast(Image.Image, pi_heif.HeifImageFile(io.BytesIO(data)))
-    return Image.open(io.BytesIO(data), formats=pillow_formats(data))

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from deepfake_core.images.decoding import SIDEWAYS_ORIENTATIONS, silence
-from deepfake_core.images.formats import AVIF_BRANDS, heif_size, is_heif, pillow_formats
+from deepfake_core.images.formats import AVIF_BRANDS, is_heif, pillow_formats
+from deepfake_core.images.heif_boxes import declared_size
 from deepfake_core.provenance.blocks import Blocks, read_blocks
 from deepfake_core.provenance.c2pa import read_credentials
 from deepfake_core.provenance.exif import DAMAGED, Exif, clean, read_exif
@@ -106,7 +107,7 @@ def find(blocks: Blocks, exif: Exif) -> Iterator[Finding]:
 def _header(data: bytes) -> tuple[str | None, int | None, int | None, Image.Exif | None]:
     """Format and size from the header; the directory of a TIFF is its EXIF block."""
     if is_heif(data):
-        width, height = heif_size(data)
+        width, height = declared_size(data)
         kind = "AVIF" if data[8:12] in AVIF_BRANDS else "HEIF"
         return kind, width or None, height or None, None
     try:
