@@ -83,7 +83,7 @@ def test_a_statement_reads_as_a_document(output: Path):
         make_statement(str(output), dt.date(2026, 11, 1), dt.date(2026, 11, 2))
     )
     text = escaped.replace("\\", "")
-    assert "| flags overturned by people | 1 of 2: 50 % (1.3 % to 98.7 %) |" in text
+    assert "| flags overturned by people | 1 of 2: 50 % (1.3 % to 99 %) |" in text
     assert "| judged: nothing found | 1 |" in text
     assert "no legal advice" in text
     assert " real" not in text
