@@ -28,7 +28,7 @@ CLAIM = pa.struct(
     [("kind", pa.string()), ("value", pa.string()), ("verified", pa.bool_())],
 )
 
-# name, type, when it is null, meaning
+# Lists call what is in them as Parquet does. Name, type, when it is null, meaning:
 COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("image", pa.string(), "never", "path relative to the source, forward slashes"),
     ("source", pa.string(), "never", "the source, normalised, without credentials"),
@@ -62,7 +62,7 @@ COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ),
     (
         "faces",
-        pa.list_(FACE),
+        pa.list_(pa.field("element", FACE)),
         "failed, frame",
         "every face considered, the one that decided first; box and `size` (side of the aligned "
         "crop) in pixels, `roll` in degrees, `found` (the finder's confidence), `logit` (first "
@@ -74,7 +74,7 @@ COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("score_high", pa.float32(), "not re-judged", "largest score under cheap re-encodings"),
     (
         "provenance",
-        pa.list_(CLAIM),
+        pa.list_(pa.field("element", CLAIM)),
         "nothing claimed",
         "what the file says of itself: `kind` (`c2pa`, `iptc`, `generator`, `camera`), `value`, "
         "`verified`",
