@@ -1,1 +1,1 @@
-"""Faces in pictures: found, aligned, chosen."""
+"""Faces in pictures: found, brought to one geometry, chosen, and their quality measured."""

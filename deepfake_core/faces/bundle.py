@@ -1,0 +1,108 @@
+"""A face finder on disk: a network with its origin, licence, canvases and thresholds, by hash."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from deepfake_core.bundle import FileName, Precision, file_digest
+from deepfake_core.errors import ModelError
+
+FINDER_FILE = "finder.json"
+GRAPH_FILE = "finder.xml"
+GRAPH_WEIGHTS_FILE = "finder.bin"
+LICENCE_FILE = "LICENSE"
+DEFAULT_FINDER = Path(__file__).resolve().parent.parent.parent / "models" / "centerface" / "1"
+
+
+class FinderDescription(BaseModel):
+    """The content of ``finder.json``; its bytes give the finder's hash."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Name of the finder.")
+    version: int = Field(ge=1, description="Version of the finder.")
+    licence: str = Field(description="SPDX identifier of the licence of the weights.")
+    origin: str = Field(description="Where the weights are from, with the hash of that file.")
+    small_canvas: int = Field(
+        multiple_of=32, ge=64, description="Side in pixels of the canvas for small pictures."
+    )
+    small_up_to: int = Field(
+        ge=1, description="Longer side in pixels up to which a picture is small."
+    )
+    canvas: int = Field(multiple_of=32, ge=64, description="Canvas of larger pictures.")
+    fine_canvas: int = Field(
+        multiple_of=32, ge=64, description="Canvas where nothing was found on the first."
+    )
+    found_from: float = Field(
+        gt=0, lt=1, description="Confidence from which a place is called a face."
+    )
+    overlap: float = Field(
+        gt=0, le=1, description="Intersection over union from which two boxes are one face."
+    )
+    precisions: tuple[Precision, ...] = Field(
+        ("fp32",), description="Precisions that were seen to find the same faces."
+    )
+    files: dict[FileName, str] = Field(description="sha256 of each file of the finder, by name.")
+
+
+@dataclass(frozen=True, slots=True)
+class Finder:
+    """A finder on disk whose description was read; files are verified as they are loaded.
+
+    Attributes:
+        folder: where its files are.
+        description: the content of ``finder.json``.
+        digest: sha256 of the bytes of ``finder.json``, which names the hash of every file.
+    """
+
+    folder: Path
+    description: FinderDescription
+    digest: str
+
+    @property
+    def finder_id(self) -> str:
+        """``name@version+hash8``."""
+        return f"{self.description.name}@{self.description.version}+{self.digest[:8]}"
+
+    def verified(self, name: str) -> Path:
+        """The path of one of the finder's files after its hash was checked.
+
+        Raises:
+            ModelError: the file is missing, unknown, or not what the hash says.
+        """
+        path, expected = self.folder / name, self.description.files.get(name)
+        if expected is None or not path.is_file():
+            raise ModelError(
+                f"the face finder {self.finder_id} lacks {name} in {self.folder}; "
+                "restore the folder"
+            )
+        found = file_digest(path)
+        if found != expected:
+            raise ModelError(
+                f"{path} of the face finder has the sha256 {found[:12]}…, {FINDER_FILE} says "
+                f"{expected[:12]}…; it was changed or damaged, restore it"
+            )
+        return path
+
+
+def read_finder(folder: Path = DEFAULT_FINDER) -> Finder:
+    """Read a finder's description.
+
+    Raises:
+        ModelError: there is none, or it is not one of a version that is understood here.
+    """
+    path = folder / FINDER_FILE
+    try:
+        data = path.read_bytes()
+        description = FinderDescription.model_validate_json(data)
+    except OSError as error:
+        raise ModelError(f"no face finder in {folder}: {error.strerror or error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelError(f"{path} is no face finder: {where}: {first['msg']}") from error
+    return Finder(folder, description, hashlib.sha256(data).hexdigest())

