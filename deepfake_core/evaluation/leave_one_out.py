@@ -23,7 +23,8 @@ from deepfake_core.errors import UsageError
 from deepfake_core.evaluation.metrics import BoolArray, figures
 from deepfake_core.evaluation.scoring import PART, decode_part
 from deepfake_core.evaluation.set_figures import Known
-from deepfake_core.models.bundle import Bundle, Preprocessing
+from deepfake_core.inference.cropping import open_cropper
+from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.decision import Calibration, Thresholds, calibrate, decide
 from deepfake_core.records import Float32Array, Json
 
@@ -75,13 +76,13 @@ def read_features(
         feature_graph(read_graph(bundle, "fp32")), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     say(f"reading the features of {len(images)} images")
-    preprocessing: Preprocessing = bundle.description.preprocessing
+    cropper = open_cropper(bundle.description.preprocessing)
     kept: list[Labelled] = []
     values: list[Float32Array] = []
     for start in range(0, len(images), PART):
-        part = decode_part(images[start : start + PART], preprocessing, {"clean": lambda x: x})
-        if part.rows:
-            kept.extend(images[start + row] for row in part.rows)
+        part = decode_part(images[start : start + PART], cropper, {"clean": lambda x: x})
+        if part.rows["clean"]:
+            kept.extend(images[start + row] for row in part.rows["clean"])
             values.append(np.array(compiled([part.pixels["clean"]])[0], dtype=np.float32))
     return Features(tuple(kept), np.concatenate(values))
 

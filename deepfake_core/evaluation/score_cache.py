@@ -22,14 +22,18 @@ class Scored:
     """Logits of labelled images.
 
     Attributes:
-        logits: float32[N] by tier, in the order of the images; NaN for one that failed.
+        logits: float32[N] by tier, in the order of the images; NaN for one that failed, or
+            shows no face there.
         failures: why an image has no logit, by its row.
         sizes: int[N, 2], width and height as the file has them, upright; 0 for one that failed.
+        face_sizes: float32[N] by tier, of what was judged, in pixels of the image in that tier;
+            NaN where there is no face.
     """
 
     logits: dict[str, Float32Array]
     failures: dict[int, Failure]
     sizes: np.ndarray
+    face_sizes: dict[str, Float32Array]
 
 
 @dataclass(slots=True)
@@ -38,6 +42,7 @@ class _Known:
 
     size: tuple[int, int]
     logits: dict[str, float]
+    face_sizes: dict[str, float]
     failure: Failure | None
 
 
@@ -65,9 +70,11 @@ class ScoreCache:
     def keep(self, images: Sequence[Labelled], scored: Scored) -> None:
         """Remember scores of images, in their order."""
         columns = {tier: values.tolist() for tier, values in scored.logits.items()}
+        measured = {tier: values.tolist() for tier, values in scored.face_sizes.items()}
         for row, (image, size) in enumerate(zip(images, scored.sizes.tolist(), strict=True)):
-            known = self._files.setdefault(image.path, _Known((size[0], size[1]), {}, None))
+            known = self._files.setdefault(image.path, _Known((size[0], size[1]), {}, {}, None))
             known.logits |= {tier: values[row] for tier, values in columns.items()}
+            known.face_sizes |= {tier: values[row] for tier, values in measured.items()}
             known.failure = scored.failures.get(row, known.failure)
 
     def recall(self, images: Sequence[Labelled], tiers: Mapping[str, Degradation]) -> Scored:
@@ -78,6 +85,11 @@ class ScoreCache:
             tier: np.array([one.logits.get(tier, np.nan) for one in files], np.float32)
             for tier in tiers
         }
+        face_sizes = {
+            tier: np.array([one.face_sizes.get(tier, np.nan) for one in files], np.float32)
+            for tier in tiers
+        }
         for values in logits.values():
             values[list(failures)] = np.nan
-        return Scored(logits, failures, np.array([one.size for one in files]).reshape(-1, 2))
+        sizes = np.array([one.size for one in files]).reshape(-1, 2)
+        return Scored(logits, failures, sizes, face_sizes)

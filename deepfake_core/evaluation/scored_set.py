@@ -24,7 +24,8 @@ class ScoredSet:
 
     Attributes:
         images: N labelled images.
-        scores: float32[N] by tier, calibrated.
+        scores: float32[N] by tier, calibrated; NaN where an image shows no face in a tier, which
+            all do as they are.
         sizes: int[N, 2], width and height of the files.
         thresholds: what turns scores into labels.
     """
@@ -33,6 +34,10 @@ class ScoredSet:
     scores: dict[str, Float32Array]
     sizes: np.ndarray
     thresholds: Thresholds
+
+    def shown(self, tier: str) -> BoolArray:
+        """bool[N], which images show a face in a tier."""
+        return np.isfinite(self.scores[tier])
 
     @property
     def fake(self) -> BoolArray:
@@ -62,15 +67,25 @@ class ScoredSet:
 
     def figures(self, tier: str = CLEAN) -> Json:
         """See `deepfake_core.evaluation.metrics.figures`; there must be at least one image."""
-        called = decide(self.scores[tier], self.thresholds)
-        return figures(self.scores[tier], called, self.fake, self.groups)
+        shown = self.shown(tier)
+        if not shown.any():
+            return {"images": 0, "not_applicable": len(shown)}
+        scores = self.scores[tier][shown]
+        groups = [group for group, kept in zip(self.groups, shown, strict=True) if kept]
+        measured = figures(scores, decide(scores, self.thresholds), self.fake[shown], groups)
+        refused = int((~shown).sum())
+        return measured | ({"not_applicable": refused} if refused else {})
 
 
 def judge(
     images: Sequence[Labelled], scored: Scored, calibration: Calibration, thresholds: Thresholds
 ) -> ScoredSet:
-    """Turn logits into scores; images that failed are left out."""
-    keep = np.array([row not in scored.failures for row in range(len(images))], dtype=bool)
-    scores = {tier: calibrate(logits[keep], calibration) for tier, logits in scored.logits.items()}
+    """Turn logits into scores; images that failed, or show no face, are left out."""
+    keep = np.isfinite(scored.logits[CLEAN])
+    keep &= np.array([row not in scored.failures for row in range(len(images))], dtype=bool)
+    scores = {
+        tier: calibrate(logits[keep], calibration, scored.face_sizes[tier][keep])
+        for tier, logits in scored.logits.items()
+    }
     kept = tuple(images[row] for row in np.flatnonzero(keep).tolist())
     return ScoredSet(kept, scores, scored.sizes[keep], thresholds)

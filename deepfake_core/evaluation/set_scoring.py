@@ -18,8 +18,10 @@ from deepfake_core.evaluation.scored_set import CLEAN
 from deepfake_core.evaluation.scoring import score_readable
 from deepfake_core.evaluation.set_figures import has_both
 from deepfake_core.evaluation.shortcuts import separating
-from deepfake_core.images.degradations import TIERS, Degradation
-from deepfake_core.models.bundle import Bundle, Precision, Preprocessing
+from deepfake_core.images.degradations import Degradation
+from deepfake_core.images.face_tiers import tiers_for
+from deepfake_core.inference.cropping import Cropper, open_cropper
+from deepfake_core.models.bundle import Bundle, Precision
 
 Say = Callable[[str], None]
 
@@ -30,8 +32,9 @@ def open_scorer(
     """Load a bundle to score sets; what it gave before counts at fp32 alone."""
     precision = resolve_precision(bundle, config.precision, processor_precisions())
     engine = open_engine(bundle, kind="openvino", precision=precision)
+    preprocessing = bundle.description.preprocessing
     known = memory if memory is not None and precision == "fp32" else ScoreCache()
-    return SetScorer(engine, bundle.description.preprocessing, config, known, say)
+    return SetScorer(engine, open_cropper(preprocessing), config, known, say, preprocessing.faces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +43,19 @@ class SetScorer:
 
     Attributes:
         engine: the network.
-        preprocessing: how images become its input.
+        cropper: cuts out of an image what the network is shown.
         config: what is asked.
         memory: what the engine gave before.
         say: told of the steps.
+        faces: whether it judges faces (``find``) or whole pictures (``frame``).
     """
 
     engine: Engine
-    preprocessing: Preprocessing
+    cropper: Cropper
     config: EvaluateConfig
     memory: ScoreCache
     say: Say
+    faces: str = "frame"
 
     @property
     def precision(self) -> Precision:
@@ -60,20 +65,21 @@ class SetScorer:
     def score_set(self, name: str, images: Sequence[Labelled]) -> Scored:
         """Score the images of a set; one that is judged class by class is not degraded."""
         self.say(f"scoring {len(images)} images of {name}")
-        scored = self._score(images, {CLEAN: TIERS[CLEAN]})
+        tiers = tiers_for(self.faces)
+        scored = self._score(images, {CLEAN: tiers[CLEAN]})
         if not self.config.tiers:
             return scored
         if not self.config.one_class_tiers and self._is_judged_by_class(name, images, scored):
             self.say(f"{name} has no figure of both classes, so it is not degraded")
             return scored
-        self.say(f"scoring them in {len(TIERS) - 1} degraded tiers")
-        return self._score(images, TIERS)
+        self.say(f"scoring them in {len(tiers) - 1} degraded tiers")
+        return self._score(images, tiers)
 
     def _score(self, images: Sequence[Labelled], tiers: Mapping[str, Degradation]) -> Scored:
         return score_readable(
             self.engine,
             images,
-            preprocessing=self.preprocessing,
+            cropper=self.cropper,
             tiers=tiers,
             memory=self.memory,
         )

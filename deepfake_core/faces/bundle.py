@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deepfake_core.bundle import FileName, Precision, file_digest
 from deepfake_core.errors import ModelError
+from deepfake_core.models.bundle import FileName, Precision, file_digest
 
 FINDER_FILE = "finder.json"
 GRAPH_FILE = "finder.xml"
 GRAPH_WEIGHTS_FILE = "finder.bin"
 LICENCE_FILE = "LICENSE"
-DEFAULT_FINDER = Path(__file__).resolve().parent.parent.parent / "models" / "centerface" / "1"
+DEFAULT_FINDER = Path(__file__).resolve().parents[2] / "models" / "centerface" / "1"
 
 
 class FinderDescription(BaseModel):

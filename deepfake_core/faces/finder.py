@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from deepfake_core.bundle import Precision
 from deepfake_core.errors import ModelError
 from deepfake_core.faces.bundle import GRAPH_FILE, GRAPH_WEIGHTS_FILE, Finder
 from deepfake_core.faces.decoding import decode_maps
 from deepfake_core.faces.records import FoundFace
+from deepfake_core.models.bundle import Precision
 from deepfake_core.records import Failure, FailureCode, Float32Array, UInt8Array
 
 if TYPE_CHECKING:
-    import openvino as ov
+    from deepfake_core.engines.libraries import ov
 
 # Pillow may first average whole pixels until this many times the wanted size is left.
 REDUCING_GAP = 2.0
@@ -58,7 +58,7 @@ class FaceFinder:
         Raises:
             ModelError: a file is missing or changed, or the precision was not tested with it.
         """
-        import openvino as ov
+        from deepfake_core.engines.libraries import ov
 
         if precision not in finder.description.precisions:
             tested = " or ".join(finder.description.precisions)

@@ -54,7 +54,11 @@ def _losses(logits: Float32Array, fake: np.ndarray, curve: Calibration) -> np.nd
 
 
 def fit_calibration(
-    logits: Float32Array, fake: np.ndarray, *, with_offset: bool = True
+    logits: Float32Array,
+    fake: np.ndarray,
+    *,
+    with_offset: bool = True,
+    importance: np.ndarray | None = None,
 ) -> Calibration:
     """Fit score = 1 / (1 + exp(-(logit - offset) / temperature)), classes weighing alike.
 
@@ -62,11 +66,13 @@ def fit_calibration(
         logits: float32[N] of images that the network was not trained on.
         fake: bool[N].
         with_offset: whether the offset is fitted too, or stays 0.
+        importance: float64[N], what each image counts within its class; all alike by default.
 
     Returns:
         The curve of least cross-entropy (Platt 1999), found by Newton's method.
     """
-    weights = np.where(fake, 0.5 / fake.sum(), 0.5 / (~fake).sum())
+    counts = np.ones(len(fake)) if importance is None else importance
+    weights = np.where(fake, 0.5 / counts[fake].sum(), 0.5 / counts[~fake].sum()) * counts
     spread = max(float(np.std(logits)), 1e-6)
     middle = float(np.mean(logits)) if with_offset else 0.0
     ones = np.ones(len(logits)) if with_offset else np.zeros(len(logits))

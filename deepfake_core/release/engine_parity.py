@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from deepfake_core.datasets.labelled import Labelled, read_pixels
+from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.engines.engine import open_engine, processor_precisions
+from deepfake_core.inference.cropping import open_cropper, read_crops
 from deepfake_core.models.bundle import WEIGHTS_FILE, Bundle
 from deepfake_core.models.decision import calibrate, decide
 from deepfake_core.records import Float32Array, Json, Label
@@ -62,27 +63,36 @@ def check_engines(bundle: Bundle, images: Sequence[Labelled]) -> Agreement:
     if importlib.util.find_spec("tensorflow") is None:
         return Agreement(False, ("TensorFlow is not installed here",), {})
     description = bundle.description
-    pixels = read_pixels(list(images), size=description.preprocessing.size)
+    cropper = open_cropper(description.preprocessing)
+    crops = read_crops(cropper, [image.path for image in images])
+    pixels = crops.pixels
     reference = open_engine(bundle, kind="keras", precision="fp32").logits(pixels)
     reasons: list[str] = []
     differences: Json = {}
     for precision in description.precisions:
         if precision in processor_precisions():
             engine = open_engine(bundle, kind="openvino", precision=precision)
-            found, wrong = _differ(
-                bundle, engine.logits(pixels), reference, exact=precision == "fp32"
-            )
+            answers = Answers(engine.logits(pixels), reference, crops.sizes)
+            found, wrong = _differ(bundle, answers, exact=precision == "fp32")
             differences[precision] = found
             reasons += [f"{precision} differs from Keras: {one}" for one in wrong]
     return Agreement(True, tuple(reasons), differences)
 
 
-def _differ(
-    bundle: Bundle, logits: Float32Array, reference: Float32Array, *, exact: bool
-) -> tuple[Json, list[str]]:
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What an engine and Keras say of the same faces: float32[N] each, and the faces' sizes."""
+
+    logits: Float32Array
+    reference: Float32Array
+    sizes: Float32Array
+
+
+def _differ(bundle: Bundle, answers: Answers, *, exact: bool) -> tuple[Json, list[str]]:
     calibration, thresholds = bundle.description.calibration, bundle.description.thresholds
+    logits, reference = answers.logits, answers.reference
     gap = np.abs(logits - reference)
-    scores = [calibrate(one, calibration) for one in (logits, reference)]
+    scores = [calibrate(one, calibration, answers.sizes) for one in (logits, reference)]
     labels = [decide(one, thresholds) for one in scores]
     flips = sum({Label.FAKE, Label.REAL} == set(pair) for pair in zip(*labels, strict=True))
     largest, mean = float(gap.max()), float(np.abs(scores[0] - scores[1]).mean())

@@ -13,6 +13,7 @@ from deepfake_core.datasets.splits import split_labelled
 from deepfake_core.errors import SourceError
 from deepfake_core.evaluation.score_cache import ScoreCache
 from deepfake_core.evaluation.training_list import read_training_list
+from deepfake_core.inference.cropping import open_cropper
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_current, record_gate
 from deepfake_core.records import Json
@@ -89,12 +90,18 @@ def compare_models(
         raise SourceError("the gate needs images of both classes; it was given one class or none")
     bundles = [candidate] if current is None else [candidate, current]
     notes = [note for bundle in bundles for note in refuse_seen(bundle, data)]
-    tiers = judge(candidate, data, memory=facts.memory)
+    cropper = open_cropper(candidate.description.preprocessing)
+    tiers = judge(candidate, data, cropper=cropper, memory=facts.memory)
+    shown = tiers["clean"].shown
+    if not shown.all():
+        notes.append(f"{int((~shown).sum())} images show no face and were left out")
+        data = [data[row] for row in np.flatnonzero(shown).tolist()]
+        tiers = {tier: one.of(shown) for tier, one in tiers.items()}
     table = floors(tiers["clean"], config)
     if current is None:
         notes.append("there is no current model to compare with: only the floors were tested")
     else:
-        before = judge(current, data)
+        before = judge(current, data, cropper=cropper)
         table += _tiers(tiers, before, [image.group_id for image in data], config)
         people, skipped = _people(tiers["clean"], before["clean"], data, config)
         table, notes = table + people, notes + skipped
@@ -187,18 +194,18 @@ def _tiers(
     groups: Sequence[str],
     config: GateConfig,
 ) -> list[Row]:
-    samples = draw(groups, candidate["clean"].fake, config)
-    return [
-        row
-        for tier, one in candidate.items()
-        for row in differences(
-            tier,
-            (one, current[tier]),
-            samples,
-            margins=config.margins(tier),
-            confidence=config.confidence,
+    usual = draw(groups, candidate["clean"].fake, config)
+    rows: list[Row] = []
+    for tier, answers in candidate.items():
+        pair, samples, shown = (answers, current[tier]), usual, answers.shown
+        if not shown.all():
+            pair = pair[0].of(shown), pair[1].of(shown)
+            left = [groups[row] for row in np.flatnonzero(shown).tolist()]
+            samples = draw(left, pair[0].fake, config)
+        rows += differences(
+            tier, pair, samples, margins=config.margins(tier), confidence=config.confidence
         )
-    ]
+    return rows
 
 
 def _people(

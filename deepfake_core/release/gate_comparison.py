@@ -12,6 +12,7 @@ from deepfake_core.engines.engine import open_engine
 from deepfake_core.evaluation.metrics import auc, resamples, tpr_at_fpr
 from deepfake_core.evaluation.score_cache import ScoreCache
 from deepfake_core.evaluation.scoring import score_tiers
+from deepfake_core.inference.cropping import Cropper
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.decision import calibrate
 from deepfake_core.records import Float32Array
@@ -57,11 +58,19 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """A model's answers: scores float32[N], called (labelled fake) bool[N], fake bool[N]."""
+    """A model's answers: scores float32[N], called (labelled fake) bool[N], fake bool[N].
+
+    A score is NaN where the image shows no face.
+    """
 
     scores: Float32Array
     called: np.ndarray
     fake: np.ndarray
+
+    @property
+    def shown(self) -> np.ndarray:
+        """bool[N], which images were judged."""
+        return np.isfinite(self.scores)
 
     def of(self, rows: np.ndarray) -> Answers:
         """The answers to some of the images."""
@@ -69,16 +78,22 @@ class Answers:
 
 
 def judge(
-    bundle: Bundle, images: Sequence[Labelled], *, memory: ScoreCache | None = None
+    bundle: Bundle,
+    images: Sequence[Labelled],
+    *,
+    cropper: Cropper,
+    memory: ScoreCache | None = None,
 ) -> dict[str, Answers]:
-    """A model's answers at fp32 by tier of degradation, in the order of the images."""
+    """A model's answers at fp32 by tier of degradation, in the order of the images.
+
+    Two models are compared on the same crops, whatever each was made for.
+    """
     engine = open_engine(bundle, kind="openvino", precision="fp32")
     description, fake = bundle.description, is_fake(list(images))
-    preprocessing = description.preprocessing
-    logits = score_tiers(engine, images, preprocessing=preprocessing, memory=memory)
+    scored = score_tiers(engine, images, cropper=cropper, memory=memory)
     judged = {}
-    for tier, found in logits.items():
-        scores = calibrate(found, description.calibration)
+    for tier, logits in scored.logits.items():
+        scores = calibrate(logits, description.calibration, scored.face_sizes[tier])
         judged[tier] = Answers(scores, scores >= description.thresholds.fake_from, fake)
     return judged
 

@@ -22,6 +22,7 @@ from deepfake_core.evaluation.metrics import resamples
 from deepfake_core.evaluation.scoring import score_readable
 from deepfake_core.evaluation.training_list import read_training_list
 from deepfake_core.images.degradations import TIERS
+from deepfake_core.inference.cropping import open_cropper
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.decision import calibrate
 from deepfake_core.release.gate_comparison import Row
@@ -99,9 +100,10 @@ def _mistakes(bundle: Bundle, images: Sequence[Labelled]) -> np.ndarray:
     description = bundle.description
     engine = open_engine(bundle, kind="openvino", precision="fp32")
     scored = score_readable(
-        engine, images, preprocessing=description.preprocessing, tiers=CLEAN
-    ).logits["clean"]
-    scores, thresholds = calibrate(scored, description.calibration), description.thresholds
+        engine, images, cropper=open_cropper(description.preprocessing), tiers=CLEAN
+    )
+    logits, sizes = scored.logits["clean"], scored.face_sizes["clean"]
+    scores, thresholds = calibrate(logits, description.calibration, sizes), description.thresholds
     fake = is_fake(list(images))
     wrong = np.where(fake, scores < thresholds.real_below, scores >= thresholds.fake_from)
-    return np.where(np.isfinite(scored), wrong, np.nan)
+    return np.where(np.isfinite(logits), wrong, np.nan)

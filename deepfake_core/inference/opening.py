@@ -1,0 +1,125 @@
+"""Which networks judge, and at which precision; and how they are loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from deepfake_core.engines.engine import open_engine, processor_precisions, resolve_precision
+from deepfake_core.errors import ModelError
+from deepfake_core.faces.bundle import Finder, read_finder
+from deepfake_core.faces.finder import FaceFinder, finder_precision
+from deepfake_core.inference.classifier import Classifier
+from deepfake_core.inference.face_reading import AlignedFaces
+from deepfake_core.models.bundle import Bundle, Precision
+from deepfake_core.models.registry import DEFAULT_REGISTRY
+
+Faces = Literal["find", "frame"]
+# The finder for models that name none, such as imported ones.
+USUAL_FINDER = "centerface@1"
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """The networks that judge, resolved.
+
+    Attributes:
+        bundle: the first look.
+        precision: its arithmetic.
+        engine: ``openvino`` or ``keras``, what runs it.
+        finder: finds the faces; None where the whole picture is judged.
+        finder_precision: its arithmetic.
+    """
+
+    bundle: Bundle
+    precision: Precision
+    engine: str = "openvino"
+    finder: Finder | None = None
+    finder_precision: Precision = "fp32"
+
+    @property
+    def faces(self) -> Faces:
+        """Whether faces or whole pictures are judged."""
+        return "frame" if self.finder is None else "find"
+
+    @property
+    def facts(self) -> dict[str, str | None]:
+        """What a run's record says of them; all of it can change a verdict."""
+        finder = self.finder
+        return {
+            "model_id": self.bundle.model_id,
+            "precision": self.precision,
+            "engine": self.engine,
+            "faces": self.faces,
+            "finder_id": finder.finder_id if finder else None,
+            "finder_precision": self.finder_precision if finder else None,
+        }
+
+
+def choose_networks(
+    bundle: Bundle,
+    *,
+    precision: str = "auto",
+    engine: str = "openvino",
+    faces: Faces | None = None,
+    registry: Path = DEFAULT_REGISTRY,
+) -> Networks:
+    """Resolve what is asked for.
+
+    Args:
+        bundle: the first look.
+        precision: ``auto``, or an arithmetic for all networks.
+        engine: what runs the first look.
+        faces: in place of what the bundle says.
+        registry: where the finder is; else it is that of the project.
+
+    Raises:
+        ModelError: a network is missing or damaged, or cannot run at the precision.
+    """
+    available = _available(bundle, precision, engine)
+    resolved = resolve_precision(bundle, precision, available)
+    if (faces or bundle.description.preprocessing.faces) == "frame":
+        return Networks(bundle, resolved, engine)
+    finder = find_finder(bundle.description.preprocessing.finder or USUAL_FINDER, registry)
+    return Networks(bundle, resolved, engine, finder, finder_precision(finder, resolved, available))
+
+
+def _available(bundle: Bundle, precision: str, engine: str) -> set[Precision]:
+    # Asking OpenVINO costs a third of a second; a bundle with one precision leaves no choice.
+    only = bundle.description.precisions == ("fp32",) and precision in ("auto", "fp32")
+    return {"fp32"} if only or engine == "keras" else processor_precisions()
+
+
+def find_finder(reference: str, registry: Path = DEFAULT_REGISTRY) -> Finder:
+    """The finder that a bundle names.
+
+    Args:
+        reference: ``name@version``, perhaps with ``+hash8``, which must then be its own.
+        registry: where it is; else it is looked for in that of the project.
+
+    Raises:
+        ModelError: it is missing, or another one.
+    """
+    name, _, rest = reference.partition("@")
+    version, _, _ = rest.partition("+")
+    folders = [home / name / version for home in dict.fromkeys((registry, DEFAULT_REGISTRY))]
+    folder = next((one for one in folders if one.is_dir()), folders[0])
+    finder = read_finder(folder)
+    if "+" in reference and finder.finder_id != reference:
+        raise ModelError(
+            f"the model was made with the face finder {reference}, in {folder} is "
+            f"{finder.finder_id}; restore that folder"
+        )
+    return finder
+
+
+def open_classifier(networks: Networks) -> Classifier:
+    """Load the networks."""
+    bundle = networks.bundle
+    engine = open_engine(bundle, kind=networks.engine, precision=networks.precision)
+    reader = None
+    if networks.finder is not None:
+        finder = FaceFinder(networks.finder, precision=networks.finder_precision)
+        reader = AlignedFaces(finder, bundle.description.preprocessing)
+    return Classifier(bundle, engine, reader=reader)
