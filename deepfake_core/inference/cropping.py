@@ -57,7 +57,7 @@ class WholePictures:
     def load(self, data: bytes) -> Loaded | Failure:
         """See `Cropper.load`."""
         told = self._preprocessing
-        return load(data, size=told.size, background=told.background)
+        return load(data, size=told.size, background=told.background, colour=told.colour)
 
     def crop(self, image: Image.Image) -> Crop | None:
         """See `Cropper.crop`."""
@@ -73,8 +73,8 @@ class LargestFaces:
 
     def load(self, data: bytes) -> Loaded | Failure:
         """See `Cropper.load`."""
-        background = self._preprocessing.background
-        return load(data, size=FINDING_SIDE, background=background, colour="srgb")
+        told = self._preprocessing
+        return load(data, size=FINDING_SIDE, background=told.background, colour=told.colour)
 
     def crop(self, image: Image.Image) -> Crop | None:
         """See `Cropper.crop`."""

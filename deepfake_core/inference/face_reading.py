@@ -46,7 +46,8 @@ class AlignedFaces:
         return self._align(content, loaded, found)
 
     def _load(self, content: bytes, side: int) -> Loaded | Failure:
-        return load(content, size=side, background=self.preprocessing.background, colour="srgb")
+        told = self.preprocessing
+        return load(content, size=side, background=told.background, colour=told.colour)
 
     def _align(
         self, content: bytes, loaded: Loaded, found: Sequence[FoundFace]

@@ -12,7 +12,8 @@ from deepfake_core.faces.bundle import Finder, read_finder
 from deepfake_core.faces.finder import FaceFinder, finder_precision
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.face_reading import AlignedFaces
-from deepfake_core.models.bundle import Bundle, Precision
+from deepfake_core.models.bundle import Bundle, Curve, Precision
+from deepfake_core.models.decision import Thresholds
 from deepfake_core.models.registry import DEFAULT_REGISTRY
 
 Faces = Literal["find", "frame"]
@@ -42,6 +43,16 @@ class Networks:
     def faces(self) -> Faces:
         """Whether faces or whole pictures are judged."""
         return "frame" if self.finder is None else "find"
+
+    @property
+    def curve(self) -> Curve:
+        """Calibration and thresholds of the first look at its precision."""
+        return self.bundle.description.curve(self.precision)
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Where the labels begin."""
+        return self.curve.thresholds
 
     @property
     def facts(self) -> dict[str, str | None]:

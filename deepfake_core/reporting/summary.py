@@ -27,7 +27,7 @@ from deepfake_core.results.run_record import Counts, RunRecord
 
 ROWS_SHOWN, FAILED_SHOWN, BINS = 24, 200, 40
 SHARES_OF_FAKES = (0.001, 0.01, 0.1, 0.5)
-COUNTS = ("listed", "skipped", "judged", "failed")
+COUNTS = ("listed", "skipped", "judged", "not_applicable", "failed")
 # Facts of run.json that the summary repeats, by their name there.
 FACTS = (
     *("run_id", "run_date", "source", "finished", "model_id", "precision", "engine"),
@@ -59,13 +59,16 @@ def summarise(
     # Compared in float32, as scores are stored and labels decided.
     histogram, _ = np.histogram(scores, edges.astype(np.float32))
     declared, declared_shown = declared_images(verdicts)
-    if not counts.judged == sum(labels.values()) == histogram.sum():
+    decided = sum(labels.values()) - labels[Label.NOT_APPLICABLE]
+    if not counts.judged == decided == histogram.sum():
         raise BrokenInvariant(f"{counts.judged} judged, but labels {labels} or scores differ")
     return Summary(
         **{name: getattr(run, name) for name in FACTS},
         started=run.run_started,
         **counts.model_dump(),
         labels=labels,
+        reasons=_tally(verdicts["reason"]),
+        faces=_faces(verdicts),
         failures=failures,
         not_images=failures.get(FailureCode.DECODE_UNSUPPORTED, 0),
         histogram=Histogram(edges=edges.tolist(), counts=histogram.tolist()),
@@ -85,15 +88,35 @@ def summarise(
 
 def _counts(verdicts: pa.Table, run: RunRecord) -> Counts:
     """The run's counts, held against its rows."""
-    judged = int(pc.sum(pc.equal(verdicts["status"], "ok")).as_py() or 0)
-    failed, counts = verdicts.num_rows - judged, run.counts
-    parts = counts.judged + counts.failed + counts.skipped
-    if counts.listed != parts or (counts.judged, counts.failed) != (judged, failed):
+    found, counts = count_rows(verdicts), run.counts
+    judged, refused, failed = found.judged, found.not_applicable, found.failed
+    same = (counts.judged, counts.not_applicable, counts.failed) == (judged, refused, failed)
+    if counts.listed != counts.accounted_for or not same:
         raise BrokenInvariant(
-            f"run {run.run_id}: expected listed = judged + failed + skipped, found {counts!r}"
-            f" and rows of {judged} judged and {failed} failed images"
+            f"run {run.run_id}: expected listed = judged + not applicable + failed + skipped, "
+            f"found {counts!r} and rows of {judged} judged, {refused} not applicable and "
+            f"{failed} failed images"
         )
     return counts
+
+
+def count_rows(verdicts: pa.Table) -> Counts:
+    """How many images were judged, were not applicable, and failed."""
+    ok = int(pc.sum(pc.equal(verdicts["status"], "ok")).as_py() or 0)
+    refused = int(pc.sum(pc.equal(verdicts["label"], Label.NOT_APPLICABLE)).as_py() or 0)
+    return Counts(judged=ok - refused, not_applicable=refused, failed=verdicts.num_rows - ok)
+
+
+def _faces(verdicts: pa.Table) -> dict[str, int]:
+    """How many images show no face, one, a few, many; empty where whole pictures were judged."""
+    found = verdicts["faces_found"].drop_null().to_numpy()
+    if not len(found):
+        return {}
+    kinds = np.digitize(found, [1, 2, 6])
+    return {
+        name: int((kinds == at).sum())
+        for at, name in enumerate(("none", "one", "two to five", "more"))
+    }
 
 
 def _tally(column: pa.ChunkedArray) -> dict[str, int]:

@@ -161,8 +161,11 @@ class Summary(Stored):
     listed: int = 0
     skipped: int = 0
     judged: int = 0
+    not_applicable: int = 0
     failed: int = 0
     labels: dict[str, int] = Field(default_factory=dict)
+    reasons: dict[str, int] = Field(default_factory=dict)
+    faces: dict[str, int] = Field(default_factory=dict)
     failures: dict[str, int] = Field(default_factory=dict)
     skipped_reasons: dict[str, int] = Field(default_factory=dict)
     unlisted_folders: list[FileSystemName] = Field(default_factory=list)

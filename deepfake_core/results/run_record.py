@@ -38,7 +38,13 @@ class Counts(Stored):
     listed: int = 0
     skipped: int = 0
     judged: int = 0
+    not_applicable: int = 0
     failed: int = 0
+
+    @property
+    def accounted_for(self) -> int:
+        """The images of which something became; all that were listed, if nothing was lost."""
+        return self.judged + self.not_applicable + self.failed + self.skipped
 
 
 class RunWarning(Stored):
@@ -103,6 +109,15 @@ class RowFacts(Stored):
         model_id: the model that judges them.
         precision: its arithmetic.
         engine: what runs it.
+        faces: ``find`` where faces are judged, ``frame`` where whole pictures are.
+        finder_id: the network that finds the faces; None where whole pictures are judged.
+        finder_precision: its arithmetic.
+        second_look: ``off``, ``auto`` or ``all``: which faces are given a second look.
+        second_model_id: the network that takes it; None where there is none.
+        second_precision: its arithmetic.
+        pair: the hash of how both looks work together.
+        policy: the content of the policy that replaces the model's threshold of ``fake``.
+        stability: whether flags are judged again under cheap re-encodings.
         run_id: the run.
         run_started: when it started, ISO 8601 with microseconds, UTC.
     """
@@ -111,6 +126,15 @@ class RowFacts(Stored):
     model_id: str
     precision: Precision
     engine: str
+    faces: str = "frame"
+    finder_id: str | None = None
+    finder_precision: Precision | None = None
+    second_look: str = "off"
+    second_model_id: str | None = None
+    second_precision: Precision | None = None
+    pair: str | None = None
+    policy: Json | None = None
+    stability: bool = False
     run_id: str
     run_started: str
 
@@ -189,7 +213,7 @@ class RunRecord(RowFacts):
     @property
     def has_rows(self) -> bool:
         """Whether a finished run published verdicts."""
-        return self.counts.judged + self.counts.failed > 0
+        return self.counts.judged + self.counts.not_applicable + self.counts.failed > 0
 
 
 def parse_run(content: object, *, where: str) -> RunRecord:

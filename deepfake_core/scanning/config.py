@@ -62,6 +62,11 @@ class ScanConfig(BaseModel):
         description="Arithmetic of the network; auto takes the fastest that the model is "
         "qualified for and the processor has.",
     )
+    faces: Literal["find", "frame"] | None = Field(
+        None,
+        description="find: judge the faces in a picture; frame: judge each picture as one face, "
+        "for folders of ready-made crops. By default as the model was made.",
+    )
     engine: Literal["openvino", "keras"] = Field(
         "openvino", description="What runs the network: openvino on processors, keras on GPUs."
     )

@@ -7,9 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from deepfake_core.engines.engine import open_engine
 from deepfake_core.events import Notify
-from deepfake_core.inference.classifier import Classifier
+from deepfake_core.inference.opening import open_classifier
 from deepfake_core.scanning.plan import Plan
 from deepfake_core.scanning.shards import CommittedShard, ShardJudge
 
@@ -54,6 +53,5 @@ def in_process(plan: Plan, work: Work) -> AbstractContextManager[Shards]:
 
 def open_judge(plan: Plan, on_batch: Callable[[int], None] = lambda count: None) -> ShardJudge:
     """Load the model and start the threads that judge shards."""
-    engine = open_engine(plan.bundle, kind=plan.run.engine, precision=plan.run.precision)
-    classifier = Classifier(plan.bundle, engine)
+    classifier = open_classifier(plan.networks)
     return ShardJudge(plan.source, classifier, batch_size=plan.config.batch_size, on_batch=on_batch)

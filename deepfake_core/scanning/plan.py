@@ -6,16 +6,16 @@ import datetime as dt
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from deepfake_core import __version__
-from deepfake_core.engines.engine import processor_precisions, resolve_precision
-from deepfake_core.errors import PlanMismatch, RunTaken, SourceError, unreadable
-from deepfake_core.models.bundle import Bundle, Precision
+from deepfake_core.errors import ModelError, PlanMismatch, RunTaken, SourceError, unreadable
+from deepfake_core.inference.opening import Networks, choose_networks
+from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.results.layout import MANIFEST_FILE, REDECIDING, RUN_FILE, run_file
 from deepfake_core.results.manifest import (
@@ -28,7 +28,7 @@ from deepfake_core.results.manifest import (
     unskipped,
 )
 from deepfake_core.results.run_ids import new_run_id
-from deepfake_core.results.run_record import RunRecord
+from deepfake_core.results.run_record import RowFacts, RunRecord
 from deepfake_core.results.schema import SCHEMA_VERSION, check_version
 from deepfake_core.results.store import Results
 from deepfake_core.scanning.config import ScanConfig
@@ -39,7 +39,16 @@ from deepfake_core.storage.listing import Listing
 from deepfake_core.storage.opening import open_storage
 
 # Settings that a resumed run must share with its plan, by the name a person knows them by.
-CHECKED = ("source", "model_id", "precision", "engine", "shard_size")
+CHECKED = (
+    *("source", "model_id", "precision", "engine", "shard_size"),
+    *("faces", "finder_id", "finder_precision"),
+)
+# Of these the ones that can change a verdict; what is as it was before there were faces is left
+# out, so that images which were judged then are known.
+DECIDING = ("model_id", "precision", "engine")
+BEFORE_FACES: dict[str, object] = {"faces": "frame", "finder_id": None, "finder_precision": None}
+
+Asked = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -49,7 +58,7 @@ class Plan:
     config: ScanConfig
     source: Storage
     results: Results
-    bundle: Bundle
+    networks: Networks
     run: RunRecord
     manifest: pa.Table
     # Whether its run.json is stored.
@@ -58,6 +67,11 @@ class Plan:
     timings: dict[int, dict[str, float]] = field(default_factory=dict)
     # The manifest for which the shards' rows were put in order, and those rows.
     _in_turn: tuple[pa.Table, pa.Table] | None = field(default=None, repr=False)
+
+    @property
+    def bundle(self) -> Bundle:
+        """The first look."""
+        return self.networks.bundle
 
     @property
     def run_id(self) -> str:
@@ -90,15 +104,14 @@ class Plan:
     @property
     def metadata(self) -> dict[str, str]:
         """Facts for the footer of parts and published files."""
-        description = self.bundle.description
+        networks, curve = self.networks, self.networks.curve
         return {
             "run_id": self.run_id,
-            "model_id": self.bundle.model_id,
-            "engine": self.run.engine,
-            "precision": self.run.precision,
-            "temperature": str(description.calibration.temperature),
-            "offset": str(description.calibration.offset),
-            "thresholds": description.thresholds.model_dump_json(),
+            **{name: str(value) for name, value in networks.facts.items() if value is not None},
+            "temperature": str(curve.calibration.temperature),
+            "offset": str(curve.calibration.offset),
+            "calibration": curve.calibration.model_dump_json(),
+            "thresholds": networks.thresholds.model_dump_json(),
             "config_fingerprint": self.run.config_fingerprint,
             "manifest_fingerprint": self.run.manifest_fingerprint,
         }
@@ -154,29 +167,32 @@ def make_plan(
         PlanMismatch: the run_id was planned with other settings.
     """
     now = now or dt.datetime.now(dt.UTC)
-    bundle = find_model(config.model, registry)
     source = source or open_storage(config.source)
     results = Results(open_storage(config.output))
     stored, begun = _planned(results, config.run_id) if config.run_id else (None, False)
     if stored is not None:
         check_version(stored.schema_version, f"{RUN_FILE} of run {stored.run_id}")
+    networks = choose_networks(
+        find_model(config.model, registry),
+        precision=config.precision,
+        engine=config.engine,
+        faces=config.faces,
+        registry=registry,
+    )
     if stored is not None and stored.state == "done":
-        return Plan(config, source, results, bundle, stored, MANIFEST_SCHEMA.empty_table(), True)
-    precision = _precision(bundle, config)
-    asked: dict[str, str | int] = {
+        return Plan(config, source, results, networks, stored, MANIFEST_SCHEMA.empty_table(), True)
+    asked: Asked = {
         "source": source.name,
-        "model_id": bundle.model_id,
-        "precision": precision,
-        "engine": config.engine,
         "shard_size": config.shard_size,
+        **networks.facts,
     }
     if stored is not None:
         _check(stored, asked)
         listed = read_manifest(results, stored.run_id)
-        return Plan(config, source, results, bundle, stored, listed, begun)
+        return Plan(config, source, results, networks, stored, listed, begun)
     results.storage.check_writable()
     listing = _list(source, leave_out=results.storage.address(""))
-    config_fingerprint = _digest({name: asked[name] for name in CHECKED[1:4]})
+    config_fingerprint = _fingerprint(asked)
     past = read_history(
         results,
         source.name,
@@ -185,11 +201,7 @@ def make_plan(
         unreadable=listing.unreadable,
     )
     run = RunRecord(
-        source=source.name,
-        model_id=bundle.model_id,
-        precision=precision,
-        engine=config.engine,
-        shard_size=config.shard_size,
+        **asked,
         run_id=config.run_id or new_run_id(now),
         run_date=now.date().isoformat(),
         run_started=now.isoformat(timespec="microseconds"),
@@ -205,7 +217,29 @@ def make_plan(
         versions={"deepfake": __version__, "python": platform.python_version()},
     )
     chosen = skip_some(past.listed, config, past.known)
-    return Plan(config, source, results, bundle, run, chosen)
+    return Plan(config, source, results, networks, run, chosen)
+
+
+def networks_of(run: RowFacts, bundle: Bundle, registry: Path) -> Networks:
+    """The networks that a run was planned with, found again on another machine.
+
+    Raises:
+        ModelError: one of them is missing here, is another one, or cannot run as it was planned.
+    """
+    networks = choose_networks(
+        bundle,
+        precision=run.precision,
+        engine=run.engine,
+        faces="find" if run.faces == "find" else "frame",
+        registry=registry,
+    )
+    for name, value in networks.facts.items():
+        if getattr(run, name) != value:
+            raise ModelError(
+                f"the run was planned with {name} {getattr(run, name)}, here it is {value}; copy "
+                "the registry of the machine that planned it"
+            )
+    return networks
 
 
 def _planned(results: Results, run_id: str) -> tuple[RunRecord | None, bool]:
@@ -224,16 +258,7 @@ def _stored(storage: Storage, path: str) -> bytes:
         raise unreadable(storage.address(path), error) from error
 
 
-def _precision(bundle: Bundle, config: ScanConfig) -> Precision:
-    if config.engine == "keras":
-        return resolve_precision(bundle, config.precision, {"fp32"})
-    # Asking OpenVINO costs a third of a second; a bundle with one precision leaves no choice.
-    if bundle.description.precisions == ("fp32",) and config.precision in ("auto", "fp32"):
-        return "fp32"
-    return resolve_precision(bundle, config.precision, processor_precisions())
-
-
-def _check(stored: RunRecord, asked: Mapping[str, str | int]) -> None:
+def _check(stored: RunRecord, asked: Asked) -> None:
     if stored.state == REDECIDING:
         origin = stored.redecided.origin if stored.redecided else "unknown"
         raise PlanMismatch(
@@ -263,5 +288,8 @@ def _list(source: Storage, *, leave_out: str) -> Listing:
     return listing
 
 
-def _digest(content: Mapping[str, str | int]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def _fingerprint(asked: Asked) -> str:
+    """The hash of what can change a verdict."""
+    deciding = {name: asked[name] for name in DECIDING}
+    deciding |= {name: asked[name] for name, usual in BEFORE_FACES.items() if asked[name] != usual}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()

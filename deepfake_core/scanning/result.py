@@ -18,8 +18,10 @@ class ScanResult(TypedDict):
     listed: int
     skipped: int
     judged: int
+    not_applicable: int
     failed: int
     labels: dict[str, int]
+    reasons: dict[str, int]
     failures: dict[str, int]
     skipped_reasons: dict[str, int]
     new: int | None
@@ -33,6 +35,10 @@ class ScanResult(TypedDict):
     model_id: str
     precision: str
     engine: str
+    faces: str
+    finder_id: str | None
+    second_look: str
+    second_model_id: str | None
     verdicts: str | None
     report: str
     seconds: float
@@ -49,8 +55,10 @@ def result_of(plan: Plan) -> ScanResult:
         "listed": run.counts.listed,
         "skipped": run.counts.skipped,
         "judged": run.counts.judged,
+        "not_applicable": run.counts.not_applicable,
         "failed": run.counts.failed,
         "labels": summary.labels,
+        "reasons": summary.reasons,
         "failures": summary.failures,
         "skipped_reasons": run.skipped_reasons,
         "new": summary.new,
@@ -64,6 +72,10 @@ def result_of(plan: Plan) -> ScanResult:
         "model_id": run.model_id,
         "precision": run.precision,
         "engine": run.engine,
+        "faces": run.faces,
+        "finder_id": run.finder_id,
+        "second_look": run.second_look,
+        "second_model_id": run.second_model_id,
         "verdicts": results.storage.address(path) if run.has_rows else None,
         "report": results.storage.address(run_file(run_id, REPORT_FILE)),
         "seconds": run.timings["seconds"],

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from deepfake_core.errors import BrokenInvariant
 from deepfake_core.events import Notify, silent
 from deepfake_core.models.registry import DEFAULT_REGISTRY
 from deepfake_core.reporting.drift import LIMITS, DriftLimits
 from deepfake_core.reporting.run_report import write_report
+from deepfake_core.reporting.summary import count_rows
 from deepfake_core.results.layout import (
     LATEST,
     REPORT_FILE,
@@ -24,7 +24,7 @@ from deepfake_core.results.layout import (
     run_file,
 )
 from deepfake_core.results.manifest import known_flagged, turn_counts
-from deepfake_core.results.run_record import Counts, ModelFacts
+from deepfake_core.results.run_record import ModelFacts
 from deepfake_core.results.schema import VERDICTS
 from deepfake_core.results.verdict_files import read_verdicts
 from deepfake_core.scanning.config import ScanConfig
@@ -169,14 +169,9 @@ def finish(plan: Plan, notify: Notify = silent, *, seconds: float | None = None)
 def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
     """Fill in the counts, timings and the model's figures of ``run.json``."""
     skipped = Counter(reason for reason in plan.manifest["skip"].to_pylist() if reason)
-    judged = pc.sum(pc.equal(rows["status"], "ok")).as_py() or 0
-    counts = Counts(
-        listed=plan.manifest.num_rows,
-        skipped=skipped.total(),
-        judged=judged,
-        failed=rows.num_rows - judged,
-    )
-    if counts.listed != counts.judged + counts.failed + counts.skipped:
+    counts = count_rows(rows)
+    counts.listed, counts.skipped = plan.manifest.num_rows, skipped.total()
+    if counts.listed != counts.accounted_for:
         raise BrokenInvariant(f"run {plan.run_id}: the counts do not add up: {counts!r}")
     timings: Counter[str] = Counter()
     for index in range(plan.shards):
@@ -188,8 +183,8 @@ def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
     # A run that was continued took at least the time of all its shards.
     run.timings = {**timings, "seconds": max(seconds or 0.0, timings["seconds"])}
     run.finished = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    run.thresholds = description.thresholds
-    run.temperature = description.calibration.temperature
+    run.thresholds = plan.networks.thresholds
+    run.temperature = plan.networks.curve.calibration.temperature
     run.card = ModelFacts(
         figures=description.figures,
         trained_on=description.trained_on,

@@ -128,7 +128,7 @@ def _judging(service: Service) -> APIRouter:
             raise Refusal(422, RequestCode.TOO_MANY, message)
         (judgement,) = await service.judge(uploads)
         if judgement.score is None:
-            raise unjudged(judgement.failure)
+            raise unjudged(judgement)
         return [judgement.score, 1 - judgement.score]
 
     @router.post(
@@ -143,7 +143,7 @@ def _judging(service: Service) -> APIRouter:
         uploads = await read_uploads(request, max_files=service.config.max_files)
         judgements = await service.judge(uploads)
         return [
-            verdict(upload, judgement, model_id=service.bundle.model_id, started=started)
+            verdict(upload, judgement, model_id=service.model_id, started=started)
             for upload, judgement in zip(uploads, judgements, strict=True)
         ]
 

@@ -25,6 +25,11 @@ class ServeConfig(BaseModel):
         description="Arithmetic of the network; auto takes the fastest that the model is "
         "qualified for and the processor has.",
     )
+    faces: Literal["find", "frame"] | None = Field(
+        None,
+        description="find: judge the faces in a picture; frame: judge each picture as one face. "
+        "By default as the model was made.",
+    )
     tokens: str | None = Field(
         None, description="File of the hashed tokens of which a request needs one."
     )

@@ -11,7 +11,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from deepfake_core.records import Failure, FailureCode
+from deepfake_core.inference.judgement import Judgement
+from deepfake_core.records import Failure, FailureCode, Reason
 
 
 class RequestCode(StrEnum):
@@ -84,8 +85,19 @@ def missing_field(found: str, status: int = 422) -> Refusal:
     return Refusal(status, RequestCode.MISSING_FIELD, message)
 
 
-def unjudged(failure: Failure | None) -> Refusal:
+REFUSED: Mapping[Reason, str] = {
+    Reason.NO_FACE: "no face was found in the image; send a picture that shows one",
+    Reason.FACE_TOO_SMALL: "the faces in the image are too small to be judged; send a larger one",
+    Reason.UNFAMILIAR: "the face is unlike those that the model was made for; it is not judged",
+}
+
+
+def unjudged(judgement: Judgement) -> Refusal:
     """The one image of a request has no score."""
+    failure = judgement.failure
+    reason = judgement.reason
+    if failure is None and reason is not None and reason in REFUSED:
+        return Refusal(422, f"image.{reason}", REFUSED[reason])
     failure = failure or Failure(FailureCode.SCORE_NOT_FINITE)
     return Refusal(422, failure.code, failure.detail or "the image cannot be judged")
 

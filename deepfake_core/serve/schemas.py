@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from deepfake_core.inference.columns import judged_columns
 from deepfake_core.inference.judgement import Judgement
-from deepfake_core.models.bundle import CARD_FILE, Bundle, Precision, Preprocessing
+from deepfake_core.inference.opening import Networks
+from deepfake_core.models.bundle import CARD_FILE, Precision, Preprocessing
 from deepfake_core.models.decision import Calibration, Thresholds
-from deepfake_core.records import FailureCode, Json, Label
+from deepfake_core.records import FailureCode, Json, Label, Reason
 from deepfake_core.serve.config import ServeConfig
 from deepfake_core.serve.uploads import Upload
 
@@ -32,6 +34,30 @@ class Health(BaseModel):
     status: Literal["ok"] = Field("ok", description="Always `ok`.")
 
 
+class FaceFacts(BaseModel):
+    """A face that was considered."""
+
+    x: float = Field(description="Left edge of its box, in pixels after EXIF orientation.")
+    y: float = Field(description="Top edge.")
+    width: float = Field(description="Of the box.")
+    height: float = Field(description="Of the box.")
+    size: float = Field(description="Side of the aligned crop in pixels of the picture.")
+    roll: float = Field(description="Degrees by which it is turned.")
+    found: Probability = Field(description="The finder's confidence.")
+    logit: float | None = Field(description="Raw output of the first look.")
+    second_logit: float | None = Field(description="Raw output of the second look.")
+    score: Probability | None = Field(description="Calibrated probability of fake.")
+    label: Label = Field(description="The decision on this face.")
+
+
+class ClaimFacts(BaseModel):
+    """What a file says of where it comes from."""
+
+    kind: str = Field(description="`c2pa`, `iptc`, `generator` or `camera`.")
+    value: str = Field(description="What it says.")
+    verified: bool | None = Field(description="Whether a signature holds; null if unknown.")
+
+
 class Verdict(BaseModel):
     """What is said of one image: the columns of the verdict table of scans."""
 
@@ -49,6 +75,15 @@ class Verdict(BaseModel):
     logit: float | None = Field(description="Raw output; positive means fake.")
     score: Probability | None = Field(description="Calibrated probability of fake.")
     label: Label | None = Field(description="The decision; null where there is none.")
+    reason: Reason | None = Field(description="Why it is not applicable, or made uncertain.")
+    faces: list[FaceFacts] | None = Field(
+        description="Every face considered, the one that decided first; null for whole pictures."
+    )
+    faces_found: int | None = Field(description="How many faces there were.")
+    second_model_id: str | None = Field(description="The second look, where it was taken.")
+    score_low: Probability | None = Field(description="Least score under cheap re-encodings.")
+    score_high: Probability | None = Field(description="Largest score under cheap re-encodings.")
+    provenance: list[ClaimFacts] | None = Field(description="What the file says of itself.")
     model_id: str = Field(description="`name@version+hash8` of the model.")
     run_id: None = Field(description="Null: no run of a scan.")
     run_started: dt.datetime = Field(description="When the request came, UTC.")
@@ -69,6 +104,8 @@ class ModelFacts(BaseModel):
 
     model_id: str = Field(description="`name@version+hash8`.")
     precision: Precision = Field(description="Arithmetic that it runs in here.")
+    faces: Literal["find", "frame"] = Field(description="Whether faces or pictures are judged.")
+    finder_id: str | None = Field(description="The face finder; null where pictures are judged.")
     preprocessing: Preprocessing = Field(description="How images become its input.")
     calibration: Calibration = Field(description="From logit to score.")
     thresholds: Thresholds = Field(description="From score to label.")
@@ -83,40 +120,33 @@ def verdict(
     upload: Upload, judgement: Judgement, *, model_id: str, started: dt.datetime
 ) -> Verdict:
     """The verdict on one file of a request that came at `started`."""
-    failure = judgement.failure
+    columns = {name: values[0] for name, values in judged_columns([judgement]).items()}
     return Verdict(
+        **columns | {"sha256": judgement.sha256 or ""},
         image=upload.name,
         source=SOURCE,
         etag=None,
-        sha256=judgement.sha256 or "",
         bytes=len(upload.content),
-        status="failed" if failure else "ok",
-        failure=failure.code if failure else None,
-        detail=(failure.detail or None) if failure else None,
-        format=judgement.format,
-        width=judgement.width,
-        height=judgement.height,
-        logit=judgement.logit,
-        score=judgement.score,
-        label=judgement.label,
         model_id=model_id,
         run_id=None,
         run_started=started,
     )
 
 
-def model_facts(bundle: Bundle, precision: Precision, config: ServeConfig) -> ModelFacts:
-    """The facts of a bundle as it runs here."""
+def model_facts(networks: Networks, config: ServeConfig) -> ModelFacts:
+    """The facts of the networks as they run here."""
     from deepfake_core.images.decoding import MAX_PIXELS
 
-    described = bundle.description
+    bundle, described = networks.bundle, networks.bundle.description
     has_card = CARD_FILE in described.files
     return ModelFacts(
         model_id=bundle.model_id,
-        precision=precision,
+        precision=networks.precision,
+        faces=networks.faces,
+        finder_id=networks.finder.finder_id if networks.finder else None,
         preprocessing=described.preprocessing,
-        calibration=described.calibration,
-        thresholds=described.thresholds,
+        calibration=networks.curve.calibration,
+        thresholds=networks.thresholds,
         figures=described.figures,
         trained_on=described.trained_on,
         limits=described.limits,

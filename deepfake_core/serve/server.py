@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from deepfake_core.errors import DeepfakeError, UsageError
+from deepfake_core.inference.opening import choose_networks
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.serve.application import create_app
 from deepfake_core.serve.config import ServeConfig
@@ -43,7 +44,11 @@ class Serving:
             UsageError: no such model, port or file of tokens.
         """
         self._failure: Exception | None = None
-        self.service = Service(find_model(config.model, registry), config, on_failure=self._fail)
+        bundle = find_model(config.model, registry)
+        networks = choose_networks(
+            bundle, precision=config.precision, faces=config.faces, registry=registry
+        )
+        self.service = Service(networks, config, on_failure=self._fail)
         self._socket = _listen(config.host, config.port)
         self.port: int = self._socket.getsockname()[1]
         self._server = uvicorn.Server(
@@ -93,7 +98,7 @@ def serve(
     serving = Serving(config, registry=registry)
     host = f"[{config.host}]" if ":" in config.host else config.host
     service = serving.service
-    say(f"{service.bundle.model_id} at {service.precision}: http://{host}:{serving.port}")
+    say(f"{service.model_id} at {service.networks.precision}: http://{host}:{serving.port}")
     serving.run()
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from deepfake_core.engines.engine import open_engine, processor_precisions, resolve_precision
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.judgement import Judgement
-from deepfake_core.models.bundle import Bundle
+from deepfake_core.inference.opening import Networks, open_classifier
 from deepfake_core.serve.batching import Batcher
 from deepfake_core.serve.config import ServeConfig
 from deepfake_core.serve.instruments import Instruments
@@ -26,22 +25,26 @@ class Service:
     """A model that loads while the first requests are answered."""
 
     def __init__(
-        self, bundle: Bundle, config: ServeConfig, *, on_failure: Callable[[Exception], None]
+        self, networks: Networks, config: ServeConfig, *, on_failure: Callable[[Exception], None]
     ) -> None:
         """Check what can be checked at once; `on_failure` hears why the model did not load.
 
         Raises:
-            UsageError: the precision cannot be had, or the file of tokens is none.
+            UsageError: the file of tokens is none.
         """
-        self.bundle, self.config = bundle, config
+        self.networks, self.config = networks, config
         self.instruments = Instruments()
-        self.precision = resolve_precision(bundle, config.precision, processor_precisions())
-        self.facts: ModelFacts = model_facts(bundle, self.precision, config)
+        self.facts: ModelFacts = model_facts(networks, config)
         self._digests = read_tokens(Path(config.tokens)) if config.tokens else {}
         self._on_failure = on_failure
         self._batcher: Batcher | None = None
-        described = {"model_id": bundle.model_id, "precision": self.precision}
+        described = {"model_id": self.model_id, "precision": networks.precision}
         self.instruments.model.info(described)
+
+    @property
+    def model_id(self) -> str:
+        """The model that was asked for: the first look."""
+        return self.networks.bundle.model_id
 
     @property
     def has_tokens(self) -> bool:
@@ -84,8 +87,7 @@ class Service:
         self._batcher = batcher
 
     def _open(self) -> Classifier:
-        engine = open_engine(self.bundle, kind="openvino", precision=self.precision)
-        return Classifier(self.bundle, engine)
+        return open_classifier(self.networks)
 
     def authorise(self, token: str | None) -> None:
         """Let a request pass that has a known token."""

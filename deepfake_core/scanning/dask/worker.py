@@ -8,7 +8,7 @@ import signal
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from typing import Any
 import pyarrow as pa
 
 from deepfake_core import __version__
-from deepfake_core.engines.engine import open_engine, processor_precisions, resolve_precision
 from deepfake_core.errors import ClusterError, ModelError, SourceError, UsageError
 from deepfake_core.inference.classifier import Classifier
-from deepfake_core.models.bundle import Bundle, Precision, read_bundle
+from deepfake_core.inference.opening import open_classifier
+from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.results.run_record import RowFacts
 from deepfake_core.results.store import Results
+from deepfake_core.scanning.plan import networks_of
 from deepfake_core.scanning.shards import CommittedShard, Shard, ShardJudge, judge_and_commit
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.opening import open_storage
@@ -178,19 +179,17 @@ def _check_stores(session: Session, source: Storage, results: Results) -> None:
 
 
 def _classifier(session: Session) -> Classifier:
-    bundle = _find(session)
-    engine, precision = session.run.engine, session.run.precision
-    if engine == "openvino" and precision != "fp32":
-        resolve_precision(bundle, precision, processor_precisions())
+    networks = networks_of(session.run, _find(session), Path(session.registry))
     _take_part_of_cores(session.sharers)
-    return _loaded(session.digest, bundle.folder, engine, precision)
+    if _LOADED.get("facts") != networks.facts:
+        # Loaded again only where one of the networks is another.
+        _LOADED.clear()
+        _LOADED.update(facts=networks.facts, classifier=open_classifier(networks))
+    classifier: Classifier = _LOADED["classifier"]
+    return classifier
 
 
-@lru_cache(maxsize=1)
-def _loaded(digest: str, folder: Path, engine: str, precision: Precision) -> Classifier:  # noqa: ARG001
-    """The model in this process, loaded again only where the bundle's hash is another."""
-    bundle = read_bundle(folder)
-    return Classifier(bundle, open_engine(bundle, kind=engine, precision=precision))
+_LOADED: dict[str, Any] = {}
 
 
 def _find(session: Session) -> Bundle:

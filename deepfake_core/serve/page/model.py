@@ -31,8 +31,8 @@ def _bundle(model: str, registry: str) -> Bundle:
 @st.cache_resource(show_spinner="The model is being loaded …")
 def _classifier(model: str, registry: str) -> Classifier:
     """As a scan does it, so that both give the same score."""
-    from deepfake_core.engines.engine import open_engine, processor_precisions, resolve_precision
+    from pathlib import Path
 
-    bundle = _bundle(model, registry)
-    precision = resolve_precision(bundle, "auto", processor_precisions())
-    return Classifier(bundle, open_engine(bundle, kind="openvino", precision=precision))
+    from deepfake_core.inference.opening import choose_networks, open_classifier
+
+    return open_classifier(choose_networks(_bundle(model, registry), registry=Path(registry)))
