@@ -108,7 +108,7 @@ def _heading(bundle: Bundle, data: Path, known: Known) -> Json:
         "data": str(data),
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "precision": None,
-        "calibration": description.calibration.model_dump(),
+        "calibration": description.calibration.model_dump(mode="json"),
         "thresholds": description.thresholds.model_dump(),
         "trained_sources": None if known.names is None else sorted(known.names),
         "trained_sources_said_by": known.said_by,

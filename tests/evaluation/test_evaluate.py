@@ -27,6 +27,7 @@ from deepfake_core.evaluation.scoring import PART, score_readable, score_tiers
 from deepfake_core.evaluation.set_figures import Known
 from deepfake_core.evaluation.training_list import list_training
 from deepfake_core.images.degradations import TIERS
+from deepfake_core.inference.cropping import open_cropper
 from deepfake_core.models.bundle import write_description
 from deepfake_core.models.card import card
 from deepfake_core.models.decision import Thresholds
@@ -81,7 +82,8 @@ def test_each_tier_scores_what_reading_it_alone_would(tiny_registry: Path, data:
     engine = open_engine(bundle, kind="openvino", precision="fp32")
     images = read_labelled(data)
     assert len(images) > 2 * PART
-    found = score_tiers(engine, images, preprocessing=bundle.description.preprocessing)
+    cropper = open_cropper(bundle.description.preprocessing)
+    found = score_tiers(engine, images, cropper=cropper).logits
     assert list(found) == list(TIERS)
     for tier in ("clean", "jpeg30", "quarter"):
         alone = engine.logits(read_pixels(images, size=32, change=TIERS[tier]))
@@ -114,14 +116,14 @@ def test_what_is_remembered_is_not_scored_again(tiny_registry: Path, data: Path,
     bad = Labelled(path=tmp_path / "text.jpg", fake=True, group_id="bad")
     images, memory = [*read_labelled(data, "test")[:7], bad], ScoreCache()
     two = {tier: TIERS[tier] for tier in ("clean", "half")}
-    settings = {"preprocessing": bundle.description.preprocessing, "memory": memory}
+    settings = {"cropper": open_cropper(bundle.description.preprocessing), "memory": memory}
     score_readable(engine, images[:4], **settings, tiers=two)
     assert engine.seen == 2 * 4
     found = score_readable(engine, images, **settings)
     assert engine.seen == 2 * 4 + len(TIERS) * 7 - 2 * 4
     again = score_readable(engine, images[::-1], **settings)
     assert engine.seen == len(TIERS) * 7
-    alone = score_readable(engine.engine, images, preprocessing=settings["preprocessing"])
+    alone = score_readable(engine.engine, images, cropper=settings["cropper"])
     for tier in TIERS:
         np.testing.assert_array_equal(found.logits[tier], again.logits[tier][::-1])
         np.testing.assert_allclose(found.logits[tier], alone.logits[tier], atol=1e-4)
@@ -155,13 +157,13 @@ def test_an_unreadable_image_is_named_and_stops_nothing(
         for name in ("text.jpg", "gone.jpg")
     ]
     images = [whole[0], bad[0], whole[1], bad[1], whole[2]]
-    settings = {"preprocessing": bundle.description.preprocessing}
+    settings = {"cropper": open_cropper(bundle.description.preprocessing)}
     found = score_readable(engine, images, **settings)
     assert {row: failure.code for row, failure in found.failures.items()} == {
         1: FailureCode.DECODE_UNSUPPORTED,
         3: FailureCode.READ_NOT_FOUND,
     }
-    alone = score_tiers(engine, whole, **settings)
+    alone = score_tiers(engine, whole, **settings).logits
     np.testing.assert_allclose(found.logits["clean"][[0, 2, 4]], alone["clean"], atol=1e-4)
     assert np.isnan(found.logits["clean"][[1, 3]]).all()
     with pytest.raises(SourceError, match=r"2 images cannot be judged.*text\.jpg"):
@@ -575,8 +577,8 @@ def test_the_shipped_model_is_as_its_bundle_says(shared: Path):
     found = score_tiers(
         engine,
         images,
-        preprocessing=bundle.description.preprocessing,
+        cropper=open_cropper(bundle.description.preprocessing),
         tiers={"quarter": TIERS["quarter"]},
     )
     alone = engine.logits(read_pixels(images, size=128, change=TIERS["quarter"]))
-    np.testing.assert_allclose(found["quarter"], alone, atol=1e-3)
+    np.testing.assert_allclose(found.logits["quarter"], alone, atol=1e-3)

@@ -52,7 +52,8 @@ def test_the_state_of_the_service(client: httpx.Client):
     facts = client.get("/model").json()
     assert facts["model_id"].startswith("tiny@1+")
     assert facts["thresholds"] == {"real_below": 0.4, "fake_from": 0.6}
-    assert facts["calibration"] == {"temperature": 0.5, "offset": 0.0}
+    assert facts["calibration"]["temperature"] == 0.5
+    assert (facts["faces"], facts["finder_id"]) == ("frame", None)
     assert facts["trained_on"] == "nothing: its weights are random"
     assert facts["card"] is None
     assert facts["request_limits"]["max_files"] == 32
