@@ -65,7 +65,8 @@ class SecondLook:
         self, first: Float32Array, second: Float32Array, sizes: npt.ArrayLike
     ) -> Float32Array:
         """The calibrated scores of faces that were given both looks."""
-        return calibrate(second, self.calibration, sizes)
+        both = second + np.float32(self.calibration.first_weight) * first
+        return calibrate(both, self.calibration, sizes)
 
 
 @dataclass(slots=True)

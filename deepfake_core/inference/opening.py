@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from deepfake_core.engines.engine import open_engine, processor_precisions, resolve_precision
 from deepfake_core.errors import ModelError
@@ -12,8 +12,15 @@ from deepfake_core.faces.bundle import Finder, read_finder
 from deepfake_core.faces.finder import FaceFinder, finder_precision
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.face_reading import AlignedFaces
+from deepfake_core.inference.second_opening import (
+    PairedLook,
+    SecondLookMode,
+    Wanted,
+    pair_second,
+)
 from deepfake_core.models.bundle import Bundle, Curve, Precision
 from deepfake_core.models.decision import Thresholds
+from deepfake_core.models.policy import Policy, check_made_for
 from deepfake_core.models.registry import DEFAULT_REGISTRY
 
 Faces = Literal["find", "frame"]
@@ -31,6 +38,9 @@ class Networks:
         engine: ``openvino`` or ``keras``, what runs it.
         finder: finds the faces; None where the whole picture is judged.
         finder_precision: its arithmetic.
+        second: the second look, where there is one.
+        policy: in place of the line from which on a face is called fake.
+        notes: what was asked for and cannot be had, for people.
     """
 
     bundle: Bundle
@@ -38,6 +48,9 @@ class Networks:
     engine: str = "openvino"
     finder: Finder | None = None
     finder_precision: Precision = "fp32"
+    second: PairedLook | None = None
+    policy: Policy | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def faces(self) -> Faces:
@@ -50,14 +63,23 @@ class Networks:
         return self.bundle.description.curve(self.precision)
 
     @property
-    def thresholds(self) -> Thresholds:
-        """Where the labels begin."""
-        return self.curve.thresholds
+    def usual_thresholds(self) -> Thresholds:
+        """Where the labels begin without a policy."""
+        return self.curve.thresholds if self.second is None else self.second.curve.thresholds
 
     @property
-    def facts(self) -> dict[str, str | None]:
+    def thresholds(self) -> Thresholds:
+        """Where the labels begin, unless a policy moves the line by the size of the face."""
+        usual = self.usual_thresholds
+        if self.policy is None:
+            return usual
+        line = self.policy.fake_from
+        return Thresholds(real_below=min(usual.real_below, line), fake_from=line)
+
+    @property
+    def facts(self) -> dict[str, Any]:
         """What a run's record says of them; all of it can change a verdict."""
-        finder = self.finder
+        finder, second = self.finder, self.second
         return {
             "model_id": self.bundle.model_id,
             "precision": self.precision,
@@ -65,6 +87,11 @@ class Networks:
             "faces": self.faces,
             "finder_id": finder.finder_id if finder else None,
             "finder_precision": self.finder_precision if finder else None,
+            "second_look": second.mode if second else "off",
+            "second_model_id": second.look.model_id if second else None,
+            "second_precision": second.precision if second else None,
+            "pair": second.pair.digest if second else None,
+            "policy": self.policy.digest if self.policy else None,
         }
 
 
@@ -74,6 +101,8 @@ def choose_networks(
     precision: str = "auto",
     engine: str = "openvino",
     faces: Faces | None = None,
+    second_look: SecondLookMode = "auto",
+    policy: Policy | None = None,
     registry: Path = DEFAULT_REGISTRY,
 ) -> Networks:
     """Resolve what is asked for.
@@ -83,17 +112,38 @@ def choose_networks(
         precision: ``auto``, or an arithmetic for all networks.
         engine: what runs the first look.
         faces: in place of what the bundle says.
-        registry: where the finder is; else it is that of the project.
+        second_look: which faces are given a second look.
+        policy: in place of the models' own line of ``fake``.
+        registry: where finder and second look are; else they are those of the project.
 
     Raises:
-        ModelError: a network is missing or damaged, or cannot run at the precision.
+        ModelError: a network is missing or damaged, or cannot run at the precision; or all faces
+            should be given a second look for which the first one has no pair.
+        UsageError: the policy was made for other networks.
     """
     available = _available(bundle, precision, engine)
     resolved = resolve_precision(bundle, precision, available)
-    if (faces or bundle.description.preprocessing.faces) == "frame":
-        return Networks(bundle, resolved, engine)
-    finder = find_finder(bundle.description.preprocessing.finder or USUAL_FINDER, registry)
-    return Networks(bundle, resolved, engine, finder, finder_precision(finder, resolved, available))
+    finder = None
+    if (faces or bundle.description.preprocessing.faces) == "find":
+        finder = find_finder(bundle.description.preprocessing.finder or USUAL_FINDER, registry)
+    second, note = None, None
+    if second_look != "off":
+        wanted = Wanted(bundle, precision, second_look, finds_faces=finder is not None)
+        second, note = pair_second(wanted, registry)
+    networks = Networks(
+        bundle,
+        resolved,
+        engine,
+        finder,
+        finder_precision(finder, resolved, available) if finder else "fp32",
+        second=second,
+        policy=policy,
+        notes=(note,) if note else (),
+    )
+    if policy is not None:
+        looks = (bundle.model_id, second.look.model_id if second else None)
+        check_made_for(policy, looks=looks, finder=finder.finder_id if finder else None)
+    return networks
 
 
 def _available(bundle: Bundle, precision: str, engine: str) -> set[Precision]:
@@ -133,4 +183,11 @@ def open_classifier(networks: Networks) -> Classifier:
     if networks.finder is not None:
         finder = FaceFinder(networks.finder, precision=networks.finder_precision)
         reader = AlignedFaces(finder, bundle.description.preprocessing)
-    return Classifier(bundle, engine, reader=reader)
+    return Classifier(
+        bundle,
+        engine,
+        reader=reader,
+        second=networks.second.open() if networks.second else None,
+        curve=networks.curve.model_copy(update={"thresholds": networks.usual_thresholds}),
+        policy=networks.policy,
+    )

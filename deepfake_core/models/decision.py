@@ -23,6 +23,11 @@ class Calibration(BaseModel):
 
     temperature: float = Field(1.0, gt=0, description="What the logit is divided by.")
     offset: float = Field(0.0, description="The logit whose score is one half.")
+    first_weight: float = Field(
+        0.0,
+        description="Share of the first look's logit that is added to the second look's, where "
+        "both were taken.",
+    )
     sizes: tuple[float, ...] = Field(
         (), description="Sizes of faces in pixels, rising: the knots. None: one curve for all."
     )

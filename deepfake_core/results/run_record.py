@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
 
@@ -116,7 +116,8 @@ class RowFacts(Stored):
         second_model_id: the network that takes it; None where there is none.
         second_precision: its arithmetic.
         pair: the hash of how both looks work together.
-        policy: the content of the policy that replaces the model's threshold of ``fake``.
+        policy: the hash of the policy that replaces the models' line of ``fake``.
+        policy_content: what it says.
         stability: whether flags are judged again under cheap re-encodings.
         run_id: the run.
         run_started: when it started, ISO 8601 with microseconds, UTC.
@@ -129,11 +130,12 @@ class RowFacts(Stored):
     faces: str = "frame"
     finder_id: str | None = None
     finder_precision: Precision | None = None
-    second_look: str = "off"
+    second_look: Literal["auto", "off", "all"] = "off"
     second_model_id: str | None = None
     second_precision: Precision | None = None
     pair: str | None = None
-    policy: Json | None = None
+    policy: str | None = None
+    policy_content: Json | None = None
     stability: bool = False
     run_id: str
     run_started: str

@@ -67,6 +67,22 @@ class ScanConfig(BaseModel):
         description="find: judge the faces in a picture; frame: judge each picture as one face, "
         "for folders of ready-made crops. By default as the model was made.",
     )
+    second_look: Literal["auto", "off", "all"] = Field(
+        "auto",
+        description="Which faces are given a second, slower and more exact look: auto, those that "
+        "the first one cannot clear; all; off, none.",
+    )
+    policy: str | None = Field(
+        None,
+        min_length=1,
+        description="File or URL of a policy: the line of fake that was derived from photographs "
+        "of your own, by deepfake calibrate.",
+    )
+    stability: bool = Field(
+        True,
+        description="Judge what is flagged or uncertain again after cheap re-encodings; a flag "
+        "that does not survive them is uncertain.",
+    )
     engine: Literal["openvino", "keras"] = Field(
         "openvino", description="What runs the network: openvino on processors, keras on GPUs."
     )

@@ -16,6 +16,7 @@ from deepfake_core import __version__
 from deepfake_core.errors import ModelError, PlanMismatch, RunTaken, SourceError, unreadable
 from deepfake_core.inference.opening import Networks, choose_networks
 from deepfake_core.models.bundle import Bundle
+from deepfake_core.models.policy import Policy
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.results.layout import MANIFEST_FILE, REDECIDING, RUN_FILE, run_file
 from deepfake_core.results.manifest import (
@@ -33,6 +34,7 @@ from deepfake_core.results.schema import SCHEMA_VERSION, check_version
 from deepfake_core.results.store import Results
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.history import read_history
+from deepfake_core.scanning.policy_file import read_policy
 from deepfake_core.scanning.selection import build_manifest, idle_globs, skip_some
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.listing import Listing
@@ -41,12 +43,23 @@ from deepfake_core.storage.opening import open_storage
 # Settings that a resumed run must share with its plan, by the name a person knows them by.
 CHECKED = (
     *("source", "model_id", "precision", "engine", "shard_size"),
-    *("faces", "finder_id", "finder_precision"),
+    *("faces", "finder_id", "finder_precision", "second_look", "second_model_id"),
+    *("second_precision", "pair", "policy", "stability"),
 )
 # Of these the ones that can change a verdict; what is as it was before there were faces is left
 # out, so that images which were judged then are known.
 DECIDING = ("model_id", "precision", "engine")
-BEFORE_FACES: dict[str, object] = {"faces": "frame", "finder_id": None, "finder_precision": None}
+BEFORE_FACES: dict[str, object] = {
+    "faces": "frame",
+    "finder_id": None,
+    "finder_precision": None,
+    "second_look": "off",
+    "second_model_id": None,
+    "second_precision": None,
+    "pair": None,
+    "policy": None,
+    "stability": False,
+}
 
 Asked = dict[str, Any]
 
@@ -177,6 +190,8 @@ def make_plan(
         precision=config.precision,
         engine=config.engine,
         faces=config.faces,
+        second_look=config.second_look,
+        policy=read_policy(config.policy) if config.policy else None,
         registry=registry,
     )
     if stored is not None and stored.state == "done":
@@ -185,6 +200,8 @@ def make_plan(
         "source": source.name,
         "shard_size": config.shard_size,
         **networks.facts,
+        # Whole pictures are judged as they were before there were faces.
+        "stability": config.stability and networks.finder is not None,
     }
     if stored is not None:
         _check(stored, asked)
@@ -202,6 +219,7 @@ def make_plan(
     )
     run = RunRecord(
         **asked,
+        policy_content=networks.policy.model_dump(mode="json") if networks.policy else None,
         run_id=config.run_id or new_run_id(now),
         run_date=now.date().isoformat(),
         run_started=now.isoformat(timespec="microseconds"),
@@ -231,6 +249,8 @@ def networks_of(run: RowFacts, bundle: Bundle, registry: Path) -> Networks:
         precision=run.precision,
         engine=run.engine,
         faces="find" if run.faces == "find" else "frame",
+        second_look=run.second_look,
+        policy=Policy.model_validate(run.policy_content) if run.policy_content else None,
         registry=registry,
     )
     for name, value in networks.facts.items():

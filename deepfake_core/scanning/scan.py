@@ -102,8 +102,8 @@ def begin(plan: Plan, notify: Notify = silent) -> None:
     listed, wanted = plan.manifest.num_rows, plan.wanted.num_rows
     facts = {"run_id": plan.run_id, "listed": listed, "wanted": wanted, "shards": plan.shards}
     notify("planned", facts)
-    for warning in plan.run.idle_globs:
-        notify("warned", {"words": warning.words})
+    for words in (*plan.networks.notes, *(one.words for one in plan.run.idle_globs)):
+        notify("warned", {"words": words})
 
 
 def missing_shards(plan: Plan) -> list[int]:

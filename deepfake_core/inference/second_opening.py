@@ -1,0 +1,106 @@
+"""The second look that a first one was paired with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from deepfake_core.engines.clip_engine import open_second_look, processor_flags, second_precisions
+from deepfake_core.errors import ModelError
+from deepfake_core.inference.looks import SecondLook
+from deepfake_core.models.bundle import Bundle, Curve, Precision
+from deepfake_core.models.registry import DEFAULT_REGISTRY
+from deepfake_core.models.second_look import Pair, SecondBundle, find_second
+
+SecondLookMode = Literal["auto", "off", "all"]
+ADVICE = "make the pair with: deepfake pair {first} --data DIR"
+
+
+@dataclass(frozen=True, slots=True)
+class PairedLook:
+    """A second look with how it works together with the first.
+
+    Attributes:
+        look: the second look.
+        pair: who goes on, and how both logits make one score.
+        precision: its arithmetic.
+        mode: ``auto``, which sends what the first look cannot clear, or ``all``.
+    """
+
+    look: SecondBundle
+    pair: Pair
+    precision: Precision
+    mode: SecondLookMode
+
+    @property
+    def curve(self) -> Curve:
+        """Calibration of both logits, and thresholds."""
+        return self.pair.curve(self.precision)
+
+    def open(self) -> SecondLook:
+        """What looks; its network is loaded when the first face needs it."""
+        return SecondLook(
+            self.look.model_id,
+            lambda: open_second_look(self.look, self.precision),
+            line=0.0 if self.mode == "all" else self.pair.line,
+            calibration=self.curve.calibration,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a second look is wanted for.
+
+    Attributes:
+        bundle: the first look.
+        precision: ``auto``, or an arithmetic for all networks.
+        mode: ``auto`` or ``all``.
+        finds_faces: whether faces are judged, and not whole pictures.
+    """
+
+    bundle: Bundle
+    precision: str
+    mode: SecondLookMode
+    finds_faces: bool
+
+
+def pair_second(
+    wanted: Wanted, registry: Path = DEFAULT_REGISTRY
+) -> tuple[PairedLook | None, str | None]:
+    """Find the second look of a first one.
+
+    Returns:
+        The second look, or None with the reason for people, if there is one.
+
+    Raises:
+        ModelError: all faces should be given one and it cannot be had, or it is damaged.
+    """
+    reason = None
+    look = find_second(None, registry) or find_second(None, DEFAULT_REGISTRY)
+    pair = look.pair_with(wanted.bundle.digest) if look else None
+    first = wanted.bundle.model_id
+    if not wanted.finds_faces:
+        reason = "whole pictures are judged, and the second look judges faces"
+    elif look is None:
+        reason = "there is no second look in the registry"
+    elif pair is None:
+        advice = ADVICE.format(first=first.partition("+")[0])
+        reason = f"{look.model_id} has no pair with {first}; {advice}"
+    if look is not None and pair is not None and reason is None:
+        return PairedLook(look, pair, _precision(look, pair, wanted.precision), wanted.mode), None
+    if wanted.mode == "all":
+        raise ModelError(f"no second look can be taken: {reason}")
+    # Without faces, or without any second look, nothing is missing that could be expected.
+    return None, f"no second look: {reason}" if wanted.finds_faces and look else None
+
+
+def _precision(look: SecondBundle, pair: Pair, asked: str) -> Precision:
+    """The fastest that it is qualified for, or what is asked for if it is; else fp32."""
+    names = [name for name in second_precisions(look, processor_flags()) if name in pair.curves]
+    if not names:
+        made = " and ".join(pair.curves)
+        raise ModelError(f"{look.model_id} was paired at {made}, which this processor lacks")
+    if asked == "auto":
+        return names[0]
+    return next((name for name in names if name == asked), names[-1])
