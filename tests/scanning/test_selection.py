@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from deepfake_core.inference.opening import Networks
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.results.manifest import fingerprint, from_bytes, path_of, to_bytes, unskipped
 from deepfake_core.results.store import Results
@@ -45,7 +46,7 @@ def test_sharding_is_a_partition(names: list[str], data: st.DataObject):
         config=config,
         source=LocalStorage(Path("images")),
         results=Results(LocalStorage(Path("out"))),
-        bundle=Bundle(Path("bundle"), None, ""),
+        networks=Networks(Bundle(Path("bundle"), None, ""), "fp32"),
         run=a_run(shard_size=shard_size),
         manifest=skip_some(listed, config, np.zeros(len(listed), bool)),
     )
