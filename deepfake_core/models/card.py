@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 
 from deepfake_core.models.bundle import Description
 from deepfake_core.records import Json
@@ -159,6 +161,14 @@ def _decision(description: Description) -> str:
     )
 
 
+def _loss(value: float, bounds: Sequence[float | None]) -> str:
+    """A loss with its interval, which has no bounds where there are too few groups."""
+    known = [bound for bound in bounds if bound is not None and math.isfinite(bound)]
+    if len(known) < 2:
+        return f"{value:.4f} [too few groups]"
+    return f"{value:.4f} [{known[0]:.4f}, {known[1]:.4f}]"
+
+
 def _precisions(description: Description) -> str:
     trials: Json = {}
     if "bf16" in description.qualification:
@@ -178,7 +188,7 @@ def _precisions(description: Description) -> str:
     ]
     for name, found in trials.items():
         accuracy, tpr = (
-            "{:.4f} [{:.4f}, {:.4f}]".format(found[key], *found[f"{key}_interval"])
+            _loss(found[key], found[f"{key}_interval"])
             for key in ("balanced_accuracy_loss", "tpr_at_5_percent_fpr_loss")
         )
         lines.append(

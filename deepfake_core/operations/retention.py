@@ -70,7 +70,8 @@ def retain(output: str, *, before: dt.date, verdicts: bool = False, dry_run: boo
     """
     results = Results(open_storage(output))
     listing = results.storage.list_files()
-    sizes = dict(zip(listing.paths, listing.sizes, strict=True))
+    pairs = zip(listing.paths, listing.sizes, strict=True)
+    sizes = {path: size or 0 for path, size in pairs}
     removed = Removed(before)
     going = _working_files(results, sizes, removed)
     old = [path for path in sizes if _is_old(path, removed)] if verdicts else []

@@ -30,7 +30,8 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("image", pa.string(), nullable=False),
         # The name in the file system where it is no UTF-8, so that the image can be read again.
         pa.field("raw", pa.binary()),
-        pa.field("bytes", pa.int64(), nullable=False),
+        # Null where the store does not say it.
+        pa.field("bytes", pa.int64()),
         pa.field("etag", pa.string()),
         pa.field("modified", pa.float64()),
         pa.field("skip", pa.string()),

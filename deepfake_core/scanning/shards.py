@@ -202,7 +202,7 @@ class ShardJudge:
         bytes_ahead = 0
         try:
             for group in _groups(entries, self._batch_size):
-                group_bytes = sum(entry["bytes"] for entry in group)
+                group_bytes = sum(entry["bytes"] or 0 for entry in group)
                 while pending and (
                     len(pending) > 2 * self._classifier.engine.lanes
                     or bytes_ahead + group_bytes > MAX_BYTES_AHEAD
@@ -226,11 +226,17 @@ class ShardJudge:
         return batch, [outage for _, outage, _ in done]
 
     def _read(self, entry: Json) -> Read:
-        if entry["bytes"] > MAX_FILE_BYTES:
-            detail = f"{entry['bytes']} bytes; at most {MAX_FILE_BYTES} are read"
+        listed = entry["bytes"]
+        if listed is not None and listed > MAX_FILE_BYTES:
+            detail = f"{listed} bytes; at most {MAX_FILE_BYTES} are read"
             return Failure(FailureCode.DECODE_TOO_LARGE, detail), False, 0.0
         started = time.perf_counter()
         content, outage = read_or_failure(self._source, path_of(entry))
+        if isinstance(content, bytes) and listed is not None and len(content) != listed:
+            # It was changed after it was listed, or something else answered in its place, such
+            # as the page of a network that wants a password.
+            detail = f"{len(content)} bytes came, {listed} were listed; the next scan reads it"
+            content = Failure(FailureCode.READ_FAILED, detail)
         return content, outage, time.perf_counter() - started
 
 
@@ -270,10 +276,12 @@ def _groups(entries: Rows, size: int) -> Iterator[Rows]:
     group: Rows = []
     group_bytes = 0
     for entry in entries:
-        if group and (len(group) == size or group_bytes + entry["bytes"] > MAX_BYTES_AHEAD // 4):
+        if group and (
+            len(group) == size or group_bytes + (entry["bytes"] or 0) > MAX_BYTES_AHEAD // 4
+        ):
             yield group
             group, group_bytes = [], 0
         group.append(entry)
-        group_bytes += entry["bytes"]
+        group_bytes += entry["bytes"] or 0
     if group:
         yield group

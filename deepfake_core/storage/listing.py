@@ -11,17 +11,25 @@ class Listing:
 
     Attributes:
         paths: relative to the folder, forward slashes; bytes that are no UTF-8 as surrogates.
-        sizes: bytes.
-        etags: the store's, or size and modification time in nanoseconds.
+        sizes: bytes, or None where they are not known.
+        etags: the store's, or size and modification time in nanoseconds; None where the content
+            may change without a sign of it, so that it is read again by every scan.
         modified: seconds since 1970, or None where the store does not say.
         unreadable: folders, and what is in them, that could not be listed.
     """
 
     paths: list[str] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
+    sizes: list[int | None] = field(default_factory=list)
     etags: list[str | None] = field(default_factory=list)
     modified: list[float | None] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+
+    def add(self, path: str, *, size: int | None, etag: str | None, modified: float | None) -> None:
+        """Take a file."""
+        self.paths.append(path)
+        self.sizes.append(size)
+        self.etags.append(etag)
+        self.modified.append(modified)
 
 
 def is_hidden(path: str) -> bool:

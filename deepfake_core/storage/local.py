@@ -28,6 +28,8 @@ class LocalStorage:
         self.root = Path(os.path.abspath(root.expanduser()))
         self.name = os.fsencode(self.root).decode("utf-8", "backslashreplace")
         self._started = False
+        # Files whose size and date could not be found when they were listed.
+        self._unknown: set[str] = set()
 
     def list_files(self, *, leave_out: str = "") -> Listing:
         """See `Storage.list_files`; linked folders are not followed, so that no loop is."""
@@ -58,21 +60,21 @@ class LocalStorage:
                 path = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.name[0] == "." or path == left_out:
                     continue
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(path)
-                    continue
                 try:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(path)
+                        continue
                     found = entry.stat()
-                except PermissionError:
-                    listing.unreadable.append(path)
+                except FileNotFoundError:
+                    # It vanished meanwhile, or it is a link that leads nowhere.
                     continue
                 except OSError:
+                    self._unknown.add(path)
+                    listing.add(path, size=None, etag=None, modified=None)
                     continue
                 if stat.S_ISREG(found.st_mode):
-                    listing.paths.append(path)
-                    listing.sizes.append(found.st_size)
-                    listing.etags.append(f"{found.st_size}-{found.st_mtime_ns}")
-                    listing.modified.append(found.st_mtime)
+                    etag = f"{found.st_size}-{found.st_mtime_ns}"
+                    listing.add(path, size=found.st_size, etag=etag, modified=found.st_mtime)
 
     def names(self, folder: str) -> list[str]:
         """See `Storage.names`."""
@@ -84,7 +86,9 @@ class LocalStorage:
             raise unreadable(self.address(folder), error) from error
 
     def read(self, path: str) -> bytes:
-        """See `Storage.read`."""
+        """See `Storage.read`; a file that could not be looked at must show that it now can."""
+        if path in self._unknown:
+            os.stat(os.path.join(self.root, path))
         with open(os.path.join(self.root, path), "rb") as stream:
             return stream.read()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,11 +51,8 @@ class RemoteStorage:
             changed = info.get("LastModified") or info.get("mtime") or info.get("created")
             if isinstance(changed, dt.datetime):
                 changed = changed.timestamp()
-            etag = info.get("ETag") or info.get("etag")
-            listing.paths.append(path)
-            listing.sizes.append(int(info.get("size") or 0))
-            listing.etags.append(etag.strip('"') if etag else f"{info.get('size')}-{changed}")
-            listing.modified.append(changed)
+            size = info.get("size")
+            listing.add(path, size=size, etag=_etag(info, changed), modified=changed)
         return listing
 
     def names(self, folder: str) -> list[str]:
@@ -124,6 +122,15 @@ class RemoteStorage:
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}".rstrip("/")
+
+
+def _etag(info: Mapping[str, Any], changed: float | None) -> str | None:
+    """What changes with the content; None where a store, such as a web server, says too little."""
+    for name in ("ETag", "etag", "md5", "sha", "CRC"):
+        if info.get(name):
+            return str(info[name]).strip('"')
+    known = info.get("size") is not None and changed is not None
+    return f"{info['size']}-{changed}" if known else None
 
 
 def without_credentials(url: str) -> str:
