@@ -17,12 +17,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from deepfake_core.errors import ModelError
 from deepfake_core.files import write_whole
-from deepfake_core.models.bundle import WEIGHTS_FILE, Curve, FileName, Precision, file_digest
+from deepfake_core.models.bundle import Curve, FileName, Precision, file_digest
 from deepfake_core.models.decision import Calibration
 from deepfake_core.models.registry import CURRENT_FILE, DEFAULT_REGISTRY, current_version
 from deepfake_core.records import Json
 
 LOOK_FILE = "second_look.json"
+# Apart, because a new head is small and the tower never changes.
+TOWER_FILE = "tower.npz"
+HEAD_FILE = "head.npz"
 PAIRS = "pairs"
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -166,7 +169,10 @@ class SecondBundle:
         Raises:
             ModelError: they are missing, damaged, or not what the hash says.
         """
-        path = self.verified(WEIGHTS_FILE)
+        return {**self._arrays(TOWER_FILE), **self._arrays(HEAD_FILE)}
+
+    def _arrays(self, name: str) -> dict[str, np.ndarray]:
+        path = self.verified(name)
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return dict(stored)

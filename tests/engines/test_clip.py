@@ -103,8 +103,8 @@ def test_the_network_is_read_when_the_first_face_comes(tmp_path):
     engine = open_second_look(look, "fp32")
     assert engine.logits(FACES[:0]).shape == (0,)
     assert not engine.loaded
-    (tmp_path / "weights.npz").unlink()
-    with pytest.raises(ModelError, match=r"lacks weights\.npz"):
+    (tmp_path / "head.npz").unlink()
+    with pytest.raises(ModelError, match=r"lacks head\.npz"):
         engine.logits(FACES)
 
 

@@ -16,7 +16,7 @@ from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.records import Decoded, UInt8Array
 
 SAMPLES = Path(__file__).resolve().parents[2] / "data" / "samples"
-MAX_SHIPPED_BYTES = 80 * 10**6
+MAX_SHIPPED_BYTES = 200 * 10**6
 
 
 @pytest.fixture(scope="module")
