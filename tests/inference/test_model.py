@@ -16,6 +16,7 @@ from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.records import Decoded, UInt8Array
 
 SAMPLES = Path(__file__).resolve().parents[2] / "data" / "samples"
+# Two generations of the first look, finder and second look; the repository keeps them all.
 MAX_SHIPPED_BYTES = 200 * 10**6
 
 
