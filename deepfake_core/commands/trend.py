@@ -21,9 +21,9 @@ def add(commands: Commands) -> None:
     add_output(parser)
     parser.add_argument(
         "--to",
-        default="trend.png",
         metavar="FILE",
-        help="the picture, .png or .svg; the numbers go beside it as .csv",
+        help="the picture, .png or .svg (trend.png in the folder of the results, or here where "
+        "that is a bucket); the numbers go beside it as .csv",
     )
     add_json(parser)
     parser.set_defaults(command=_trend)
@@ -33,13 +33,15 @@ def _trend(parsed: argparse.Namespace) -> int:
     from deepfake_core.reporting.trend import draw, weekly
 
     check_output(parsed.output)
-    picture = Path(parsed.to)
+    beside = Path() if "://" in parsed.output else Path(parsed.output)
+    picture = Path(parsed.to) if parsed.to else beside / "trend.png"
     kind = picture.suffix.removeprefix(".").lower()
     if kind not in KINDS:
         raise UsageError(f"--to: found {parsed.to}; give a name that ends in .png or .svg")
     weeks = weekly(parsed.output)
     table = picture.with_suffix(".csv")
     try:
+        picture.parent.mkdir(parents=True, exist_ok=True)
         picture.write_bytes(draw(weeks, kind=kind))
         weeks.to_csv(table, index=False)
     except OSError as error:

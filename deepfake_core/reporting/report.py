@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from deepfake_core.records import Json, Label
@@ -27,6 +27,8 @@ from deepfake_core.reporting.summary_record import Summary
 PAGE = 100
 # The histogram's drawing area, in units of its view box.
 LEFT, TOP, WIDTH, HEIGHT = 58, 54, 490, 190
+# How far apart the lines of its axis are, so that their numbers do not touch.
+TICK_GAP = 18
 
 FIGURES: Mapping[str, str] = {
     "tpr_at_fake": "fakes that are flagged",
@@ -123,14 +125,16 @@ def _histogram(summary: Summary) -> Mapping[str, object]:
         for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
         if count
     ]
-    ticks = [10**power for power in range(12) if 10**power <= max(1, *counts)]
     return {
         "left": LEFT,
         "top": TOP,
         "right": LEFT + WIDTH,
         "bottom": TOP + HEIGHT,
         "bars": bars,
-        "ticks": [{"y": TOP + HEIGHT - height(tick), "words": f"{tick:,}"} for tick in ticks],
+        "ticks": [
+            {"y": TOP + HEIGHT - height(tick), "words": f"{tick:,}"}
+            for tick in _ticks(counts, height)
+        ],
         "scores": [{"x": LEFT + WIDTH * at / 4, "words": f"{at / 4:g}"} for at in range(5)],
         "thresholds": [
             {
@@ -144,6 +148,20 @@ def _histogram(summary: Summary) -> Mapping[str, object]:
             if name in thresholds
         ],
     }
+
+
+def _ticks(counts: Sequence[int], height: Callable[[int], float]) -> list[int]:
+    """The counts that the axis names: round ones, as many as can be read."""
+    highest = max(1, *counts)
+    powers = [10**power for power in range(12)]
+    # Where there is room, more is named between them, and single images where they are few.
+    wanted = [*powers, *(5 * one for one in powers), *(2 * one for one in powers), *range(3, 10)]
+    chosen = [0]
+    for tick in wanted:
+        far = all(abs(height(tick) - height(one)) >= TICK_GAP for one in chosen)
+        if tick <= highest and far:
+            chosen.append(tick)
+    return sorted(chosen)
 
 
 def _zone(score: float, thresholds: Mapping[str, float]) -> str:

@@ -17,10 +17,13 @@ from deepfake_core.storage.opening import open_storage
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 COLUMNS = ("status", "label", "run_started")
 KINDS = {"fake": "#d1495b", "uncertain": "#e0a030", "real": "#3a9d8f"}
 ROWS_AT_ONCE = 200_000
+# Bars keep their width where there are fewer weeks than this, and not more are named.
+FEW_WEEKS, MOST_NAMED = 6, 8
 
 
 def weekly(output: str) -> pd.DataFrame:
@@ -86,7 +89,9 @@ def draw(weeks: pd.DataFrame, *, kind: str) -> bytes:
     days = weeks["week"].to_numpy()
     share.plot(days, 100 * weeks["fake_share"], color=KINDS["fake"], marker="o", markersize=4)
     share.set(ylabel="labelled fake (%)", title=_title(weeks))
-    share.set_ylim(bottom=0)
+    shown = 100 * weeks["fake_share"].max()
+    # A share of nothing, or of one week, has no range of its own.
+    share.set_ylim(0, max(1.0, 1.15 * shown if shown == shown else 1.0))
     below = 0 * weeks["judged"]
     for name, colour in {**KINDS, "failed": "#7d8794"}.items():
         images.bar(days, weeks[name], 5.5, bottom=below, color=colour, label=name)
@@ -97,10 +102,22 @@ def draw(weeks: pd.DataFrame, *, kind: str) -> bytes:
         axes.grid(axis="y", color="#dcdfe3", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
+    _mark_weeks(images, weeks)
     figure.legend(*images.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     stream = io.BytesIO()
     figure.savefig(stream, format=kind, metadata={"Date": None} if kind == "svg" else None)
     return stream.getvalue()
+
+
+def _mark_weeks(axes: Axes, weeks: pd.DataFrame) -> None:
+    """Name the weeks by their Mondays, and leave room beside a few of them."""
+    import pandas as pd
+
+    first, last = weeks["week"].iloc[0], weeks["week"].iloc[-1]
+    beside = pd.Timedelta(days=7 * max(1, (FEW_WEEKS - len(weeks)) // 2))
+    axes.set_xlim(first - beside, last + beside)
+    named = weeks["week"].iloc[:: -(-len(weeks) // MOST_NAMED)]
+    axes.set_xticks(named.to_numpy(), [f"{monday:%d %b %Y}" for monday in named])
 
 
 def _title(weeks: pd.DataFrame) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from deepfake_core import cli
 from deepfake_core.records import Json
+from deepfake_core.reporting.trend import draw, weekly
 from deepfake_core.results.layout import published_name
 from deepfake_core.results.schema import VERDICTS, with_metadata
 from deepfake_core.results.store import Results
@@ -123,6 +124,7 @@ def test_questions_in_duckdb(output: Path):
 def test_questions_in_pandas(output: Path):
     first, second = (ran(block) for block in blocks("pandas", "python"))
     assert first["by_day"]["fake"].tolist() == [1, 2]
+    assert first["models"] == ["resnet50@1", "resnet50@2"]
     assert first["by_day"]["failed"].tolist() == [0, 1]
     assert sorted(first["changed"]["image"]) == ["c", "d"]
     assert [index[1] for index in first["flipped"].index] == ["c"]
@@ -133,6 +135,7 @@ def test_questions_in_pandas(output: Path):
 @pytest.mark.skipif(not HAS_POLARS, reason="polars is not installed")
 def test_questions_in_polars(output: Path):
     (block,) = blocks("Polars", "python")
+    publish(output, "twice", YESTERDAY, {"b": "fake"}, model_id="resnet50@2+11111111")
     found = ran(block)
     assert found["by_day"].rows() == [(LAST_MONTH, 3, 0, 1), (YESTERDAY, 3, 1, 2)]
     assert sorted(found["changed"]["image"]) == ["c", "d"]
@@ -166,6 +169,20 @@ def test_questions_to_a_bucket(
         assert counts == {"fake": 2, "real": 2, None: 1}
 
 
+def test_an_image_that_was_published_twice_counts_once(output: Path):
+    publish(output, "twice", YESTERDAY, {"b": "fake", "c": "fake"}, again="night")
+    by_day = duckdb.sql(blocks("DuckDB", "sql")[0]).fetchall()
+    assert [row[:4] for row in by_day] == [(LAST_MONTH, 3, 0, 1), (YESTERDAY, 3, 1, 2)]
+    first = ran(blocks("pandas", "python")[0])
+    assert first["by_day"]["fake"].tolist() == [1, 2]
+
+
+def test_one_model_alone_has_flipped_nothing(output: Path):
+    for name in ("night", "odd"):
+        (output / published_name(YESTERDAY.isoformat(), name)).unlink()
+    assert ran(blocks("pandas", "python")[0])["flipped"].empty
+
+
 def trend(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> Json:
     assert cli.main(["trend", *arguments, "--json"]) == 0
     found: Json = json.loads(capsys.readouterr().out)
@@ -181,16 +198,26 @@ def test_the_trend_has_every_week(
     publish(output, "late", dt.date(2026, 9, 20), {"d": "fake", "x": None})
     publish(output, "again", dt.date(2026, 9, 21), {"a": "real"}, again="first")
     assert trend(["--output", str(output)], capsys)["weeks"] == 3
-    assert (tmp_path / "trend.png").read_bytes().startswith(b"\x89PNG")
-    table = (tmp_path / "trend.csv").read_text().splitlines()
+    assert (output / "trend.png").read_bytes().startswith(b"\x89PNG")
+    table = (output / "trend.csv").read_text().splitlines()
     assert table[0] == "week,judged,failed,fake,uncertain,real,fake_share"
     assert [line.split(",")[:6] for line in table[1:]] == [
         ["2026-08-31", "3", "0", "1", "0", "2"],
         ["2026-09-07", "0", "0", "0", "0", "0"],
         ["2026-09-14", "1", "1", "1", "0", "0"],
     ]
-    trend(["--output", str(output), "--to", "drawn.svg"], capsys)
-    assert "<svg" in (tmp_path / "drawn.svg").read_text()
+    trend(["--output", str(output), "--to", "new/drawn.svg"], capsys)
+    assert "<svg" in (tmp_path / "new" / "drawn.svg").read_text()
+    assert (tmp_path / "new" / "drawn.csv").read_text().splitlines() == table
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "reports"]
+
+
+@pytest.mark.parametrize("label", ["fake", "real", None])
+def test_one_week_is_drawn_as_one_bar(tmp_path: Path, label: str | None):
+    publish(tmp_path, "only", dt.date(2026, 9, 2), {"a": label})
+    picture = draw(weekly(str(tmp_path)), kind="svg").decode()
+    assert picture.count("31 Aug 2026") == 1
+    assert "<svg" in picture
 
 
 def test_a_trend_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,4 +1,6 @@
 import io
+import itertools
+import math
 import re
 from html.parser import HTMLParser
 
@@ -9,7 +11,7 @@ from PIL import Image
 
 from deepfake_core.images.thumbnails import thumbnail
 from deepfake_core.reporting.markdown import FAILURE_WORDS
-from deepfake_core.reporting.report import render
+from deepfake_core.reporting.report import HEIGHT, TICK_GAP, _ticks, render
 from deepfake_core.reporting.summary import summarise
 from deepfake_core.results.schema import VERDICTS
 from tests.support.runs import a_run
@@ -243,3 +245,18 @@ def test_a_small_image_is_not_enlarged_and_transparency_is_flattened():
 @pytest.mark.parametrize("data", [b"", b"hello", b"\xff\xd8\xff\xe0broken"])
 def test_what_is_no_image_has_no_thumbnail(data):
     assert thumbnail(data) is None
+
+
+@pytest.mark.parametrize("highest", [1, 2, 3, 7, 12, 60, 99, 1000, 123_456, 9_000_000])
+def test_the_axis_of_the_histogram_can_be_read(highest: int):
+    def height(count: int) -> float:
+        return HEIGHT * math.log10(1 + count) / math.log10(1 + highest)
+
+    ticks = _ticks([0, highest, 1], height)
+    assert ticks[0] == 0
+    assert all(tick <= highest for tick in ticks)
+    gaps = [height(high) - height(low) for low, high in itertools.pairwise(ticks)]
+    assert all(gap >= TICK_GAP for gap in gaps)
+    assert len(ticks) >= min(highest + 1, 4)
+    # The highest bar is not far above the last number.
+    assert height(ticks[-1]) >= HEIGHT / 2
