@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -88,6 +89,30 @@ def changes_of_run(rows: pa.Table, manifest: pa.Table) -> LabelChanges | None:
     changes = flips(pairs.sort_by("image"))
     changes.models = dict(sorted(models.items()))
     return changes
+
+
+def left_of_changes(before: LabelChanges, rows: pa.Table) -> LabelChanges:
+    """What a summary counted, without the images that have no row any more."""
+    names = pa.array([one.image for one in before.images], pa.string())
+    there = pc.is_in(names, rows["image"].combine_chunks()).to_pylist()
+    kept = [one for one, is_there in zip(before.images, there, strict=True) if is_there]
+    gone = Counter(
+        (one.before, one.after)
+        for one, is_there in zip(before.images, there, strict=True)
+        if not is_there
+    )
+    by = [
+        count.model_copy(update={"images": count.images - gone[count.before, count.after]})
+        for count in before.by
+    ]
+    return before.model_copy(
+        update={
+            "compared": before.compared - gone.total(),
+            "flipped": before.flipped - gone.total(),
+            "by": [count for count in by if count.images],
+            "images": kept,
+        }
+    )
 
 
 def compare_labels(results: Results, before: str, after: str, *, shown: int = IMAGES_SHOWN) -> Json:

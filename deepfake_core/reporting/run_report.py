@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pyarrow as pa
+from pydantic import ValidationError
 
-from deepfake_core.errors import UsageError
+from deepfake_core.errors import DamagedFile, UsageError, damaged
 from deepfake_core.reporting.drift import DriftLimits, read_warnings
-from deepfake_core.reporting.summary_record import Summary
+from deepfake_core.reporting.summary_record import LabelChanges, Summary
 from deepfake_core.results.layout import (
+    MANIFEST_FILE,
     MARKDOWN_FILE,
     REPORT_FILE,
     SUMMARY_FILE,
@@ -30,16 +33,22 @@ def write_report(run: RunRecord, rows: pa.Table, results: Results, *, thumbnails
 
     What there is to warn of is found once, and kept in `run`.
     """
-    from deepfake_core.reporting.changes import changes_of_run
+    summary, contents = make_report(run, rows, results, thumbnails=thumbnails)
+    for path, data in contents.items():
+        results.put(path, data)
+    return summary
+
+
+def make_report(
+    run: RunRecord, rows: pa.Table, results: Results, *, thumbnails: bool
+) -> tuple[Summary, dict[str, bytes]]:
+    """The same without writing: the summary, and the files' contents by their paths."""
     from deepfake_core.reporting.gallery import read_thumbnails
     from deepfake_core.reporting.markdown import markdown
     from deepfake_core.reporting.report import render
     from deepfake_core.reporting.summary import summarise
 
-    changes = None
-    if run.backlog:
-        changes = changes_of_run(rows, read_manifest(results, run.run_id))
-    summary = summarise(rows, run=run, changes=changes)
+    summary = summarise(rows, run=run, changes=_changes(run, rows, results))
     if run.warnings is None:
         limits = DriftLimits.model_validate(run.drift or {})
         drifted = read_warnings(results, summary, limits)
@@ -50,14 +59,40 @@ def write_report(run: RunRecord, rows: pa.Table, results: Results, *, thumbnails
         MARKDOWN_FILE: markdown(summary),
         REPORT_FILE: render(summary, thumbnails=pictures),
     }
-    for name, text in contents.items():
-        results.storage.put(run_file(run.run_id, name), text.encode("utf-8", "replace"))
-    return summary
+    return summary, {
+        run_file(run.run_id, name): text.encode("utf-8", "replace")
+        for name, text in contents.items()
+    }
+
+
+def _changes(run: RunRecord, rows: pa.Table, results: Results) -> LabelChanges | None:
+    """The labels that are not as they were, as far as that is still known."""
+    from deepfake_core.reporting.changes import changes_of_run, left_of_changes
+
+    if not run.backlog:
+        return None
+    manifest = run_file(run.run_id, MANIFEST_FILE)
+    with contextlib.suppress(DamagedFile):
+        if results.storage.exists(manifest):
+            return changes_of_run(rows, read_manifest(results, run.run_id))
+    # Retention removes the manifests of old runs; what the summary counted is still right.
+    with contextlib.suppress(DamagedFile):
+        before = read_summary(results, run.run_id).changes
+        return None if before is None else left_of_changes(before, rows)
+    return None
 
 
 def read_summary(results: Results, run_id: str) -> Summary:
-    """The stored summary of a run; an empty one where it is missing."""
-    return Summary.model_validate(results.get_json(run_id, SUMMARY_FILE) or {})
+    """The stored summary of a run; an empty one where it is missing.
+
+    Raises:
+        DamagedFile: it is not what was written.
+    """
+    try:
+        return Summary.model_validate(results.get_json(run_id, SUMMARY_FILE) or {})
+    except ValidationError as error:
+        address = results.storage.address(run_file(run_id, SUMMARY_FILE))
+        raise damaged(address, error.errors()[0]["msg"]) from error
 
 
 def report_again(run_id: str, output: str, *, thumbnails: bool) -> str:

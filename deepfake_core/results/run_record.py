@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
 
-from deepfake_core.errors import OutputError
+from deepfake_core.errors import DamagedFile
 from deepfake_core.models.bundle import Precision
 from deepfake_core.models.decision import Thresholds
 from deepfake_core.records import Json
@@ -226,15 +226,15 @@ def parse_run(content: object, *, where: str) -> RunRecord:
         where: its address, for the message.
 
     Raises:
-        OutputError: it lacks something, or is not what this version expects.
+        DamagedFile: it lacks something, or is not what this version expects.
     """
     try:
         return RunRecord.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise OutputError(
+        raise DamagedFile(
             f"{where} cannot be understood: {name or 'the whole file'}: {first['msg']}; it is "
-            "damaged, or was written by another version. Restore it from a copy, or move the "
-            "run's folder away"
+            "damaged, or was written by another version. `deepfake repair` makes it again where "
+            "that is possible"
         ) from error

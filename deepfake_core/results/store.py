@@ -11,8 +11,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepfake_core.errors import BrokenInvariant, output_error, unreadable
+from deepfake_core.errors import (
+    BrokenInvariant,
+    DamagedFile,
+    damaged,
+    output_error,
+    unreadable,
+)
 from deepfake_core.records import Json
+from deepfake_core.results.file_hashes import FileHash, Signer, hash_bytes
 from deepfake_core.results.latest import newest_of
 from deepfake_core.results.layout import (
     LATEST,
@@ -25,6 +32,7 @@ from deepfake_core.results.layout import (
 from deepfake_core.results.run_record import RunRecord, parse_run
 from deepfake_core.results.schema import validate, with_metadata
 from deepfake_core.results.verdict_files import (
+    OnDamaged,
     bare,
     chunks_of,
     parquet_bytes,
@@ -43,29 +51,40 @@ LISTED_AT_ONCE = 8
 class Results:
     """The output folder of scans."""
 
-    def __init__(self, storage: Storage) -> None:
-        """Wrap the output's storage."""
-        self.storage = storage
+    def __init__(self, storage: Storage, signer: Signer | None = None) -> None:
+        """Wrap the output's storage; `signer` signs what is told of finished runs' files."""
+        self.storage, self.signer = storage, signer
+        # Of the files that were written by this process.
+        self.hashes: dict[str, FileHash] = {}
 
-    def put_json(self, run_id: str, name: str, content: Json) -> None:
-        """Write one of a run's JSON files."""
-        data = json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n"
-        # The name of a folder that could not be listed may be no UTF-8.
-        self.storage.put(run_file(run_id, name), data.encode("utf-8", "backslashreplace"))
+    def put(self, path: str, data: bytes) -> None:
+        """Write a file, and remember its hash."""
+        self.storage.put(path, data)
+        self.hashes[path] = hash_bytes(data)
 
     def get_json(self, run_id: str, name: str) -> Json | None:
-        """Read one of a run's JSON files; None where it is missing."""
+        """Read one of a run's JSON files; None where it is missing.
+
+        Raises:
+            DamagedFile: it is no JSON.
+            OutputError: it cannot be read.
+        """
+        address = self.storage.address(run_file(run_id, name))
         try:
-            content: Json = json.loads(self.storage.read(run_file(run_id, name)))
+            content = json.loads(self.storage.read(run_file(run_id, name)))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise unreadable(self.storage.address(run_file(run_id, name)), error) from error
+            raise unreadable(address, error) from error
+        except (ValueError, RecursionError) as error:
+            raise damaged(address, str(error)) from error
+        if not isinstance(content, dict):
+            raise damaged(address, "it is no JSON object")
         return content
 
     def put_run(self, run: RunRecord) -> None:
         """Write a run's ``run.json``."""
-        self.put_json(run.run_id, RUN_FILE, run.as_json())
+        self.put(run_file(run.run_id, RUN_FILE), run_bytes(run))
 
     def get_run(self, run_id: str) -> RunRecord | None:
         """Read a run's ``run.json``; None where it is missing.
@@ -87,7 +106,7 @@ class Results:
         """Check a shard's rows and put its part; its presence is the commit."""
         validate(rows)
         part = parquet_bytes(with_metadata(rows, metadata))
-        self.storage.put(run_file(run_id, f"parts/{part_name(index)}"), part)
+        self.put(run_file(run_id, f"parts/{part_name(index)}"), part)
 
     def part(self, run_id: str, index: int) -> pa.Table:
         """Read a committed shard."""
@@ -150,34 +169,58 @@ class Results:
                 if name.endswith(".parquet") and not name.startswith(".")
             ]
 
-    def update_latest(self, path: str) -> None:
-        """Bring a published file's rows into ``latest.parquet``; doing it twice is the same."""
+    def update_latest(self, path: str, on_damaged: OnDamaged | None = None) -> None:
+        """Bring a published file's rows into ``latest.parquet``; doing it twice is the same.
+
+        Where that is damaged it is made again from all that is published.
+        """
 
         def change(before: Readable | None, after: Path) -> None:
             known = []
             if before is not None:
                 some = pieces(before, self.storage.address(LATEST), None, MERGED_AT_ONCE)
                 known = [map(bare, some)]
-            with newest_of(self._rows([path]), self.storage.spool, *known) as rows:
-                write_verdicts(after, rows, {})
+            try:
+                with newest_of(self._rows([path]), self.storage.spool, *known) as rows:
+                    write_verdicts(after, rows, {})
+            except DamagedFile as error:
+                if on_damaged is not None:
+                    on_damaged(error)
+                self._write_latest(after, on_damaged)
 
         self.storage.update(LATEST, change)
 
-    def rebuild_latest(self) -> int:
-        """Make ``latest.parquet`` again from ``verdicts/``; returns its rows."""
+    def rebuild_latest(self, on_damaged: OnDamaged | None = None) -> int:
+        """Make ``latest.parquet`` again from ``verdicts/``; returns its rows.
+
+        Args:
+            on_damaged: told of published files that are left out as they are damaged; without it
+                they raise DamagedFile.
+        """
         count = 0
 
         def change(_: Readable | None, after: Path) -> None:
             nonlocal count
-            with newest_of(self._rows(self.published()), self.storage.spool) as rows:
-                count = write_verdicts(after, rows, {})
+            count = self._write_latest(after, on_damaged)
 
         self.storage.update(LATEST, change)
         return count
 
-    def _rows(self, paths: list[str]) -> Iterator[pa.Table]:
+    def _write_latest(self, after: Path, on_damaged: OnDamaged | None) -> int:
+        with newest_of(self._rows(self.published(), on_damaged), self.storage.spool) as rows:
+            return write_verdicts(after, rows, {})
+
+    def _rows(self, paths: list[str], on_damaged: OnDamaged | None = None) -> Iterator[pa.Table]:
         """The rows of some published files, bit by bit."""
-        return map(bare, chunks_of(self.storage, paths, None, rows=MERGED_AT_ONCE))
+        chunks = chunks_of(self.storage, paths, None, rows=MERGED_AT_ONCE, on_damaged=on_damaged)
+        return map(bare, chunks)
+
+
+def run_bytes(run: RunRecord) -> bytes:
+    """The content of a run's ``run.json``."""
+    data = json.dumps(run.as_json(), indent=1, ensure_ascii=False, default=str) + "\n"
+    # The name of a folder that could not be listed may be no UTF-8.
+    return data.encode("utf-8", "backslashreplace")
 
 
 def _is_sorted(images: pa.ChunkedArray) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deepfake_core.errors import StoreError, damaged, unreadable
+from deepfake_core.errors import DamagedFile, StoreError, damaged, unreadable
 from deepfake_core.results.schema import (
     VERDICTS,
     VERSION_KEY,
@@ -23,6 +23,8 @@ from deepfake_core.results.seals import UNPARSABLE, is_whole, sealed_writer
 from deepfake_core.storage.base import Changed, Readable, Storage
 from deepfake_core.storage.range_file import RangeFile, Span
 
+# Is told of a damaged file that is left out.
+OnDamaged = Callable[[DamagedFile], None]
 # Rows that are compressed together: as many as are decoded at once when they are read.
 ROWS_IN_GROUP = 100_000
 # Files of which the first rows are read while those before them are used.
@@ -147,25 +149,45 @@ def verdict_chunks(
 
 
 def chunks_of(
-    storage: Storage, paths: Iterable[str], columns: Sequence[str] | None, *, rows: int
+    storage: Storage,
+    paths: Iterable[str],
+    columns: Sequence[str] | None,
+    *,
+    rows: int,
+    on_damaged: OnDamaged | None = None,
 ) -> Iterator[pa.Table]:
-    """The same of several files one after the other; meanwhile the next ones are begun."""
+    """The same of several files one after the other; meanwhile the next ones are begun.
+
+    Args:
+        storage: where they are.
+        paths: the files.
+        columns: see `verdict_chunks`.
+        rows: likewise.
+        on_damaged: told of files that are left out as they are damaged; without it they raise.
+    """
     waiting: deque[tuple[Iterator[pa.Table], Future[pa.Table | None]]] = deque()
     with ThreadPoolExecutor(FILES_AHEAD, "verdicts") as pool:
         for path in paths:
             chunks = verdict_chunks(storage, path, columns, rows=rows)
             waiting.append((chunks, pool.submit(next, chunks, None)))
             if len(waiting) > FILES_AHEAD:
-                yield from _begun(*waiting.popleft())
+                yield from _begun(*waiting.popleft(), on_damaged)
         while waiting:
-            yield from _begun(*waiting.popleft())
+            yield from _begun(*waiting.popleft(), on_damaged)
 
 
-def _begun(chunks: Iterator[pa.Table], first: Future[pa.Table | None]) -> Iterator[pa.Table]:
-    begun = first.result()
-    if begun is not None:
-        yield begun
-        yield from chunks
+def _begun(
+    chunks: Iterator[pa.Table], first: Future[pa.Table | None], on_damaged: OnDamaged | None
+) -> Iterator[pa.Table]:
+    try:
+        begun = first.result()
+        if begun is not None:
+            yield begun
+            yield from chunks
+    except DamagedFile as error:
+        if on_damaged is None:
+            raise
+        on_damaged(error)
 
 
 def pieces(
