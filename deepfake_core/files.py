@@ -7,6 +7,7 @@ import datetime as dt
 import errno
 import fcntl
 import getpass
+import hashlib
 import json
 import os
 import secrets
@@ -19,12 +20,28 @@ from io import FileIO
 from pathlib import Path
 from typing import IO
 
-from deepfake_core.errors import OutputError, RunTaken
+from deepfake_core.errors import OutputError, RunTaken, UsageError
 
 # What a killed process left in a staging folder; no write takes that long.
 ORPHANED_AFTER_SECONDS = 24 * 3600.0
+TEMPORARY = "deepfake-"
+# The variable that says who else may read results; like the umask of a shell.
+UMASK = "DEEPFAKE_RESULTS_UMASK"
 # What file systems say that know no hard links.
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+
+
+def here() -> str:
+    """Names the machine, and the container on it: process ids mean something within it only."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    return f"{socket.gethostname()} {namespace}".strip()
+
+
+def _here_in_short() -> str:
+    return hashlib.sha256(here().encode()).hexdigest()[:12]
 
 
 @contextlib.contextmanager
@@ -34,8 +51,9 @@ def spooled(folder: Path | None = None) -> Iterator[Path]:
     Args:
         folder: where; by default in a folder of its own among the system's temporary files.
     """
-    own = None if folder else tempfile.mkdtemp(prefix="deepfake-")
-    file = Path(folder or own or "") / f"{os.getpid()}.{secrets.token_hex(8)}"
+    own = None if folder else tempfile.mkdtemp(prefix=TEMPORARY)
+    name = f"{os.getpid()}.{secrets.token_hex(8)}.{_here_in_short()}"
+    file = Path(folder or own or "") / name
     try:
         yield file
     finally:
@@ -45,14 +63,74 @@ def spooled(folder: Path | None = None) -> Iterator[Path]:
             shutil.rmtree(own, ignore_errors=True)
 
 
-def sweep(staging: Path) -> None:
-    """Remove what was left half-written long ago."""
-    before = time.time() - ORPHANED_AFTER_SECONDS
+def sweep(staging: Path, *, after_seconds: float = ORPHANED_AFTER_SECONDS) -> int:
+    """Remove what killed processes left half-written; returns how many files.
+
+    Args:
+        staging: the folder.
+        after_seconds: the age from which on a file is left by a process of another machine, of
+            which nobody here can say whether it lives.
+    """
+    before, removed = time.time() - after_seconds, 0
     for orphan in staging.iterdir():
         # Another may have removed it, or it is a folder or somebody else's: no reason to stop.
         with contextlib.suppress(OSError):
-            if orphan.stat().st_mtime < before:
+            if _is_of_the_dead(orphan.name) or orphan.stat().st_mtime < before:
                 orphan.unlink()
+                removed += 1
+    return removed
+
+
+def sweep_temporary() -> int:
+    """The same among the system's temporary files, where files for stores are made."""
+    removed = 0
+    for folder in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*"):
+        with contextlib.suppress(OSError):
+            names = [file.name for file in folder.iterdir()]
+            if names and all(_is_of_the_dead(name) for name in names):
+                shutil.rmtree(folder)
+                removed += len(names)
+    return removed
+
+
+def _is_of_the_dead(name: str) -> bool:
+    """Whether a file was named by a process of this machine that has ended."""
+    pid, _, rest = name.partition(".")
+    if rest.rpartition(".")[2] != _here_in_short() or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def results_umask() -> int:
+    """What others may not do with results, which are about people: by default nothing.
+
+    Raises:
+        UsageError: the variable of the environment is no such mask.
+    """
+    text = os.environ.get(UMASK, "077")
+    try:
+        mask = int(text, 8)
+    except ValueError:
+        mask = -1
+    if not 0 <= mask <= 0o777:
+        raise UsageError(f"{UMASK} is {text!r}; give an octal mask such as 027, or unset it")
+    return mask
+
+
+def make_results_folder(folder: Path) -> None:
+    """Make a folder and those above it, as far as they are missing, for nobody else."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for one in reversed(missing):
+        one.mkdir(mode=0o777 & ~results_umask(), exist_ok=True)
 
 
 def write_through(file: Path, data: bytes) -> None:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.terminal import DONE, add_json, tell
-from deepfake_core.errors import UsageError
+from deepfake_core.commands.terminal import (
+    DONE,
+    FAILED,
+    add_json,
+    add_key,
+    add_wait,
+    check_output,
+    complain,
+    results_of,
+    say,
+    tell,
+)
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
@@ -35,6 +44,8 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("sha256", metavar="SHA256", help="the sha256 of the image's bytes")
     parser.add_argument("--output", default="reports", help="folder of the results")
+    add_wait(parser)
+    add_key(parser)
     add_json(parser)
     parser.set_defaults(command=_erase)
 
@@ -42,11 +53,19 @@ def add(commands: Commands) -> None:
 def _erase(parsed: argparse.Namespace) -> int:
     from deepfake_core.operations.erasure import erase
 
-    if "://" not in parsed.output and not Path(parsed.output).is_dir():
-        raise UsageError(f"there is no folder {parsed.output}; name the folder of the results")
-    counts = erase(parsed.output, parsed.sha256)
+    check_output(parsed.output)
+    unread: list[str] = []
+    counts = erase(
+        results_of(parsed),
+        parsed.sha256,
+        wait_seconds=60 * parsed.wait,
+        on_unread=unread.append,
+        say=say,
+    )
     removed = [f"  {count} {WORDS[kind]}" for kind, count in counts.items() if count]
     words = ["erased:", *removed, ADVICE] if removed else ["nothing was kept about it"]
-    content = {"sha256": parsed.sha256.strip().lower(), **counts}
+    content = {"sha256": parsed.sha256.strip().lower(), **counts, "unread": unread}
     tell(content if parsed.json else None, "\n".join(words))
-    return DONE
+    for message in unread:
+        complain(f"this may still hold the image: {message}; then erase again", FAILED)
+    return FAILED if unread else DONE

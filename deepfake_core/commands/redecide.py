@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from deepfake_core.commands.terminal import DONE, add_json, tell
+from deepfake_core.commands.terminal import DONE, add_json, add_key, results_of, tell
 from deepfake_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def add(commands: Commands) -> None:
         help="scores below the first are real, from the second on fake, such as 0.3,0.8",
     )
     parser.add_argument("--output", default="reports", help="folder of the results")
+    add_key(parser)
     add_json(parser)
     parser.set_defaults(command=_redecide)
 
@@ -38,7 +39,7 @@ def _redecide(parsed: argparse.Namespace) -> int:
 
     from deepfake_core.operations.redecision import redecide
 
-    result = redecide(parsed.run_id, thresholds, output=parsed.output)
+    result = redecide(parsed.run_id, thresholds, output=results_of(parsed))
     tell(dict(result) if parsed.json else None, _in_words(result))
     return DONE
 

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.terminal import DONE, add_json, tell
-from deepfake_core.errors import UsageError
+from deepfake_core.commands.terminal import (
+    DONE,
+    FAILED,
+    add_json,
+    add_key,
+    add_output,
+    check_output,
+    complain,
+    results_of,
+    say,
+    tell,
+)
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
@@ -17,20 +26,21 @@ def add(commands: Commands) -> None:
     """Add ``report`` and ``latest``."""
     _add_report(commands)
     latest = commands.add_parser("latest", help="rebuild latest.parquet from verdicts/")
-    latest.add_argument("--output", default="reports", help="folder of the results")
+    add_output(latest)
     latest.set_defaults(command=_latest)
 
 
 def _add_report(commands: Commands) -> None:
     parser = commands.add_parser("report", help="render a finished run's report again")
     parser.add_argument("run_id", metavar="RUN_ID", help="the run")
-    parser.add_argument("--output", default="reports", help="folder of the results")
+    add_output(parser)
     parser.add_argument(
         "--thumbnails",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="whether the report shows small pictures",
     )
+    add_key(parser)
     add_json(parser)
     parser.set_defaults(command=_report)
 
@@ -38,7 +48,7 @@ def _add_report(commands: Commands) -> None:
 def _report(parsed: argparse.Namespace) -> int:
     from deepfake_core.reporting.run_report import report_again
 
-    address = report_again(parsed.run_id, parsed.output, thumbnails=parsed.thumbnails)
+    address = report_again(parsed.run_id, results_of(parsed), thumbnails=parsed.thumbnails)
     tell({"report": address} if parsed.json else None, f"report: {address}")
     return DONE
 
@@ -46,9 +56,14 @@ def _report(parsed: argparse.Namespace) -> int:
 def _latest(parsed: argparse.Namespace) -> int:
     from deepfake_core.results.store import Results
     from deepfake_core.storage.opening import open_storage
+    from deepfake_core.storage.output_lock import beside_others
 
-    if "://" not in parsed.output and not Path(parsed.output).is_dir():
-        raise UsageError(f"there is no folder {parsed.output}; name the folder of the results")
-    rows = Results(open_storage(parsed.output)).rebuild_latest()
+    check_output(parsed.output)
+    results = Results(open_storage(parsed.output))
+    damaged: list[str] = []
+    with beside_others(results.storage, "a rebuild of latest.parquet", say=say):
+        rows = results.rebuild_latest(lambda error: damaged.append(str(error)))
     print(f"latest.parquet: {rows} images")
-    return DONE
+    for message in damaged:
+        complain(f"left out: {message}", FAILED)
+    return FAILED if damaged else DONE

@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.terminal import DONE, add_json, add_output, check_output, tell
+from deepfake_core.commands.terminal import (
+    DONE,
+    add_json,
+    add_key,
+    add_output,
+    add_wait,
+    check_output,
+    results_of,
+    tell,
+)
 from deepfake_core.errors import UsageError
 from deepfake_core.records import Json
 
@@ -28,6 +37,8 @@ def add(commands: Commands) -> None:
         help="remove old verdicts, too; images that no verdict is left of are judged anew",
     )
     parser.add_argument("--dry-run", action="store_true", help="tell, and remove nothing")
+    add_wait(parser)
+    add_key(parser)
     add_json(parser)
     parser.set_defaults(command=_retention)
 
@@ -39,7 +50,13 @@ def _retention(parsed: argparse.Namespace) -> int:
     if parsed.keep_days < 1:
         raise UsageError(f"--keep-days: found {parsed.keep_days}; give a number from 1 on")
     before = days_ago(parsed.keep_days)
-    removed = retain(parsed.output, before=before, verdicts=parsed.verdicts, dry_run=parsed.dry_run)
+    removed = retain(
+        results_of(parsed),
+        before=before,
+        verdicts=parsed.verdicts,
+        dry_run=parsed.dry_run,
+        wait_seconds=60 * parsed.wait,
+    )
     removed["dry_run"] = parsed.dry_run
     tell(removed if parsed.json else None, _in_words(removed))
     return DONE
@@ -61,4 +78,5 @@ def _in_words(removed: Json) -> str:
     if removed["kept_runs"]:
         names = ", ".join(removed["kept_runs"])
         lines.append(f"kept, since they are not finished or their verdicts are missing: {names}")
+    lines += [f"damaged: {message}" for message in removed["damaged"]]
     return "\n".join(lines)

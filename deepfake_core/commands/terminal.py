@@ -14,6 +14,7 @@ from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from deepfake_core.datasets.reading import Reading
+    from deepfake_core.results.store import Results
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -85,3 +86,33 @@ def check_output(output: str) -> None:
     """Raise UsageError where a local folder of results is missing."""
     if "://" not in output and not Path(output).is_dir():
         raise UsageError(f"there is no folder {output}; name the folder of the results")
+
+
+def add_wait(parser: argparse.ArgumentParser) -> None:
+    """Add ``--wait``, for what needs an output alone."""
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=0,
+        metavar="MINUTES",
+        help="wait so long for scans of the output to end (0: refuse while one is going on)",
+    )
+
+
+def add_key(parser: argparse.ArgumentParser) -> None:
+    """Add ``--sign-with``, the key by which the lists of a run's files are signed."""
+    parser.add_argument(
+        "--sign-with",
+        metavar="KEY.pem",
+        help="sign what is noted of rewritten files with this Ed25519 private key",
+    )
+
+
+def results_of(parsed: argparse.Namespace) -> Results:
+    """The results below ``--output``, signed as ``--sign-with`` says."""
+    from deepfake_core.results.signing import open_signer
+    from deepfake_core.results.store import Results
+    from deepfake_core.storage.opening import open_storage
+
+    signer = open_signer(parsed.sign_with) if parsed.sign_with else None
+    return Results(open_storage(parsed.output), signer)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.terminal import DONE, add_json, add_output, check_output, tell
+from deepfake_core.commands.terminal import DONE, add_json, add_output, check_output, say, tell
 from deepfake_core.errors import OutputError, UsageError, reason
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _trend(parsed: argparse.Namespace) -> int:
     kind = picture.suffix.removeprefix(".").lower()
     if kind not in KINDS:
         raise UsageError(f"--to: found {parsed.to}; give a name that ends in .png or .svg")
-    weeks = weekly(parsed.output)
+    weeks = weekly(parsed.output, on_damaged=lambda error: say(f"left out: {error}"))
     table = picture.with_suffix(".csv")
     try:
         picture.parent.mkdir(parents=True, exist_ok=True)

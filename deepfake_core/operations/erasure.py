@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
 import pyarrow as pa
@@ -19,35 +19,39 @@ from deepfake_core.errors import DamagedFile, UsageError
 from deepfake_core.operations.run_erasure import Place, RunErasure, place_rows
 from deepfake_core.results.feedback import ENTRIES, IMAGES, Feedback
 from deepfake_core.results.layout import LATEST
+from deepfake_core.results.review_log import ReviewLog
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import read_verdicts
 from deepfake_core.storage.base import Storage
+from deepfake_core.storage.opening import open_storage
 from deepfake_core.storage.output_lock import rewriting
 
 # What is counted, in the order in which it is told.
-KINDS = ("verdicts", "latest", "parts", "listed", "reports", "answers", "images", "left")
+KINDS = ("verdicts", "latest", "parts", "listed", "reports", "answers", "images")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def erase(
-    results: Results,
+    output: str | Results,
     sha256: str,
     *,
     wait_seconds: float = 0.0,
+    on_unread: Callable[[str], None] = lambda message: None,
     say: Callable[[str], None] = lambda line: None,
-) -> tuple[dict[str, int], list[str]]:
+) -> dict[str, int]:
     """Erase rows, reports' mentions and feedback about an image; doing it again is the same.
 
     Args:
-        results: the output.
+        output: the folder of results, local or a URL.
         sha256: 64 hex digits.
         wait_seconds: how long to wait for scans of the output to end.
+        on_unread: told of each damaged file that may still hold the image.
         say: told who is waited for.
 
     Returns:
         How much was removed, by `KINDS`: rows of ``verdicts/``, of ``latest.parquet``, of parts
-        and of manifests, reports rendered again, answers of people, their images, and files that
-        killed processes left; and a message for each damaged file that may still hold the image.
+        and of manifests, reports rendered again, answers of people, in feedback and in the review
+        log, and their images.
 
     Raises:
         UsageError: that is no sha256.
@@ -57,13 +61,13 @@ def erase(
     digest = sha256.strip().lower()
     if not _DIGEST.fullmatch(digest):
         raise UsageError(f"{sha256!r} is no sha256; give the 64 hex digits of a verdict's sha256")
+    results = output if isinstance(output, Results) else Results(open_storage(output))
     with rewriting(results.storage, "an erasure", wait_seconds=wait_seconds, say=say):
-        return _erase(results, digest)
+        return _erase(results, digest, on_unread)
 
 
-def _erase(results: Results, digest: str) -> tuple[dict[str, int], list[str]]:
+def _erase(results: Results, digest: str, on_unread: Callable[[str], None]) -> dict[str, int]:
     storage, counts = results.storage, Counter(dict.fromkeys(KINDS, 0))
-    unread: list[str] = []
     published = {PurePosixPath(path).stem: path for path in results.published()}
     names = sorted({*published, *storage.names("runs")})
     runs = [RunErasure(results, name, published.get(name), digest) for name in names]
@@ -71,11 +75,13 @@ def _erase(results: Results, digest: str) -> tuple[dict[str, int], list[str]]:
     # Runs that name the image only in their manifest come first: they are found by the others.
     for run in sorted(runs, key=lambda run: run.names_image):
         counts.update(run.erase(places))
-        unread += run.unread
+        for message in run.unread:
+            on_unread(message)
     counts["latest"] = _erase_latest(results, digest)
     counts.update(_erase_feedback(storage, digest))
-    counts["left"] = storage.sweep()
-    return {kind: counts[kind] for kind in KINDS}, unread
+    counts["answers"] += ReviewLog(storage).erase(digest)
+    storage.sweep()
+    return {kind: counts[kind] for kind in KINDS}
 
 
 def _erase_latest(results: Results, digest: str) -> int:

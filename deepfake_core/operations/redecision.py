@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import secrets
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
@@ -23,12 +24,14 @@ from deepfake_core.results.layout import (
     run_file,
 )
 from deepfake_core.results.manifest import read_manifest, replace_columns, to_bytes, unskipped
+from deepfake_core.results.recording import close_run
 from deepfake_core.results.run_ids import check_run_id
 from deepfake_core.results.run_record import ModelFacts, Redecided, RunRecord
 from deepfake_core.results.schema import REDECIDED_KEY, VERDICTS, validate, with_metadata
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import parquet_bytes, read_verdicts
 from deepfake_core.storage.opening import open_storage
+from deepfake_core.storage.output_lock import beside_others
 
 PREFIX = b"deepfake."
 # So many characters of a run_id are left where the moment of a redecision is added to it.
@@ -58,7 +61,7 @@ class RedecisionResult(TypedDict):
 
 
 def redecide(
-    run_id: str, thresholds: Thresholds, *, output: str, now: dt.datetime | None = None
+    run_id: str, thresholds: Thresholds, *, output: str | Results, now: dt.datetime | None = None
 ) -> RedecisionResult:
     """Decide a finished run's labels again and publish them as a run of their own.
 
@@ -79,14 +82,28 @@ def redecide(
 
     Raises:
         UsageError: there is no such run, it is not finished, or it judged nothing.
+        OutputBusy: somebody rewrites the output.
     """
-    results = Results(open_storage(output))
+    results = output if isinstance(output, Results) else Results(open_storage(output))
+    now = now or dt.datetime.now(dt.UTC)
+    with beside_others(results.storage, f"a redecision of run {run_id}"):
+        return _redecide(results, run_id, thresholds, now)
+
+
+def _redecide(
+    results: Results, run_id: str, thresholds: Thresholds, now: dt.datetime
+) -> RedecisionResult:
     run = _finished(results, run_id)
     before = read_verdicts(results.storage, published_name(run.run_date, run_id))
-    new = _plan(results, run, thresholds, now or dt.datetime.now(dt.UTC))
+    new = _plan(results, run, thresholds, now)
     listed = read_manifest(results, run_id)
     data = to_bytes(_relisted(listed, before))
-    results.storage.put(run_file(new.run_id, MANIFEST_FILE), data)
+    path = run_file(new.run_id, MANIFEST_FILE)
+    begun = results.get_run(new.run_id) is not None
+    if not results.storage.create(path, data) and not begun:
+        # Another redecision has just taken this name, or was cut off before it told of itself.
+        new.run_id = f"{new.run_id}-{secrets.token_hex(2)}"
+        results.storage.put(run_file(new.run_id, MANIFEST_FILE), data)
     results.put_run(new)
     rows, path = _relabelled(before, new, thresholds), published_name(new.run_date, new.run_id)
     results.storage.put(path, parquet_bytes(rows))
@@ -94,7 +111,7 @@ def redecide(
     # Small pictures would have to be read from the source.
     summary = write_report(new, rows, results, thumbnails=False)
     new.state = "done"
-    results.put_run(new)
+    close_run(results, new, "redecide")
     return _result(results, new, summary)
 
 

@@ -29,10 +29,10 @@ from deepfake_core.results.manifest import (
     turn_order,
     unskipped,
 )
-from deepfake_core.results.recording import rewrite
+from deepfake_core.results.recording import rewrite, write_all
 from deepfake_core.results.run_record import Counts, RunRecord
 from deepfake_core.results.schema import VERDICTS
-from deepfake_core.results.store import Results, run_bytes
+from deepfake_core.results.store import Results, json_bytes
 from deepfake_core.results.verdict_files import parquet_bytes, read_verdicts
 
 # An image as a manifest knows it: source, path and etag.
@@ -112,7 +112,7 @@ class RunErasure:
             left = to_bytes(listed.filter(pa.array(~gone)))
             contents[run_file(self._run_id, MANIFEST_FILE)] = left
         counts["listed"] = int(gone.sum())
-        contents |= self._published_left(listed, gone)
+        contents |= self._published_left()
         counts["verdicts"] = self._own.num_rows
         self._rewrite(contents)
         return counts
@@ -174,7 +174,7 @@ class RunErasure:
             self._count_rows(run, rows)
         thumbnails = bool(run.config.get("thumbnails", True))
         made = make_report(run, rows, self._results, thumbnails=thumbnails)[1]
-        return {**made, run_file(self._run_id, RUN_FILE): run_bytes(run)}
+        return {**made, run_file(self._run_id, RUN_FILE): json_bytes(run.as_json())}
 
     def _count(self, run: RunRecord, listed: pa.Table, rows: pa.Table) -> None:
         skipped = Counter(reason for reason in listed["skip"].to_pylist() if reason)
@@ -209,7 +209,7 @@ class RunErasure:
                 removed += 1
         return sum(rows.num_rows for rows in self._parts.values()) if removed else 0
 
-    def _published_left(self, listed: pa.Table, gone: np.ndarray) -> Contents:
+    def _published_left(self) -> Contents:
         """The published file without the image; None where no row is left."""
         if not self._published:
             return {}
@@ -245,12 +245,7 @@ class RunErasure:
         except DamagedFile as error:
             # The list of hashes alone is damaged, which is no reason to keep the image.
             self.unread.append(str(error))
-            rewrite(self._results, self._run_id, "erase", {})
-            for path, data in contents.items():
-                if data is None:
-                    self._storage.delete(path)
-                else:
-                    self._storage.put(path, data)
+            write_all(self._results, contents)
 
 
 def _counts(rows: pa.Table, *, skipped: int) -> Counts:

@@ -20,12 +20,14 @@ from deepfake_core.results.layout import (
     run_file,
 )
 from deepfake_core.results.manifest import read_manifest
+from deepfake_core.results.recording import rewrite
 from deepfake_core.results.run_ids import check_run_id
 from deepfake_core.results.run_record import RunRecord
 from deepfake_core.results.schema import VERDICTS
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import read_verdicts
 from deepfake_core.storage.opening import open_storage
+from deepfake_core.storage.output_lock import beside_others
 
 
 def write_report(run: RunRecord, rows: pa.Table, results: Results, *, thumbnails: bool) -> Summary:
@@ -95,7 +97,7 @@ def read_summary(results: Results, run_id: str) -> Summary:
         raise damaged(address, error.errors()[0]["msg"]) from error
 
 
-def report_again(run_id: str, output: str, *, thumbnails: bool) -> str:
+def report_again(run_id: str, output: str | Results, *, thumbnails: bool) -> str:
     """Render a finished run's report again from its verdicts; returns its address.
 
     Args:
@@ -105,14 +107,22 @@ def report_again(run_id: str, output: str, *, thumbnails: bool) -> str:
 
     Raises:
         UsageError: there is no such run, or it is not finished.
+        OutputBusy: somebody rewrites the output.
     """
     check_run_id(run_id)
-    results = Results(open_storage(output))
+    results = output if isinstance(output, Results) else Results(open_storage(output))
+    with beside_others(results.storage, f"a report of run {run_id}"):
+        return _report_again(results, run_id, thumbnails=thumbnails)
+
+
+def _report_again(results: Results, run_id: str, *, thumbnails: bool) -> str:
     run = results.get_run(run_id)
     if run is None or run.state != "done":
         found = "is not finished; continue it" if run else "is not there"
-        raise UsageError(f"run {run_id} in {output} {found}; give a finished run's id")
+        raise UsageError(
+            f"run {run_id} in {results.storage.name} {found}; give a finished run's id"
+        )
     path = published_name(run.run_date, run_id)
     rows = read_verdicts(results.storage, path) if run.has_rows else VERDICTS.empty_table()
-    write_report(run, rows, results, thumbnails=thumbnails)
+    rewrite(results, run_id, "report", make_report(run, rows, results, thumbnails=thumbnails)[1])
     return results.storage.address(run_file(run_id, REPORT_FILE))

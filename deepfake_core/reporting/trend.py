@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from deepfake_core.errors import UsageError
 from deepfake_core.results.schema import REDECIDED_KEY
 from deepfake_core.results.store import Results
-from deepfake_core.results.verdict_files import verdict_chunks
+from deepfake_core.results.verdict_files import OnDamaged, chunks_of
 from deepfake_core.storage.opening import open_storage
 
 if TYPE_CHECKING:
@@ -26,13 +26,14 @@ ROWS_AT_ONCE = 200_000
 FEW_WEEKS, MOST_NAMED = 6, 8
 
 
-def weekly(output: str) -> pd.DataFrame:
+def weekly(output: str, *, on_damaged: OnDamaged | None = None) -> pd.DataFrame:
     """Count the verdicts of each week.
 
     Labels that were only decided again are not counted: no image was judged.
 
     Args:
         output: folder of the results.
+        on_damaged: told of files that are left out as they are damaged; without it they raise.
 
     Returns:
         One row per week, from the first to the last without a gap: ``week`` (its Monday),
@@ -44,7 +45,7 @@ def weekly(output: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    counts = list(_counts(Results(open_storage(output))))
+    counts = list(_counts(Results(open_storage(output)), on_damaged))
     if not counts:
         raise UsageError(f"no verdicts are published in {output}; scan first, or give --output")
     rows = pa.concat_tables(counts).group_by(["week", "kind"]).aggregate([("count", "sum")])
@@ -58,10 +59,13 @@ def weekly(output: str) -> pd.DataFrame:
     return table
 
 
-def _counts(results: Results) -> Iterator[pa.Table]:
+def _counts(results: Results, on_damaged: OnDamaged | None) -> Iterator[pa.Table]:
     """Columns week, kind and count, of some rows after the others."""
     for path in results.published():
-        for rows in verdict_chunks(results.storage, path, COLUMNS, rows=ROWS_AT_ONCE):
+        chunks = chunks_of(
+            results.storage, [path], COLUMNS, rows=ROWS_AT_ONCE, on_damaged=on_damaged
+        )
+        for rows in chunks:
             if REDECIDED_KEY in rows.schema.metadata or not rows.num_rows:
                 continue
             started = rows["run_started"]

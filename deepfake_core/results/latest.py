@@ -7,6 +7,7 @@ together from their beginnings to their ends.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,18 @@ Spool = Callable[[], contextlib.AbstractContextManager[Path]]
 
 
 def newest(rows: pa.Table) -> pa.Table:
-    """One row per (source, image): the newest, one to be tried again only where no other is."""
+    """One row per (source, image): the newest, one to be tried again only where no other is.
+
+    What is dated in the future, by a clock that was wrong, counts as the oldest: else it would
+    hide all that is judged until that day.
+    """
     again = pc.is_in(rows["failure"], pa.array(TRIED_AGAIN))
-    order: list[Any] = [("source", "ascending"), ("image", "ascending"), ("again", "ascending")]
+    now = pa.scalar(dt.datetime.now(dt.UTC), rows.schema.field("run_started").type)
+    marked = rows.append_column("again", again)
+    marked = marked.append_column("ahead", pc.greater(rows["run_started"], now))
+    order: list[Any] = [(name, "ascending") for name in ("source", "image", "again", "ahead")]
     order += [("run_started", "descending"), ("run_id", "descending")]
-    ordered = rows.append_column("again", again).sort_by(order).drop(["again"])
+    ordered = marked.sort_by(order).drop(["again", "ahead"])
     if ordered.num_rows < 2:
         return ordered.combine_chunks()
     same = pa.array([True] * (ordered.num_rows - 1))

@@ -22,7 +22,7 @@ from deepfake_core.results.layout import (
     run_file,
 )
 from deepfake_core.results.run_record import RunRecord
-from deepfake_core.results.store import Results, run_bytes
+from deepfake_core.results.store import Results, json_bytes
 
 # What a run has beside its parts and its published file.
 OWN_FILES = (MANIFEST_FILE, SUMMARY_FILE, MARKDOWN_FILE, REPORT_FILE)
@@ -48,7 +48,7 @@ def close_run(results: Results, run: RunRecord, why: str) -> None:
             found[path] = known
         elif results.storage.exists(path):
             found[path] = hash_file(results.storage, path)
-    found[run_file(run.run_id, RUN_FILE)] = hash_bytes(run_bytes(run))
+    found[run_file(run.run_id, RUN_FILE)] = hash_bytes(json_bytes(run.as_json()))
     add_link(results.storage, run.run_id, why, found, signer=results.signer)
     results.put_run(run)
 
@@ -67,6 +67,11 @@ def rewrite(results: Results, run_id: str, why: str, contents: Mapping[str, byte
             path: None if data is None else hash_bytes(data) for path, data in contents.items()
         }
         add_link(results.storage, run_id, why, files, signer=results.signer)
+    write_all(results, contents)
+
+
+def write_all(results: Results, contents: Mapping[str, bytes | None]) -> None:
+    """Replace or remove files, in their order."""
     for path, data in contents.items():
         if data is None:
             results.storage.delete(path)

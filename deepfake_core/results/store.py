@@ -62,6 +62,10 @@ class Results:
         self.storage.put(path, data)
         self.hashes[path] = hash_bytes(data)
 
+    def put_json(self, run_id: str, name: str, content: Json) -> None:
+        """Write one of a run's JSON files."""
+        self.put(run_file(run_id, name), json_bytes(content))
+
     def get_json(self, run_id: str, name: str) -> Json | None:
         """Read one of a run's JSON files; None where it is missing.
 
@@ -84,7 +88,7 @@ class Results:
 
     def put_run(self, run: RunRecord) -> None:
         """Write a run's ``run.json``."""
-        self.put(run_file(run.run_id, RUN_FILE), run_bytes(run))
+        self.put_json(run.run_id, RUN_FILE, run.as_json())
 
     def get_run(self, run_id: str) -> RunRecord | None:
         """Read a run's ``run.json``; None where it is missing.
@@ -216,9 +220,9 @@ class Results:
         return map(bare, chunks)
 
 
-def run_bytes(run: RunRecord) -> bytes:
-    """The content of a run's ``run.json``."""
-    data = json.dumps(run.as_json(), indent=1, ensure_ascii=False, default=str) + "\n"
+def json_bytes(content: Json) -> bytes:
+    """The content of one of a run's JSON files."""
+    data = json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n"
     # The name of a folder that could not be listed may be no UTF-8.
     return data.encode("utf-8", "backslashreplace")
 

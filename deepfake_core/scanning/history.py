@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -33,12 +35,15 @@ class History:
             Failures of `TRIED_AGAIN` are not among them.
         gone: how many images were known and are not listed any more.
         renamed: how many images are new by their name, with the etag of one that is gone.
+        warnings: what is said of files that were left out as they are damaged, and of runs that
+            are dated in the future.
     """
 
     listed: pa.Table
     known: np.ndarray
     gone: int
     renamed: int
+    warnings: tuple[str, ...] = ()
 
 
 def read_history(
@@ -59,7 +64,8 @@ def read_history(
         unreadable: folders that could not be listed; what they hold is not gone.
     """
     memory = _Known(listed.select(["image", "etag"]))
-    for rows in _chunks(results, source, config_fingerprint):
+    left_out: list[str] = []
+    for rows in _chunks(results, source, config_fingerprint, left_out):
         memory.take(rows)
     gone = _gone(memory.lost, unreadable)
     renamed = 0
@@ -67,7 +73,8 @@ def read_history(
         same = pc.is_in(listed["etag"], pc.drop_null(gone["etag"]).combine_chunks())
         renamed = int((same.to_numpy() & (memory.seen == NEVER)).sum())
     count = pc.count_distinct(gone["image"]).as_py()
-    return History(memory.fill(listed), memory.known, count, renamed)
+    warnings = (*left_out, *memory.warnings())
+    return History(memory.fill(listed), memory.known, count, renamed, warnings)
 
 
 @dataclass(slots=True)
@@ -82,6 +89,8 @@ class _Known:
     model: np.ndarray = field(init=False)
     codes: dict[str | None, int] = field(default_factory=lambda: {None: 0})
     lost: list[pa.Table] = field(default_factory=list)
+    now: int = field(default_factory=lambda: time.time_ns() // 1000)
+    future: int = 0
 
     def __post_init__(self) -> None:
         count = self.listed.num_rows
@@ -105,6 +114,9 @@ class _Known:
 
     def _remember(self, rows: pa.Table, at: np.ndarray) -> None:
         started = rows["run_started"].cast(pa.int64()).to_numpy()
+        self.future = max(self.future, int(started.max(initial=0)))
+        # What is dated in the future must not count as newer than all that follows.
+        started = np.where(started > self.now, 0, started)
         judged = ~rows["again"].to_numpy(zero_copy_only=False)
         np.maximum.at(self.seen, at, started)
         self.known[at[judged & rows["same_config"].to_numpy(zero_copy_only=False)]] = True
@@ -114,6 +126,17 @@ class _Known:
         self.judged_at[at[newer]] = started[newer]
         self.label[at[newer]] = self._coded(rows["label"])[newer]
         self.model[at[newer]] = self._coded(rows["model_id"])[newer]
+
+    def warnings(self) -> list[str]:
+        """A warning where a run is dated in the future."""
+        if self.future <= self.now:
+            return []
+        dated = dt.datetime.fromtimestamp(self.future / 1e6, dt.UTC).isoformat(timespec="seconds")
+        return [
+            f"a run is dated {dated}, which is in the future: the clock of this machine is behind, "
+            "or that of another was ahead; set it right. Until that moment its verdicts count as "
+            "older than all others"
+        ]
 
     def _coded(self, names: pa.ChunkedArray) -> np.ndarray:
         """int32[N]: a number for each name, so that ten million names are no long strings."""
@@ -136,10 +159,19 @@ class _Known:
         )
 
 
-def _chunks(results: Results, source: str, config_fingerprint: str) -> Iterator[pa.Table]:
-    """The rows about a source, in tables of some length."""
+def _chunks(
+    results: Results, source: str, config_fingerprint: str, left_out: list[str]
+) -> Iterator[pa.Table]:
+    """The rows about a source, in tables of some length; what is damaged is left out."""
     waiting: list[pa.Table] = []
-    for table in chunks_of(results.storage, results.published(), COLUMNS, rows=ROWS_AT_ONCE):
+    chunks = chunks_of(
+        results.storage,
+        results.published(),
+        COLUMNS,
+        rows=ROWS_AT_ONCE,
+        on_damaged=lambda error: left_out.append(f"{error}; its images are judged again"),
+    )
+    for table in chunks:
         same = table.schema.metadata.get(KEY_OF_CONFIG, b"").decode() == config_fingerprint
         table = table.replace_schema_metadata().filter(pc.equal(table["source"], source))
         again = pc.is_in(table["failure"], pa.array(TRIED_AGAIN))

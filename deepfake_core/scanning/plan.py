@@ -76,6 +76,8 @@ class Plan:
     manifest: pa.Table
     # Whether its run.json is stored.
     begun: bool = False
+    # What is to be said of earlier runs before it begins.
+    warnings: tuple[str, ...] = ()
     # Where the time of the shards went that this process had committed.
     timings: dict[int, dict[str, float]] = field(default_factory=dict)
     # The manifest for which the shards' rows were put in order, and those rows.
@@ -235,7 +237,7 @@ def make_plan(
         versions={"deepfake": __version__, "python": platform.python_version()},
     )
     chosen = skip_some(past.listed, config, past.known)
-    return Plan(config, source, results, networks, run, chosen)
+    return Plan(config, source, results, networks, run, chosen, warnings=past.warnings)
 
 
 def networks_of(run: RowFacts, bundle: Bundle, registry: Path) -> Networks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ from deepfake_core.results.layout import (
     run_file,
 )
 from deepfake_core.results.manifest import known_flagged, turn_counts
+from deepfake_core.results.recording import close_run
 from deepfake_core.results.run_record import ModelFacts
 from deepfake_core.results.schema import VERDICTS
 from deepfake_core.results.verdict_files import read_verdicts
@@ -33,6 +35,9 @@ from deepfake_core.scanning.plan import Plan, make_plan
 from deepfake_core.scanning.result import ScanResult, result_of
 from deepfake_core.scanning.selection import skip_rest
 from deepfake_core.scanning.shards import CommittedShard, part_timings
+from deepfake_core.storage.base import Storage
+from deepfake_core.storage.opening import open_storage
+from deepfake_core.storage.output_lock import beside_others
 
 # Has one shard judged and committed, like `commit_shard`.
 Commit = Callable[[Plan, Shards, int, Notify], CommittedShard]
@@ -79,18 +84,41 @@ def scan(
         DeepfakeError: see its subclasses; what was committed is kept.
     """
     began = time.monotonic()
-    plan = make_plan(config, registry=registry)
-    if plan.run.state == "done":
-        return result_of(plan)
-    begin(plan, notify)
-    missing = missing_shards(plan)
-    if missing:
-        work = Work(missing, lambda: _in_time(plan, began), notify)
-        commit = execution.commit or commit_shard
-        judge_shards(plan, work, commit=commit, executor=execution.executor)
-    if drift != LIMITS:
-        plan.run.drift = drift.model_dump()
-    return finish(plan, notify, seconds=time.monotonic() - began)
+    output = open_storage(config.output)
+    with contextlib.ExitStack() as stack:
+        # Before the plan, so that nothing that it knows is erased meanwhile; where nothing is yet,
+        # a wrong request shall leave nothing.
+        held = output.exists()
+        if held:
+            stack.enter_context(_beside_others(output, config, config.run_id or "", notify))
+        plan = make_plan(config, registry=registry)
+        if plan.run.state == "done":
+            return result_of(plan)
+        if not held:
+            stack.enter_context(_beside_others(output, config, plan.run_id, notify))
+        begin(plan, notify)
+        missing = missing_shards(plan)
+        if missing:
+            work = Work(missing, lambda: _in_time(plan, began), notify)
+            commit = execution.commit or commit_shard
+            judge_shards(plan, work, commit=commit, executor=execution.executor)
+        if drift != LIMITS:
+            plan.run.drift = drift.model_dump()
+        return finish(plan, notify, seconds=time.monotonic() - began)
+
+
+def _beside_others(
+    output: Storage, config: ScanConfig, run_id: str, notify: Notify
+) -> contextlib.AbstractContextManager[None]:
+    """Keep others from rewriting the output, and from working on the same run."""
+    # A URL with credentials is refused only when the source is opened.
+    source = "a source" if "@" in config.source else config.source
+    return beside_others(
+        output,
+        f"a scan of {source}",
+        run_id=run_id,
+        say=lambda line: notify("warned", {"words": line}),
+    )
 
 
 def begin(plan: Plan, notify: Notify = silent) -> None:
@@ -102,7 +130,8 @@ def begin(plan: Plan, notify: Notify = silent) -> None:
     listed, wanted = plan.manifest.num_rows, plan.wanted.num_rows
     facts = {"run_id": plan.run_id, "listed": listed, "wanted": wanted, "shards": plan.shards}
     notify("planned", facts)
-    for words in (*plan.networks.notes, *(one.words for one in plan.run.idle_globs)):
+    warnings = (*plan.warnings, *plan.networks.notes)
+    for words in (*warnings, *(one.words for one in plan.run.idle_globs)):
         notify("warned", {"words": words})
 
 
@@ -151,7 +180,7 @@ def finish(plan: Plan, notify: Notify = silent, *, seconds: float | None = None)
         if not results.storage.exists(path):
             results.publish(run_id, run_date, plan.in_turn, plan.metadata, plan.shards)
         notify("published", {"verdicts": results.storage.address(path)})
-        results.update_latest(path)
+        results.update_latest(path, lambda error: notify("warned", {"words": str(error)}))
         notify("latest", {"latest": results.storage.address(LATEST)})
         rows = read_verdicts(results.storage, path)
     else:
@@ -160,7 +189,7 @@ def finish(plan: Plan, notify: Notify = silent, *, seconds: float | None = None)
     write_report(plan.run, rows, results, thumbnails=plan.config.thumbnails)
     notify("reported", {"report": results.storage.address(run_file(run_id, REPORT_FILE))})
     plan.run.state = "done"
-    plan.store_run()
+    close_run(results, plan.run, "scan")
     result = result_of(plan)
     notify("done", dict(result))
     return result

@@ -82,6 +82,13 @@ class Storage(Protocol):
         """Remove a file; one that is gone already is no error."""
         ...
 
+    def sweep(self) -> int:
+        """Remove what killed processes left half-written; returns how many files.
+
+        Nobody else may use the folder meanwhile; see `deepfake_core.storage.output_lock`.
+        """
+        ...
+
     def exists(self, path: str = "") -> bool:
         """Whether a file, or the folder itself, is there."""
         ...

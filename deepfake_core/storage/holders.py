@@ -6,19 +6,9 @@ import datetime as dt
 import json
 import os
 import secrets
-import socket
 from dataclasses import asdict, dataclass, field, replace
 
-from deepfake_core.files import who
-
-
-def _here() -> str:
-    """Names the machine, and the container on it: process ids mean something within it only."""
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        namespace = ""
-    return f"{socket.gethostname()} {namespace}".strip()
+from deepfake_core.files import here, who
 
 
 def _started(pid: int) -> str:
@@ -31,7 +21,7 @@ def _started(pid: int) -> str:
 
 
 def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +31,7 @@ class Holder:
     Attributes:
         what: what it does, such as ``scan of /photos``.
         alone: whether nobody else may use the output meanwhile.
+        run_id: the run that it works on, which nobody else may do; empty where there is none.
         who: the user and the machine.
         pid: the process.
         here: the machine and container in which that id means something.
@@ -52,9 +43,10 @@ class Holder:
 
     what: str
     alone: bool
+    run_id: str = ""
     who: str = field(default_factory=who)
     pid: int = field(default_factory=os.getpid)
-    here: str = field(default_factory=_here)
+    here: str = field(default_factory=here)
     started: str = field(default_factory=lambda: _started(os.getpid()))
     since: str = field(default_factory=_now)
     alive: str = field(default_factory=_now)
@@ -63,12 +55,12 @@ class Holder:
     @property
     def words(self) -> str:
         """The same for people."""
-        return f"{self.what} (process {self.pid} of {self.who}, since {self.since})"
+        return f"{self.what} (process {self.pid} of {self.who}, since {self.since[:19]}Z)"
 
     @property
     def is_dead(self) -> bool:
         """Whether it surely has ended; of another machine's nobody can say."""
-        if self.here != _here():
+        if self.here != here():
             return False
         try:
             os.kill(self.pid, 0)
@@ -78,6 +70,11 @@ class Holder:
             return False
         now = _started(self.pid)
         return bool(self.started and now) and now != self.started
+
+    def precedes(self, other: Holder) -> bool:
+        """Whether it came first to a run that both want."""
+        same = bool(self.run_id) and self.run_id == other.run_id
+        return same and (self.since, self.token) < (other.since, other.token)
 
     def silent_seconds(self) -> float:
         """How long ago its last sign of life is, by the clocks of two machines."""

@@ -10,11 +10,22 @@ from pathlib import Path
 
 from deepfake_core import files
 from deepfake_core.errors import OutputError, SourceError, output_error, unreadable
-from deepfake_core.files import flush, locked, spooled, sweep, write_through
+from deepfake_core.files import (
+    flush,
+    locked,
+    make_results_folder,
+    results_umask,
+    spooled,
+    sweep,
+    sweep_temporary,
+    write_through,
+)
 from deepfake_core.storage.base import Content, Readable, Update
 from deepfake_core.storage.listing import Listing
 
 STAGING = ".staging"
+# While nobody else uses an output, only small files are written beside, such as an answer.
+STALLED_SECONDS = 60.0
 
 
 class LocalStorage:
@@ -101,7 +112,7 @@ class LocalStorage:
         """A name in a folder that no reader looks into, on the disk of the final names."""
         staging = self.root / STAGING
         try:
-            staging.mkdir(parents=True, exist_ok=True)
+            make_results_folder(staging)
             if not self._started:
                 sweep(staging)
         except OSError as error:
@@ -130,12 +141,13 @@ class LocalStorage:
         final = self.root / path
         with self.spool() as beside:
             try:
-                final.parent.mkdir(parents=True, exist_ok=True)
+                make_results_folder(final.parent)
                 if isinstance(data, Path):
                     flush(data)
                     beside = data
                 else:
                     write_through(beside, data)
+                beside.chmod(0o666 & ~results_umask())
                 written = show(beside, final)
             except OSError as error:
                 raise output_error(self.address(path), error, started=self._started) from error
@@ -148,7 +160,7 @@ class LocalStorage:
         place = self.root / f".{path.rpartition('/')[2]}.lock"
         with contextlib.ExitStack() as stack:
             try:
-                place.parent.mkdir(parents=True, exist_ok=True)
+                make_results_folder(place.parent)
                 stack.enter_context(locked(place))
             except OSError as error:
                 raise output_error(str(place), error, started=self._started) from error
@@ -160,6 +172,15 @@ class LocalStorage:
             (self.root / path).unlink(missing_ok=True)
         except OSError as error:
             raise output_error(self.address(path), error, started=self._started) from error
+
+    def sweep(self) -> int:
+        """See `Storage.sweep`."""
+        staging = self.root / STAGING
+        try:
+            left = sweep(staging, after_seconds=STALLED_SECONDS) if staging.is_dir() else 0
+        except OSError as error:
+            raise output_error(self.address(STAGING), error, started=True) from error
+        return left + sweep_temporary()
 
     def exists(self, path: str = "") -> bool:
         """See `Storage.exists`."""

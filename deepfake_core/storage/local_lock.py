@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepfake_core.errors import output_error
+from deepfake_core.files import make_results_folder
 from deepfake_core.storage.holders import Holder, read_holder
 
 LOCK = ".output.lock"
@@ -46,7 +47,7 @@ class LocalLock:
             try:
                 fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             except BlockingIOError:
-                yield self._others()
+                yield self.holders()
                 return
             with self._announced(holder):
                 yield None
@@ -55,20 +56,22 @@ class LocalLock:
             os.close(descriptor)
 
     def _open(self) -> int:
-        self._root.mkdir(parents=True, exist_ok=True)
+        make_results_folder(self._root)
         descriptor = os.open(self._root / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         _forget_in_children()
         _held.add(descriptor)
         return descriptor
 
-    def _others(self) -> list[Holder]:
-        """Who says to hold it and has not ended."""
+    def holders(self) -> list[Holder]:
+        """Who says to use the folder, and lives: their files are locked as long as they do."""
         found = []
         for file in sorted((self._root / HOLDERS).glob("*.json")):
-            with contextlib.suppress(OSError):
-                holder = read_holder(file.read_bytes())
-                if holder is not None and not holder.is_dead:
-                    found.append(holder)
+            with contextlib.suppress(OSError), file.open("rb") as stream:
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    holder = read_holder(stream.read())
+                    found += [] if holder is None else [holder]
         return found
 
     @contextlib.contextmanager
@@ -76,18 +79,23 @@ class LocalLock:
         folder = self._root / HOLDERS
         file = folder / f"{holder.token}.json"
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
+            make_results_folder(folder)
             if holder.alone:
                 # Nobody else holds it, so these were left by processes that were killed.
                 for left in folder.glob("*.json"):
                     left.unlink(missing_ok=True)
-            file.write_bytes(holder.to_bytes())
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+            _held.add(descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            os.write(descriptor, holder.to_bytes())
         except OSError as error:
             raise output_error(str(file), error, started=False) from error
         try:
             yield
         finally:
             file.unlink(missing_ok=True)
+            _held.discard(descriptor)
+            os.close(descriptor)
 
 
 def _forget_in_children() -> None:

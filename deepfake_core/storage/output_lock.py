@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from deepfake_core.errors import OutputBusy
+from deepfake_core.errors import OutputBusy, RunTaken
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.holders import Holder
 from deepfake_core.storage.local import LocalStorage
 from deepfake_core.storage.local_lock import LocalLock
-from deepfake_core.storage.store_lock import StoreLock
+from deepfake_core.storage.store_lock import SILENT_SECONDS, StoreLock
 
 # Rewriting takes seconds to minutes, a scan hours.
 REWRITING_SECONDS = 600.0
@@ -48,14 +48,25 @@ def rewriting(
 
 @contextlib.contextmanager
 def beside_others(
-    storage: Storage, what: str, *, say: Callable[[str], None] = lambda line: None
+    storage: Storage,
+    what: str,
+    *,
+    run_id: str = "",
+    say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[None]:
     """Use an output while nobody rewrites it; any number may at once.
 
+    Args:
+        storage: the output.
+        what: what is done, for those who wait.
+        run_id: the run that is worked on; nobody else may do so meanwhile.
+        say: told once who is waited for.
+
     Raises:
         OutputBusy: somebody has been rewriting it for too long; the message names them.
+        RunTaken: another process works on the run.
     """
-    with _held(storage, Holder(what, False), 0.0, say):
+    with _held(storage, Holder(what, False, run_id), 0.0, say):
         yield
 
 
@@ -63,19 +74,19 @@ def beside_others(
 def _held(
     storage: Storage, holder: Holder, wait_seconds: float, say: Callable[[str], None]
 ) -> Iterator[None]:
-    lock: _Lock = (
-        LocalLock(storage.root) if isinstance(storage, LocalStorage) else StoreLock(storage)
-    )
+    lock: _Lock
+    lock = LocalLock(storage.root) if isinstance(storage, LocalStorage) else StoreLock(storage)
     began, pause, told = time.monotonic(), _FIRST_PAUSE_SECONDS, False
     while True:
         with lock.attempt(holder) as others:
             if others is None:
-                yield
-                return
-        scans = [other for other in others if not other.alone]
+                others = [one for one in lock.holders() if one.precedes(holder)]
+                if not others:
+                    yield
+                    return
         waited = time.monotonic() - began
-        if waited >= (wait_seconds if scans else max(wait_seconds, REWRITING_SECONDS)):
-            raise OutputBusy(_refusal(storage, scans or others))
+        if waited >= _patience(storage, holder, others, wait_seconds):
+            raise _refusal(storage, holder, others)
         if not told and others and waited > _LONGEST_PAUSE_SECONDS:
             told = True
             say(f"waiting for {others[0].words}")
@@ -83,9 +94,24 @@ def _held(
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
-def _refusal(storage: Storage, others: list[Holder]) -> str:
+def _patience(storage: Storage, holder: Holder, others: list[Holder], wait_seconds: float) -> float:
+    """How long to wait for others, in seconds."""
+    if any(other.precedes(holder) for other in others):
+        # In a store it may have died and not be known to have; here the system tells.
+        return 0.0 if storage.is_local else 2 * SILENT_SECONDS
+    if any(not other.alone for other in others):
+        return wait_seconds
+    return max(wait_seconds, REWRITING_SECONDS)
+
+
+def _refusal(storage: Storage, holder: Holder, others: list[Holder]) -> OutputBusy | RunTaken:
     names = ", ".join(other.words for other in others) or "another process"
-    return (
+    if any(other.precedes(holder) for other in others):
+        return RunTaken(
+            f"run {holder.run_id} is being worked on by {names}; let that finish, or start the run "
+            "again to continue it when that has ended"
+        )
+    return OutputBusy(
         f"{storage.name} is in use by {names}; wait until that has ended, or stop it, and do the "
         "same again"
     )

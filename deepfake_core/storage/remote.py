@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deepfake_core.errors import SourceError, output_error, reason
-from deepfake_core.files import spooled
+from deepfake_core.files import spooled, sweep_temporary
 from deepfake_core.storage.base import Content, Update
 from deepfake_core.storage.listing import Listing, is_hidden
 
@@ -108,6 +108,10 @@ class RemoteStorage:
                 self._fs.rm_file(self._at(path))
         except OSError as error:
             raise output_error(self.address(path), error, started=self._started) from error
+
+    def sweep(self) -> int:
+        """See `Storage.sweep`; files for a store are made on this machine."""
+        return sweep_temporary()
 
     def exists(self, path: str = "") -> bool:
         """See `Storage.exists`."""

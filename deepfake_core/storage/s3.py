@@ -24,7 +24,7 @@ from deepfake_core.errors import (
     reason,
     unreadable,
 )
-from deepfake_core.files import spooled
+from deepfake_core.files import spooled, sweep_temporary
 from deepfake_core.storage.base import Archived, Changed, Content, Update
 from deepfake_core.storage.listing import Listing, is_hidden
 from deepfake_core.storage.range_file import TAIL_BYTES, RangeFile, Span
@@ -193,6 +193,10 @@ class BucketStorage:
             self._call("delete_object", Key=self._prefix + path)
         except OSError as error:
             raise self._unwritable(path, error) from error
+
+    def sweep(self) -> int:
+        """See `Storage.sweep`; files for a store are made on this machine."""
+        return sweep_temporary()
 
     def exists(self, path: str = "") -> bool:
         """See `Storage.exists`."""

@@ -76,20 +76,24 @@ class StoreLock:
         return None
 
     def _in_the_way(self, holder: Holder) -> list[Holder]:
-        if not holder.alone:
-            found = read_holder(self._read(ALONE))
-            return [found] if found is not None and self._lives(ALONE, found) else []
-        others = []
+        if holder.alone:
+            return self.holders()
+        found = read_holder(self._read(ALONE))
+        return [found] if found is not None and self._lives(ALONE, found) else []
+
+    def holders(self) -> list[Holder]:
+        """Who uses the output beside others, and lives; who does not is forgotten."""
+        living = []
         for name in self._storage.names(FOLDER):
             path = f"{FOLDER}/{name}"
             found = read_holder(self._read(path)) if name.startswith("beside-") else None
             if found is None:
                 continue
             if self._lives(path, found):
-                others.append(found)
+                living.append(found)
             else:
                 self._storage.delete(path)
-        return others
+        return living
 
     def _lives(self, path: str, holder: Holder) -> bool:
         if holder.is_dead:
