@@ -13,7 +13,14 @@ from typing import Any
 import pyarrow as pa
 
 from deepfake_core import __version__
-from deepfake_core.errors import ModelError, PlanMismatch, RunTaken, SourceError, unreadable
+from deepfake_core.errors import (
+    DamagedFile,
+    ModelError,
+    PlanMismatch,
+    RunTaken,
+    SourceError,
+    unreadable,
+)
 from deepfake_core.inference.opening import Networks, choose_networks
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.policy import Policy
@@ -151,9 +158,9 @@ class Plan:
         storage, data = self.results.storage, to_bytes(self.manifest, run=self.run)
         if storage.create(path, data):
             return
-        first = run_of(_stored(storage, path), storage.address(path))
+        first = _run_in(storage, path)
         if first is None:
-            # Left by a version that kept nothing of the run in it.
+            # Left by a version that kept nothing of the run in it, or damaged.
             storage.put(path, data)
         elif first.run_started != self.run.run_started:
             raise RunTaken(
@@ -270,7 +277,15 @@ def _planned(results: Results, run_id: str) -> tuple[RunRecord | None, bool]:
     path = run_file(run_id, MANIFEST_FILE)
     if stored is not None or not results.storage.exists(path):
         return stored, stored is not None
-    return run_of(_stored(results.storage, path), results.storage.address(path)), False
+    return _run_in(results.storage, path), False
+
+
+def _run_in(storage: Storage, path: str) -> RunRecord | None:
+    """The run in a manifest's footer; None where it does not say, or cannot be read any more."""
+    try:
+        return run_of(_stored(storage, path), storage.address(path))
+    except DamagedFile:
+        return None
 
 
 def _stored(storage: Storage, path: str) -> bytes:
