@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from deepfake_core.errors import DamagedFile
 from deepfake_core.reporting.run_report import make_report
+from deepfake_core.reporting.summary import count_rows
 from deepfake_core.results.layout import (
     MANIFEST_FILE,
     MARKDOWN_FILE,
@@ -179,7 +180,7 @@ class RunErasure:
     def _count(self, run: RunRecord, listed: pa.Table, rows: pa.Table) -> None:
         skipped = Counter(reason for reason in listed["skip"].to_pylist() if reason)
         before = run.counts.listed
-        run.counts = _counts(rows, skipped=skipped.total())
+        run.counts = _counted(rows, skipped.total())
         run.skipped_reasons = dict(skipped)
         run.new, run.backlog, run.left = turn_counts(listed)
         run.known_flagged = known_flagged(listed)
@@ -188,7 +189,7 @@ class RunErasure:
     def _count_rows(self, run: RunRecord, rows: pa.Table) -> None:
         """Count without the manifest, which retention has removed: skipped ones stay."""
         fewer = self._own.num_rows
-        run.counts = _counts(rows, skipped=run.counts.skipped)
+        run.counts = _counted(rows, run.counts.skipped)
         run.new = max(0, (run.new or 0) - fewer)
         run.backlog = rows.num_rows - run.new
         run.erased += fewer
@@ -248,11 +249,7 @@ class RunErasure:
             write_all(self._results, contents)
 
 
-def _counts(rows: pa.Table, *, skipped: int) -> Counts:
-    judged = int(pc.sum(pc.equal(rows["status"], "ok")).as_py() or 0)
-    return Counts(
-        listed=rows.num_rows + skipped,
-        skipped=skipped,
-        judged=judged,
-        failed=rows.num_rows - judged,
-    )
+def _counted(rows: pa.Table, skipped: int) -> Counts:
+    counts = count_rows(rows)
+    counts.listed, counts.skipped = rows.num_rows + skipped, skipped
+    return counts
