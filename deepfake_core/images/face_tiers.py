@@ -41,7 +41,7 @@ def _turned(degrees: float) -> Degradation:
     return change
 
 
-def _cut(share: float) -> Degradation:
+def cut_middle(share: float) -> Degradation:
     """The middle, of so large a part of each side."""
 
     def change(image: Image.Image) -> Image.Image:
@@ -124,7 +124,7 @@ FACE_TIERS: dict[str, Degradation] = {
     "turned10": _turned(10),
     "turned20": _turned(20),
     "turned45": _turned(45),
-    "tight": _cut(0.7),
+    "tight": cut_middle(0.7),
     "loose": _loose,
     "grey": _grey,
     **SIZED,

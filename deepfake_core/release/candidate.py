@@ -10,55 +10,44 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepfake_core.datasets.labelled import Labelled, is_fake
-from deepfake_core.datasets.splits import Split, split_labelled, thin
+from deepfake_core.datasets.splits import split_labelled
 from deepfake_core.engines.engine import OpenVinoEngine
 from deepfake_core.engines.openvino_graph import build_graph, save_graph
-from deepfake_core.errors import ModelError
 from deepfake_core.evaluation.metrics import figures, threshold_curve
 from deepfake_core.evaluation.score_cache import ScoreCache
 from deepfake_core.evaluation.scoring import score_tiers
 from deepfake_core.evaluation.training_list import list_training
 from deepfake_core.images.degradations import Degradation
 from deepfake_core.images.face_tiers import FACE_TIERS, tiers_for
-from deepfake_core.inference.cropping import Cropper, open_cropper, read_crops
+from deepfake_core.inference.cropping import Cropper, open_cropper
 from deepfake_core.models.architecture import Architecture, Weights
 from deepfake_core.models.bundle import (
     CARD_FILE,
     NETWORK_FILE,
     WEIGHTS_FILE,
     Bundle,
+    Curve,
     Description,
     Preprocessing,
     store_weights,
     write_description,
 )
 from deepfake_core.models.card import card
-from deepfake_core.models.decision import Calibration, Thresholds, calibrate, decide
+from deepfake_core.models.decision import calibrate, decide
 from deepfake_core.models.onnx_spec import OnnxSpec
-from deepfake_core.records import Float32Array, Json, UInt8Array
-from deepfake_core.release.calibration import choose_calibration, decide_most
-from deepfake_core.release.precision_comparison import Reference
-from deepfake_core.release.precision_trials import Trial, qualify
-from deepfake_core.release.size_calibration import calibrate_by_size, thresholds_for_sizes
+from deepfake_core.records import Float32Array, Json
+from deepfake_core.release.curves import Known, fit_curve
+from deepfake_core.release.precision_trials import qualify
+from deepfake_core.release.trial_faces import make_trial
 
 if TYPE_CHECKING:
     from deepfake_core.engines.libraries import ov
 
-# Half of the one percent that is promised: a quantile of a few hundred photos is uncertain.
-MAX_FPR = 0.005
-# More fakes may pass as real only where fewer than the goal would be decided otherwise.
-MISSES = (0.05, 0.06, 0.07, 0.08)
-DECIDED_GOAL = 0.81
-# The same for a model of faces, whose uncertain ones are given a second look.
-MAX_MISS = 0.02
 # Pictures arrive compressed and shrunk: curve and thresholds are chosen on these tiers together.
 CALIBRATION_TIERS = {
     "frame": ("clean", "jpeg75", "half"),
     "find": ("clean", "jpeg75", "half", "size48", "size64", "size96", "size96_jpeg50", "turned10"),
 }
-QUANTISATION_IMAGES = 300
-# Precisions are compared on at most so many images of a set: all are held in memory for that.
-TRIAL_IMAGES = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +109,6 @@ class _Set:
     face_sizes: Float32Array
     refused: int = 0
 
-    def thinned(self, most: int) -> _Set:
-        """At most so many of them, evenly spread."""
-        step = -(-len(self.images) // most) or 1
-        return _Set(self.images[::step], self.logits[::step], self.face_sizes[::step])
-
 
 def _shown(images: list[Labelled], logits: Float32Array, face_sizes: Float32Array) -> _Set:
     """The images of a tier that show something to judge."""
@@ -164,12 +148,13 @@ def make_candidate(
     engine = OpenVinoEngine(graph, size=told.size, precision="fp32")
     score = _Scoring(engine, open_cropper(told), material.memory, say)
     chosen = score(split.chosen, "to calibrate", CALIBRATION_TIERS[told.faces])
-    calibration, thresholds = _calibrate(chosen, told)
+    curve = _calibrate(chosen, told)
     tiers = score(split.report, "to report", tuple(tiers_for(told.faces)))
     sets = {"report" if tier == "clean" else f"report_{tier}": one for tier, one in tiers.items()}
     others = {n: score(images, n, ("clean",))["clean"] for n, images in split.others.items()}
     say("comparing precisions with fp32")
-    trial = _trial(material, split, {"report": sets["report"], **others}, calibration, thresholds)
+    fitted_on = CALIBRATION_TIERS[told.faces]
+    trial = make_trial(split, score.cropper, curve, faces=told.faces, tiers=fitted_on)
     outcome = qualify(trial, graph, folder, say, int8=material.int8)
     list_training([*split.train, *split.chosen, *material.seen]).write(folder)
     description = Description(
@@ -178,11 +163,12 @@ def make_candidate(
         architecture=material.architecture,
         foreign=material.foreign.spec if material.foreign else None,
         preprocessing=material.preprocessing,
-        calibration=calibration,
-        thresholds=thresholds,
+        calibration=curve.calibration,
+        thresholds=curve.thresholds,
+        by_precision=outcome.curves,
         precisions=outcome.precisions,
         tolerances=outcome.tolerances,
-        figures=_all_figures({**sets, **others}, calibration, thresholds),
+        figures=_all_figures({**sets, **others}, curve),
         qualification=outcome.record,
         trained_on=material.trained_on,
         limits=material.limits,
@@ -234,76 +220,31 @@ class _Scoring:
         }
 
 
-def _calibrate(
-    tiers: dict[str, _Set], preprocessing: Preprocessing
-) -> tuple[Calibration, Thresholds]:
-    fake = np.concatenate([is_fake(one.images) for one in tiers.values()])
-    logits = np.concatenate([one.logits for one in tiers.values()])
-    groups = [image.group_id for one in tiers.values() for image in one.images]
-    face_sizes = np.concatenate([one.face_sizes for one in tiers.values()])
-    by_size = preprocessing.faces == "find"
-    try:
-        if by_size:
-            calibration = calibrate_by_size(logits, fake, groups, face_sizes)
-        else:
-            calibration = choose_calibration(logits, fake, groups)
-    except ValueError as error:
-        raise ModelError(f"the network cannot be calibrated: {error}") from error
-    scores = calibrate(logits, calibration, face_sizes)
-    if by_size:
-        return calibration, thresholds_for_sizes(
-            scores, fake, face_sizes, max_fpr=MAX_FPR, max_miss=MAX_MISS
-        )
-    thresholds = decide_most(scores, fake, max_fpr=MAX_FPR, misses=MISSES, goal=DECIDED_GOAL)
-    return calibration, thresholds
-
-
-def _trial(
-    material: Material,
-    split: Split,
-    sets: dict[str, _Set],
-    calibration: Calibration,
-    thresholds: Thresholds,
-) -> Trial:
-    """What precisions are compared on, and what int8 ranges are found on."""
-    cropper = open_cropper(material.preprocessing)
-    report, *others = [one.thinned(TRIAL_IMAGES) for one in sets.values()]
-    more = [image for one in others for image in one.images]
-    examples = thin(split.train or split.chosen, QUANTISATION_IMAGES)
-    return Trial(
-        reference=Reference(
-            logits=report.logits,
-            fake=is_fake(report.images),
-            groups=[image.group_id for image in report.images],
-            more=np.concatenate([np.empty(0, np.float32), *(one.logits for one in others)]),
-        ),
-        pixels=_crops(cropper, report.images),
-        more_pixels=_crops(cropper, more),
-        examples=_crops(cropper, examples),
-        calibration=calibration,
-        thresholds=thresholds,
+def _calibrate(tiers: dict[str, _Set], preprocessing: Preprocessing) -> Curve:
+    known = Known(
+        fake=np.concatenate([is_fake(one.images) for one in tiers.values()]),
+        groups=[image.group_id for one in tiers.values() for image in one.images],
+        sizes=np.concatenate([one.face_sizes for one in tiers.values()]),
+        by_size=preprocessing.faces == "find",
     )
+    return fit_curve(np.concatenate([one.logits for one in tiers.values()]), known)
 
 
-def _crops(cropper: Cropper, images: Sequence[Labelled]) -> UInt8Array:
-    return read_crops(cropper, [image.path for image in images]).pixels
-
-
-def _all_figures(sets: dict[str, _Set], calibration: Calibration, thresholds: Thresholds) -> Json:
+def _all_figures(sets: dict[str, _Set], curve: Curve) -> Json:
     """The figures of each set; the report half also has a curve over thresholds."""
-    found = {name: _figures(one, calibration, thresholds) for name, one in sets.items()}
+    found = {name: _figures(one, curve) for name, one in sets.items()}
     report = sets["report"]
-    scores = calibrate(report.logits, calibration, report.face_sizes)
+    scores = calibrate(report.logits, curve.calibration, report.face_sizes)
     fake = is_fake(report.images)
     if fake.any() and not fake.all():
         found["report"]["curve"] = threshold_curve(scores, fake)
     return found
 
 
-def _figures(one: _Set, calibration: Calibration, thresholds: Thresholds) -> Json:
+def _figures(one: _Set, curve: Curve) -> Json:
     if not one.images:
         return {"images": 0, "not_applicable": one.refused}
-    scores = calibrate(one.logits, calibration, one.face_sizes)
+    scores = calibrate(one.logits, curve.calibration, one.face_sizes)
     groups = [image.group_id for image in one.images]
-    measured = figures(scores, decide(scores, thresholds), is_fake(one.images), groups)
+    measured = figures(scores, decide(scores, curve.thresholds), is_fake(one.images), groups)
     return measured | ({"not_applicable": one.refused} if one.refused else {})

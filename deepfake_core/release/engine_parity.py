@@ -11,7 +11,7 @@ import numpy as np
 from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.engines.engine import open_engine, processor_precisions
 from deepfake_core.inference.cropping import open_cropper, read_crops
-from deepfake_core.models.bundle import WEIGHTS_FILE, Bundle
+from deepfake_core.models.bundle import WEIGHTS_FILE, Bundle, Description, Precision
 from deepfake_core.models.decision import calibrate, decide
 from deepfake_core.records import Float32Array, Json, Label
 
@@ -73,7 +73,7 @@ def check_engines(bundle: Bundle, images: Sequence[Labelled]) -> Agreement:
         if precision in processor_precisions():
             engine = open_engine(bundle, kind="openvino", precision=precision)
             answers = Answers(engine.logits(pixels), reference, crops.sizes)
-            found, wrong = _differ(bundle, answers, exact=precision == "fp32")
+            found, wrong = _differ(bundle.description, answers, precision)
             differences[precision] = found
             reasons += [f"{precision} differs from Keras: {one}" for one in wrong]
     return Agreement(True, tuple(reasons), differences)
@@ -88,17 +88,23 @@ class Answers:
     sizes: Float32Array
 
 
-def _differ(bundle: Bundle, answers: Answers, *, exact: bool) -> tuple[Json, list[str]]:
-    calibration, thresholds = bundle.description.calibration, bundle.description.thresholds
+def _differ(
+    description: Description, answers: Answers, precision: Precision
+) -> tuple[Json, list[str]]:
+    """Each precision is judged by its own curve."""
+    curves = description.curve(precision), description.curve("fp32")
     logits, reference = answers.logits, answers.reference
     gap = np.abs(logits - reference)
-    scores = [calibrate(one, calibration, answers.sizes) for one in (logits, reference)]
-    labels = [decide(one, thresholds) for one in scores]
+    scores = [
+        calibrate(some, curve.calibration, answers.sizes)
+        for some, curve in zip((logits, reference), curves, strict=True)
+    ]
+    labels = [decide(some, curve.thresholds) for some, curve in zip(scores, curves, strict=True)]
     flips = sum({Label.FAKE, Label.REAL} == set(pair) for pair in zip(*labels, strict=True))
     largest, mean = float(gap.max()), float(np.abs(scores[0] - scores[1]).mean())
     allowed = MAX_LOGIT_DIFFERENCE + MAX_RELATIVE_DIFFERENCE * np.abs(reference)
     wrong = []
-    if exact and (gap > allowed).any():
+    if precision == "fp32" and (gap > allowed).any():
         wrong.append(f"a logit by {largest:.4g}, allowed is {MAX_LOGIT_DIFFERENCE:g}")
     if mean > MAX_MEAN_SCORE_GAP:
         wrong.append(f"scores by {mean:.4f} on average, allowed is {MAX_MEAN_SCORE_GAP:g}")
