@@ -195,8 +195,8 @@ def _trial(name: str, found: Json) -> str:
         # Bundles of before were tested by their accuracy at one threshold.
         changed = f"{found['labels_changed']} of {found['images_for_flips']}"
         return f"| {name} | not measured | {changed} | | {found['flips']} | {qualified} |"
-    low, high = found["auc_loss_interval"]
+    lost = _loss(found["auc_loss"], found["auc_loss_interval"])
     return (
-        f"| {name} | {found['auc_loss']:.4f} [{low:.4f}, {high:.4f}] | {found['changed']} of "
+        f"| {name} | {lost} | {found['changed']} of "
         f"{found['faces']} | {found['changed_at_most']:.1%} | {found['flips']} | {qualified} |"
     )
