@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from deepfake_core.evaluation.metrics import BoolArray, figures, resample_counts
+from deepfake_core.evaluation.metrics import BoolArray, figures
 from deepfake_core.evaluation.scored_set import ScoredSet
 from deepfake_core.records import Float32Array, Json, Label
+from deepfake_core.resampling import resample_counts
 
 # Fewer images of a class say too little of a group: its rate is shown, but not compared.
 LEAST_IMAGES = 20

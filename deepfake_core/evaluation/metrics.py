@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from deepfake_core.ranking import auc_of_counts
 from deepfake_core.records import Float32Array, Json, Label
 from deepfake_core.rendering.figure_intervals import figure_interval
+from deepfake_core.resampling import resample_counts
 
 BoolArray = np.ndarray
-RESAMPLES = 1000
 ECE_BINS = 15
 # Elements of one array of resampled counts: 16 MB as float64.
 CHUNK_ELEMENTS = 2_000_000
@@ -28,16 +28,6 @@ CLASS_SHARES = {
         "reals_called_real": Label.REAL,
     },
 }
-
-
-def auc(scores: Float32Array, fake: BoolArray) -> float:
-    """Area under the ROC curve: how often a fake scores above a real, ties count half."""
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    last_rank = np.cumsum(counts)
-    mean_rank = last_rank - (counts - 1) / 2
-    fakes, reals = int(fake.sum()), int((~fake).sum())
-    above = mean_rank[inverse][fake].sum() - fakes * (fakes + 1) / 2
-    return float(above / (fakes * reals))
 
 
 def tpr_at_fpr(scores: Float32Array, fake: BoolArray, fpr: float) -> float:
@@ -65,18 +55,6 @@ def expected_calibration_error(
     where = np.minimum((scores * bins).astype(int), bins - 1)
     gap = np.bincount(where, weights * (scores - fake), minlength=bins)
     return float(np.abs(gap).sum())
-
-
-def brier(scores: Float32Array, fake: BoolArray) -> float:
-    """Mean squared error of the score, both classes weighing alike."""
-    error = (scores - fake) ** 2
-    return float((error[fake].mean() + error[~fake].mean()) / 2)
-
-
-def average_precision(scores: Float32Array, fake: BoolArray) -> float:
-    """Area under the curve of precision over recall, both classes weighing alike."""
-    counts = np.ones((1, len(fake)))
-    return float(_ranked(scores, fake, counts)["average_precision"][0])
 
 
 def threshold_curve(scores: Float32Array, fake: BoolArray) -> Json:
@@ -218,10 +196,9 @@ def _ranked(scores: Float32Array, fake: BoolArray, counts: np.ndarray) -> dict[s
         recall, fpr = hits / fakes, alarms / reals
         precision = recall / (recall + fpr)
     gained = np.diff(recall, axis=1, prepend=0)
-    width = np.diff(fpr, axis=1, prepend=0)
-    before = recall - gained
+    by_score = (np.diff(found, axis=1, prepend=0)[:, ::-1] for found in (hits, alarms))
     found = {
-        "auc": (width * (before + gained / 2)).sum(axis=1),
+        "auc": auc_of_counts(*by_score),
         "average_precision": (gained * np.where(gained > 0, precision, 0)).sum(axis=1),
     }
     for percent in (1, 5):
@@ -230,44 +207,3 @@ def _ranked(scores: Float32Array, fake: BoolArray, counts: np.ndarray) -> dict[s
         found[name] = np.where(allowed, recall, 0).max(axis=1)
     empty = ((fakes == 0) | (reals == 0))[:, 0]
     return {name: np.where(empty, np.nan, values) for name, values in found.items()}
-
-
-def resample_counts(groups: Sequence[str], *, count: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """How often each row is drawn when whole groups are drawn with replacement.
-
-    Returns:
-        uint16[count, N], read-only; row by row the same draws as those of `resamples`.
-    """
-    return _drawn(tuple(groups), count, seed)
-
-
-@functools.lru_cache(maxsize=1)  # the tiers of a set have the same groups, one after another
-def _drawn(groups: tuple[str, ...], count: int, seed: int) -> np.ndarray:
-    _, inverse = np.unique(np.array(groups), return_inverse=True)
-    number = int(inverse.max()) + 1
-    rng = np.random.default_rng(seed)
-    drawn = np.empty((count, len(groups)), np.uint16)
-    for row in drawn:
-        row[:] = np.bincount(rng.integers(number, size=number), minlength=number)[inverse]
-    drawn.flags.writeable = False
-    return drawn
-
-
-def resamples(groups: Sequence[str], *, count: int = RESAMPLES, seed: int = 0) -> list[np.ndarray]:
-    """Row numbers of bootstrap samples that draw whole groups with replacement."""
-    _, inverse = np.unique(np.array(groups), return_inverse=True)
-    order = np.argsort(inverse, kind="stable")
-    members = np.split(order, np.cumsum(np.bincount(inverse))[:-1])
-    rng = np.random.default_rng(seed)
-    return [
-        np.concatenate([members[group] for group in rng.integers(len(members), size=len(members))])
-        for _ in range(count)
-    ]
-
-
-def interval(
-    measure: Callable[[np.ndarray], float], samples: list[np.ndarray]
-) -> tuple[float, float]:
-    """The 95 % percentile interval of a measure of row numbers over bootstrap samples."""
-    low, high = np.percentile([measure(rows) for rows in samples], [2.5, 97.5])
-    return float(low), float(high)

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from deepfake_core.datasets.labelled import Labelled
-from deepfake_core.evaluation.metrics import BoolArray, auc
+from deepfake_core.evaluation.metrics import BoolArray
+from deepfake_core.ranking import auc
 
 # Above this an AUC of the model may be that of the file's form; chance is 0.5.
 MAX_AUC = 0.75

@@ -9,14 +9,16 @@ import numpy as np
 
 from deepfake_core.datasets.labelled import Labelled, is_fake
 from deepfake_core.engines.engine import open_engine
-from deepfake_core.evaluation.metrics import auc, resamples, tpr_at_fpr
+from deepfake_core.evaluation.metrics import tpr_at_fpr
 from deepfake_core.evaluation.score_cache import ScoreCache
 from deepfake_core.evaluation.scoring import score_tiers
 from deepfake_core.inference.cropping import Cropper
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.decision import calibrate
+from deepfake_core.ranking import auc
 from deepfake_core.records import Float32Array
 from deepfake_core.release.gate_config import GateConfig, Margins
+from deepfake_core.resampling import resamples
 
 
 @dataclass(frozen=True, slots=True)

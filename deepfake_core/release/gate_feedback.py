@@ -18,7 +18,6 @@ import numpy as np
 from deepfake_core.datasets.labelled import Labelled, is_fake, list_labelled
 from deepfake_core.engines.engine import open_engine
 from deepfake_core.errors import SourceError
-from deepfake_core.evaluation.metrics import resamples
 from deepfake_core.evaluation.scoring import score_readable
 from deepfake_core.evaluation.training_list import read_training_list
 from deepfake_core.images.degradations import TIERS
@@ -27,6 +26,7 @@ from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.decision import calibrate
 from deepfake_core.release.gate_comparison import Row
 from deepfake_core.release.gate_config import GateConfig
+from deepfake_core.resampling import resamples
 from deepfake_core.results.feedback import gather
 
 CLEAN = {"clean": TIERS["clean"]}

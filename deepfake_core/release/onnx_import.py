@@ -17,7 +17,6 @@ from deepfake_core.datasets.splits import split_labelled, thin
 from deepfake_core.engines.engine import OpenVinoEngine
 from deepfake_core.engines.onnx_graph import foreign_graph, graph_size
 from deepfake_core.errors import ForeignModelError, OutputError, SourceError, UsageError
-from deepfake_core.evaluation.metrics import auc
 from deepfake_core.models.bundle import Bundle, Preprocessing
 from deepfake_core.models.onnx_spec import OnnxSpec
 from deepfake_core.models.registry import (
@@ -27,6 +26,7 @@ from deepfake_core.models.registry import (
     promote,
     register,
 )
+from deepfake_core.ranking import auc
 from deepfake_core.records import Float32Array, UInt8Array
 from deepfake_core.release.candidate import ForeignNetwork, Material, make_candidate
 from deepfake_core.release.gate import Facts, GateResult, examine

@@ -13,10 +13,11 @@ import numpy as np
 
 from deepfake_core.binomial import interval
 from deepfake_core.errors import CandidateRefused
-from deepfake_core.evaluation.metrics import auc, expected_calibration_error, tpr_at_fpr
+from deepfake_core.evaluation.metrics import expected_calibration_error, tpr_at_fpr
 from deepfake_core.models.bundle import Curve, Precision
 from deepfake_core.models.decision import Calibration, calibrate
 from deepfake_core.models.second_look import Pair
+from deepfake_core.ranking import auc
 from deepfake_core.records import Float32Array, Json
 from deepfake_core.release.calibration import choose_calibration, choose_thresholds
 

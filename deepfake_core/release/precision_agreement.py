@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from deepfake_core.binomial import upper_end
-from deepfake_core.evaluation.metrics import auc, interval, resamples
 from deepfake_core.models.bundle import Precision
 from deepfake_core.models.decision import Thresholds, decide
+from deepfake_core.ranking import auc
 from deepfake_core.records import Float32Array, Json, Label
+from deepfake_core.resampling import resampled_interval, resamples
 
 LEAST_FACES = 3000
 MAX_AUC_LOSS = 0.003
@@ -129,7 +130,7 @@ def _auc_loss(
         return auc(before[drawn], fake[drawn]) - auc(after[drawn], fake[drawn])
 
     usable = [drawn for drawn in resamples(groups) if 0 < fake[drawn].sum() < len(drawn)]
-    return loss(np.arange(len(fake))), interval(loss, usable)
+    return loss(np.arange(len(fake))), resampled_interval(loss, usable)
 
 
 def _reasons(found: Agreement, precision: Precision) -> tuple[str, ...]:

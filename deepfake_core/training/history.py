@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepfake_core.evaluation.metrics import auc
 from deepfake_core.files import written_beside
+from deepfake_core.ranking import auc
 from deepfake_core.records import Float32Array, Json
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ import pytest
 from deepfake_core.datasets.labelled import is_fake, read_labelled, read_pixels
 from deepfake_core.engines.engine import open_engine, processor_precisions
 from deepfake_core.errors import ModelError
-from deepfake_core.evaluation.metrics import auc
 from deepfake_core.images.decoding import decode
 from deepfake_core.models.bundle import CARD_FILE, Bundle
 from deepfake_core.models.decision import calibrate
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
+from deepfake_core.ranking import auc
 from deepfake_core.records import Decoded, UInt8Array
 
 SAMPLES = Path(__file__).resolve().parents[2] / "data" / "samples"

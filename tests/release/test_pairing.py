@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from deepfake_core.errors import CandidateRefused
-from deepfake_core.evaluation.metrics import auc, expected_calibration_error
+from deepfake_core.evaluation.metrics import expected_calibration_error
 from deepfake_core.models.decision import Calibration, calibrate
+from deepfake_core.ranking import auc
 from deepfake_core.release.pairing import (
     MAX_LOST,
     PairFaces,

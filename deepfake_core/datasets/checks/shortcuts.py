@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from deepfake_core.datasets.checks.measures import Measured
 from deepfake_core.datasets.labelled import Labelled, is_fake
+from deepfake_core.ranking import rank_auc
+from deepfake_core.resampling import resample_counts
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -76,7 +78,7 @@ def audit_shortcuts(
     together = _cross_validated(np.stack(list(columns.values()), axis=1), fake, groups)
     if together is not None:
         scores[ALL_TOGETHER] = together
-    weights = _resampled(groups)
+    weights = resample_counts([image.group_id for image in images], count=RESAMPLES)
     constant = dict.fromkeys(columns, Shortcut(0.5, 0.5, 0.5))
     return constant | {name: _shortcut(one, fake, weights) for name, one in scores.items()}
 
@@ -134,39 +136,12 @@ def _cross_validated(features: Floats, fake: Bools, groups: np.ndarray) -> Float
     return scores
 
 
-def _resampled(groups: np.ndarray) -> npt.NDArray[np.int32]:
-    """How often each image is drawn when whole groups are drawn again: int32[RESAMPLES, N]."""
-    rng = np.random.default_rng(0)
-    count = int(groups.max()) + 1
-    return np.stack([
-        np.bincount(rng.integers(count, size=count), minlength=count).astype(np.int32)[groups]
-        for _ in range(RESAMPLES)
-    ])  # fmt: skip
-
-
 def _shortcut(scores: Floats, fake: Bools, weights: np.ndarray) -> Shortcut:
     known = ~np.isnan(scores)
-    kinds = np.unique(scores[known], return_inverse=True)[1]
-    auc = _auc(kinds, fake[known], np.ones(known.sum()))
-    resampled = np.array([_auc(kinds, fake[known], one[known]) for one in weights])
+    ranks = np.unique(scores[known], return_inverse=True)[1]
+    area = rank_auc(ranks, fake[known])
+    resampled = np.array([rank_auc(ranks, fake[known], drawn[known]) for drawn in weights])
     low, high = np.nanpercentile(resampled, [2.5, 97.5])
-    if auc < 0.5:
-        auc, low, high = 1 - auc, 1 - high, 1 - low
-    return Shortcut(round(auc, 4), round(float(low), 4), round(float(high), 4))
-
-
-def _auc(kinds: np.ndarray, fake: Bools, weights: np.ndarray) -> float:
-    """The chance that a fake ranks above a real one, ties half: NaN where a class weighs nothing.
-
-    Args:
-        kinds: the rank of each image's score, equal scores having one rank, from 0.
-        fake: the labels.
-        weights: how often each image counts.
-    """
-    fakes = np.bincount(kinds, weights * fake)
-    reals = np.bincount(kinds, weights * ~fake)
-    pairs = fakes.sum() * reals.sum()
-    if not pairs:
-        return float("nan")
-    below = np.cumsum(reals) - reals
-    return float((fakes * (below + reals / 2)).sum() / pairs)
+    if area < 0.5:
+        area, low, high = 1 - area, 1 - high, 1 - low
+    return Shortcut(round(area, 4), round(float(low), 4), round(float(high), 4))
