@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from deepfake_core.engines.engine import processor_precisions, resolve_precision
 from deepfake_core.errors import DeepfakeError
+from deepfake_core.events import Say
 from deepfake_core.models.bundle import Bundle, Precision
 from deepfake_core.scanning.config import ScanConfig
 
@@ -114,7 +114,7 @@ class Setting:
     precisions: tuple[Precision, ...]
     folder: Path
     sizes: Sizes
-    tell: Callable[[str], None]
+    tell: Say
 
     @property
     def precision(self) -> Precision:

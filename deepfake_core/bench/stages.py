@@ -15,6 +15,7 @@ from deepfake_core.bench.alternatives import KerasProcess
 from deepfake_core.bench.images import write_pictures
 from deepfake_core.bench.setting import FAILURES, PartFailed, Setting, cores
 from deepfake_core.engines.engine import Engine, open_engine
+from deepfake_core.events import Say
 from deepfake_core.images.decoding import decode
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.judgement import Judgement
@@ -43,9 +44,7 @@ def speed(setting: Setting) -> Iterator[dict[str, float]]:
     yield compare_precisions(rates, setting.precisions)
 
 
-def race(
-    contestants: Mapping[str, Contestant], rounds: int, tell: Callable[[str], None]
-) -> dict[str, float]:
+def race(contestants: Mapping[str, Contestant], rounds: int, tell: Say) -> dict[str, float]:
     """Measure all in turns, so that what disturbs the machine disturbs each of them.
 
     Returns:

@@ -11,7 +11,7 @@ the figure is therefore an upper bound, and the report says so.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from deepfake_core.errors import UsageError
 from deepfake_core.evaluation.metrics import BoolArray, figures
 from deepfake_core.evaluation.scoring import PART, decode_part
 from deepfake_core.evaluation.set_figures import Known
+from deepfake_core.events import Say
 from deepfake_core.inference.cropping import open_cropper
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.decision import Calibration, Thresholds, calibrate, decide
@@ -66,9 +67,7 @@ class Head:
         return calibrate(logits.astype(np.float32), Calibration(temperature=1.0))
 
 
-def read_features(
-    bundle: Bundle, images: Sequence[Labelled], *, say: Callable[[str], None]
-) -> Features:
+def read_features(bundle: Bundle, images: Sequence[Labelled], *, say: Say) -> Features:
     """The pooled features of a bundle's backbone, for images that can be judged."""
     from deepfake_core.engines.libraries import ov
 

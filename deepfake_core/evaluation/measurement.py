@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from deepfake_core.datasets.labelled import Labelled, list_labelled
@@ -26,12 +26,10 @@ from deepfake_core.evaluation.scored_set import CLASS_NAMES, ScoredSet, judge
 from deepfake_core.evaluation.set_figures import Known, measure_set
 from deepfake_core.evaluation.set_scoring import SetScorer, open_scorer
 from deepfake_core.evaluation.training_list import read_training_list
+from deepfake_core.events import Say, silent
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.records import Json
-
-Say = Callable[[str], None]
-
 
 DEFAULTS = EvaluateConfig()
 
@@ -41,7 +39,7 @@ def evaluate(
     data: Path,
     *,
     config: EvaluateConfig = DEFAULTS,
-    say: Say = lambda line: None,
+    say: Say = silent,
     memory: ScoreCache | None = None,
 ) -> Json:
     """Measure a bundle on a labelled folder.

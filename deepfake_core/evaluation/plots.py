@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from deepfake_core.errors import UsageError
 from deepfake_core.records import Json
+from deepfake_core.rendering.figure_names import short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,16 +17,8 @@ if TYPE_CHECKING:
 REAL, FAKE, OTHER = "#3a9d8f", "#d1495b", "#7d8794"
 LINES = ("#1f5fa8", "#d1495b", "#3a9d8f", "#e0a030", "#7b4fa3", "#5b636e")
 INSET_FPR = 0.1
-TIER_MEASURES = {
-    "auc": "AUC",
-    "balanced_accuracy": "balanced accuracy",
-    "tpr_at_5_percent_fpr": "fakes found at 5 % false alarms",
-}
-CLASS_MEASURES = {
-    "fpr_at_fake": "reals labelled fake",
-    "tpr_at_fake": "fakes labelled fake",
-    "decided_share": "decided",
-}
+TIER_MEASURES = ("auc", "balanced_accuracy", "tpr_at_5_percent_fpr")
+CLASS_MEASURES = ("fpr_at_fake", "tpr_at_fake", "decided_share")
 
 
 def draw_plots(evaluation: Json) -> dict[str, str]:
@@ -131,8 +124,8 @@ def _tiers(tiers: Mapping[str, Json]) -> str:
     figure, axes = _axes(7.2, 3.6)
     first = next(iter(tiers.values()))
     measures = TIER_MEASURES if "auc" in first else CLASS_MEASURES
-    shown = {name: words for name, words in measures.items() if name in first}
-    for index, (name, words) in enumerate(shown.items()):
+    shown = [name for name in measures if name in first]
+    for index, name in enumerate(shown):
         values = [tier[name] for tier in tiers.values()]
         bounds = [tier["intervals"][name] or [tier[name]] * 2 for tier in tiers.values()]
         errors = [
@@ -141,7 +134,14 @@ def _tiers(tiers: Mapping[str, Json]) -> str:
         ]
         places = [place + 0.18 * (index - 1) for place in range(len(tiers))]
         axes.errorbar(
-            places, values, errors, fmt="o", color=LINES[index], label=words, capsize=2, ms=4
+            places,
+            values,
+            errors,
+            fmt="o",
+            color=LINES[index],
+            label=short_name(name),
+            capsize=2,
+            ms=4,
         )
     axes.set_xticks(range(len(tiers)), list(tiers), rotation=30, ha="right")
     figure.legend(loc="outside upper center", ncols=3, frameon=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deepfake_core.datasets.labelled import Labelled, is_fake
@@ -18,12 +18,11 @@ from deepfake_core.evaluation.scored_set import CLEAN
 from deepfake_core.evaluation.scoring import score_readable
 from deepfake_core.evaluation.set_figures import has_both
 from deepfake_core.evaluation.shortcuts import separating
+from deepfake_core.events import Say
 from deepfake_core.images.degradations import Degradation
 from deepfake_core.images.face_tiers import tiers_for
 from deepfake_core.inference.cropping import Cropper, open_cropper
 from deepfake_core.models.bundle import Bundle, Precision
-
-Say = Callable[[str], None]
 
 
 def open_scorer(

@@ -6,29 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from deepfake_core.records import Json
 from deepfake_core.rendering.figure_intervals import figure_interval
+from deepfake_core.rendering.figure_names import AS_NUMBERS, COUNTED, short_name
 from deepfake_core.rendering.text import percent
 
-ALL: Mapping[str, str] = {
-    "real": "real images",
-    "fake": "fake images",
-    "auc": "AUC",
-    "average_precision": "average precision",
-    "balanced_accuracy": "balanced accuracy at 0.5",
-    "tpr_at_1_percent_fpr": "fakes found at 1 % false alarms",
-    "tpr_at_5_percent_fpr": "fakes found at 5 % false alarms",
-    "fpr_at_fake": "reals labelled fake",
-    "tpr_at_fake": "fakes labelled fake",
-    "fakes_called_real": "fakes labelled real",
-    "decided_share": "decided",
-    "ece": "ECE",
-    "brier": "Brier",
-}
+ALL = (
+    *("real", "fake", "auc", "average_precision", "balanced_accuracy", "tpr_at_1_percent_fpr"),
+    *("tpr_at_5_percent_fpr", "fpr_at_fake", "tpr_at_fake", "fakes_called_real"),
+    *("decided_share", "ece", "brier"),
+)
 SHORT = (
     "real", "fake", "auc", "balanced_accuracy", "tpr_at_5_percent_fpr", "fpr_at_fake",
     "tpr_at_fake", "fakes_called_real", "decided_share",
 )  # fmt: skip
-COUNTS = ("real", "fake")
-DECIMALS = ("auc", "average_precision", "ece", "brier")
 SEEN = {True: "trained on", False: "never seen", None: "not known"}
 
 Cell = tuple[str, str]
@@ -38,10 +27,10 @@ def build_tables(evaluation: Json) -> Json:
     """Tables by name; each has ``columns`` and ``rows`` of a heading and cells."""
     sets: Json = evaluation["sets"]
     return {
-        "sets": table([(name, one["figures"]) for name, one in sets.items()], tuple(ALL)),
+        "sets": table([(name, one["figures"]) for name, one in sets.items()], ALL),
         "confusion": confusion(sets[evaluation["headline"]]["figures"]),
         "tiers": {
-            name: table(list(one["tiers"].items()), tuple(ALL))
+            name: table(list(one["tiers"].items()), ALL)
             for name, one in sets.items()
             if len(one["tiers"]) > 1
         },
@@ -69,7 +58,7 @@ def table(rows: Sequence[tuple[str, Json]], columns: Sequence[str] = SHORT) -> J
     """Figures as text; a column that no row has is left out."""
     used = [name for name in columns if any(name in found for _, found in rows)]
     return {
-        "columns": [ALL[name] for name in used],
+        "columns": [short_name(name) for name in used],
         "rows": [
             {"heading": heading, "cells": [cell(name, found) for name in used]}
             for heading, found in rows
@@ -86,9 +75,9 @@ def shown(name: str, value: object) -> str:
     """A figure for people."""
     if not isinstance(value, int | float):
         return ""
-    if name in COUNTS:
+    if name in COUNTED:
         return f"{value:,}"
-    return f"{value:.3f}" if name in DECIMALS else percent(value)
+    return f"{value:.3f}" if name in AS_NUMBERS else percent(value)
 
 
 def interval(name: str, bounds: Iterable[float] | None) -> str:
@@ -136,7 +125,7 @@ def _unseen(found: Json | None) -> Json | None:
         }
         for row in found["sources"]
     ]
-    columns = [f"{ALL[name]}, {way} it" for name in names for way in ("without", "with")]
+    columns = [f"{short_name(name)}, {way} it" for name in names for way in ("without", "with")]
     return {"columns": columns, "rows": rows}
 
 
@@ -155,16 +144,16 @@ def _people(sets: Json) -> list[Json]:
 def gap_words(rate: str, gap: Json | None) -> str:
     """A gap between groups of people as a sentence."""
     if gap is None:
-        return f"{ALL[rate]}: fewer than two groups have enough images to be compared."
+        return f"{short_name(rate)}: fewer than two groups have enough images to be compared."
     points = f"{100 * gap['gap']:.1f} points"
     low, high = (f"{100 * bound:.1f}" for bound in gap["interval"])
     if not gap["found"]:
         return (
-            f"{ALL[rate]}: no gap was found; the largest difference, {points} between "
+            f"{short_name(rate)}: no gap was found; the largest difference, {points} between "
             f"{gap['highest']} and {gap['lowest']} (interval {low} to {high}), is what chance "
             f"gives (p = {gap['p_value']:.3f})."
         )
     return (
-        f"{ALL[rate]}: {gap['highest']} has {points} more than {gap['lowest']} "
+        f"{short_name(rate)}: {gap['highest']} has {points} more than {gap['lowest']} "
         f"(interval {low} to {high}, p = {gap['p_value']:.4f})."
     )

@@ -10,20 +10,13 @@ from deepfake_core.models.bundle import Description
 from deepfake_core.records import Json
 from deepfake_core.rendering.evidence import SCALE
 from deepfake_core.rendering.figure_intervals import figure_interval
+from deepfake_core.rendering.figure_names import short_name
 from deepfake_core.rendering.text import line_text
 
-COLUMNS = {
-    "images": "images",
-    "auc": "AUC",
-    "balanced_accuracy": "balanced accuracy at 0.5",
-    "tpr_at_1_percent_fpr": "fakes found at 1 % false alarms",
-    "tpr_at_5_percent_fpr": "fakes found at 5 % false alarms",
-    "fpr_at_fake": "reals labelled fake",
-    "tpr_at_fake": "fakes labelled fake",
-    "fakes_called_real": "fakes labelled real",
-    "decided_share": "decided (not uncertain)",
-    "ece": "calibration error (ECE)",
-}
+COLUMNS = (
+    *("images", "auc", "balanced_accuracy", "tpr_at_1_percent_fpr", "tpr_at_5_percent_fpr"),
+    *("fpr_at_fake", "tpr_at_fake", "fakes_called_real", "decided_share", "ece"),
+)
 # Figures of the model index by their names at Hugging Face.
 INDEXED = {
     "auc": "roc_auc",
@@ -100,11 +93,11 @@ def _fairness(figures: Json) -> str:
 
 def _gap(rate: str, gap: Json | None) -> str:
     if gap is None:
-        return f"{COLUMNS[rate]}: too few images to compare groups"
+        return f"{short_name(rate)}: too few images to compare groups"
     low, high = gap["interval"]
     words = "a gap of" if gap["found"] else "no gap beyond chance; the largest difference is"
     return (
-        f"{COLUMNS[rate]}: {words} {gap['gap']:.3f} [{low:.3f}, {high:.3f}] between "
+        f"{short_name(rate)}: {words} {gap['gap']:.3f} [{low:.3f}, {high:.3f}] between "
         f"{gap['highest']} and {gap['lowest']}"
     )
 
@@ -127,10 +120,13 @@ def _misses(both: Json) -> str:
 
 
 def _table(both: Json) -> str:
-    lines = ["| set | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    lines = [
+        "| set | " + " | ".join(map(short_name, COLUMNS)) + " |",
+        "|---" * (len(COLUMNS) + 1) + "|",
+    ]
     for name, found in both.items():
         cells = [str(found["images"])]
-        for key in list(COLUMNS)[1:]:
+        for key in COLUMNS[1:]:
             bounds = figure_interval(found, key)
             between = " [{:.3f}, {:.3f}]".format(*bounds) if bounds else ""
             cells.append(f"{found[key]:.3f}{between}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from deepfake_core.evaluation.metrics import figures, threshold_curve
 from deepfake_core.evaluation.score_cache import ScoreCache
 from deepfake_core.evaluation.scoring import score_tiers
 from deepfake_core.evaluation.training_list import list_training
+from deepfake_core.events import Say, silent
 from deepfake_core.images.degradations import Degradation
 from deepfake_core.images.face_tiers import FACE_TIERS, tiers_for
 from deepfake_core.inference.cropping import Cropper, open_cropper
@@ -123,7 +124,7 @@ def make_candidate(
     *,
     name: str,
     version: int,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = silent,
 ) -> Bundle:
     """Write a complete bundle into an empty folder.
 
@@ -206,7 +207,7 @@ class _Scoring:
     engine: OpenVinoEngine
     cropper: Cropper
     memory: ScoreCache
-    say: Callable[[str], None]
+    say: Say
 
     def __call__(self, images: list[Labelled], what: str, tiers: Sequence[str]) -> dict[str, _Set]:
         self.say(f"scoring {len(images)} images {what}, {', '.join(tiers)}")

@@ -18,6 +18,7 @@ from deepfake_core.models.decision import calibrate
 from deepfake_core.ranking import auc
 from deepfake_core.records import Float32Array
 from deepfake_core.release.gate_config import GateConfig, Margins
+from deepfake_core.rendering.figure_names import short_name
 from deepfake_core.resampling import resamples
 
 
@@ -112,7 +113,7 @@ def _alarms(one: Answers) -> float:
     return float(one.called[~one.fake].mean())
 
 
-AUC, FOUND, ALARMS = "AUC", "fakes labelled fake", "reals labelled fake"
+AUC, FOUND, ALARMS = map(short_name, ("auc", "tpr_at_fake", "fpr_at_fake"))
 MEASURES: dict[str, Callable[[Answers], float]] = {AUC: _auc, FOUND: _found, ALARMS: _alarms}
 
 
@@ -120,7 +121,7 @@ def floors(clean: Answers, config: GateConfig) -> list[Row]:
     """What a candidate must reach whatever the current model is like."""
     values = {
         AUC: (_auc(clean), config.min_auc),
-        "fakes found at 1 % false alarms": (
+        short_name("tpr_at_1_percent_fpr"): (
             tpr_at_fpr(clean.scores, clean.fake, 0.01),
             config.min_tpr_at_1_percent_fpr,
         ),

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from deepfake_core.datasets.splits import split_labelled, thin
 from deepfake_core.engines.engine import OpenVinoEngine
 from deepfake_core.engines.onnx_graph import foreign_graph, graph_size
 from deepfake_core.errors import ForeignModelError, OutputError, SourceError, UsageError
+from deepfake_core.events import Say, silent
 from deepfake_core.models.bundle import Bundle, Preprocessing
 from deepfake_core.models.onnx_spec import OnnxSpec
 from deepfake_core.models.registry import (
@@ -71,7 +72,7 @@ def import_model(
     *,
     registry: Path = DEFAULT_REGISTRY,
     gate: GateConfig = GateConfig(),  # noqa: B008 - it is frozen
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = silent,
 ) -> tuple[Bundle, GateResult]:
     """Calibrate, evaluate, register and gate a network; it becomes current if it passes.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from deepfake_core.engines.engine import OpenVinoEngine, processor_precisions
 from deepfake_core.engines.openvino_graph import save_graph
 from deepfake_core.errors import ModelError
+from deepfake_core.events import Say
 from deepfake_core.models.bundle import INT8_FILE, Curve, Precision
 from deepfake_core.models.decision import calibrate
 from deepfake_core.records import Float32Array, Json, UInt8Array
@@ -80,7 +80,7 @@ def qualify(
     trial: Trial,
     graph: ov.Model,
     folder: Path,
-    say: Callable[[str], None],
+    say: Say,
     *,
     int8: bool = True,
 ) -> Outcome:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from deepfake_core.evaluation.metrics import auc, tpr_at_fpr
+from deepfake_core.evaluation.metrics import tpr_at_fpr
 from deepfake_core.models.bundle import CARD_FILE, Precision
 from deepfake_core.models.decision import Calibration, Thresholds, calibrate
 from deepfake_core.models.second_look import LookDescription, SecondBundle, write_second
+from deepfake_core.ranking import auc
 from deepfake_core.records import Float32Array, Json
 from deepfake_core.release.calibration import choose_calibration, choose_thresholds
 from deepfake_core.release.pairing import MAX_FPR, MAX_MISS

@@ -10,6 +10,7 @@ from typing import Any
 from deepfake_core.records import Json, Label
 from deepfake_core.rendering.evidence import SCALE
 from deepfake_core.rendering.figure_intervals import figure_interval
+from deepfake_core.rendering.figure_names import AS_NUMBERS, COUNTED, plain_name
 from deepfake_core.rendering.html import template
 from deepfake_core.rendering.text import NOT_PROOF, line_text, one_line, percent
 from deepfake_core.reporting.changes import in_words
@@ -30,22 +31,13 @@ LEFT, TOP, WIDTH, HEIGHT = 58, 54, 490, 190
 # How far apart the lines of its axis are, so that their numbers do not touch.
 TICK_GAP = 18
 
-FIGURES: Mapping[str, str] = {
-    "tpr_at_fake": "fakes that are flagged",
-    "fpr_at_fake": "photographs flagged by mistake",
-    "fakes_called_real": "fakes in which nothing is found",
-    "decided_share": "not uncertain",
-    "balanced_accuracy": "right at score 0.5",
-    "auc": "a fake scores above a real one (AUC)",
-    "ece": "gap between score and truth (ECE)",
-    "images": "images",
-    "real": "of them photographs",
-    "fake": "of them fake",
-}
+# The figures of a model that the report shows.
+SHOWN = (
+    *("tpr_at_fake", "fpr_at_fake", "fakes_called_real", "decided_share", "balanced_accuracy"),
+    *("auc", "ece", "images", "real", "fake"),
+)
 # The thresholds in the histogram: name, words, and how high the words stand.
 LINES = (("real_below", "nothing found below", 36), ("fake_from", "flagged from", 14))
-COUNTED = ("images", "real", "fake")
-AS_NUMBERS = ("auc", "ece")
 STAGES: Mapping[str, str] = {
     "read_seconds": "reading",
     "decode_seconds": "decoding",
@@ -178,13 +170,13 @@ def _figures(figures: Mapping[str, Any]) -> Mapping[str, object]:
         name: _one_class(found) for name, found in figures.items() if isinstance(found, Mapping)
     }
     measures = [
-        name for name in FIGURES if any(found.get(name) is not None for found in sets.values())
+        name for name in SHOWN if any(found.get(name) is not None for found in sets.values())
     ]
     rows = [
         {"set": name, "cells": [_figure(measure, found) for measure in measures]}
         for name, found in sets.items()
     ]
-    return {"measures": [FIGURES[name] for name in measures], "rows": rows} if measures else {}
+    return {"measures": [plain_name(name) for name in measures], "rows": rows} if measures else {}
 
 
 def _one_class(found: Mapping[str, Any]) -> Mapping[str, Any]:

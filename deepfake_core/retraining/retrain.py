@@ -16,6 +16,7 @@ from deepfake_core.errors import CandidateRefused, DataRefused, ModelError
 from deepfake_core.evaluation.config import EvaluateConfig
 from deepfake_core.evaluation.measurement import evaluate
 from deepfake_core.evaluation.report import render as render_evaluation
+from deepfake_core.events import Notify, silent
 from deepfake_core.models.architecture import Weights
 from deepfake_core.models.bundle import DESCRIPTION_FILE, Bundle, Preprocessing, read_bundle
 from deepfake_core.models.registry import (
@@ -31,7 +32,7 @@ from deepfake_core.release.candidate import Material, make_candidate
 from deepfake_core.release.gate import Facts, examine, refuse_seen
 from deepfake_core.release.gate_feedback import gathered
 from deepfake_core.retraining.config import Recipe, RetrainConfig, read_recipe
-from deepfake_core.retraining.run import Notify, Run, begin
+from deepfake_core.retraining.run import Run, begin
 from deepfake_core.storage.listing import is_hidden
 from deepfake_core.training.data import TrainingData
 from deepfake_core.training.fit import fit
@@ -60,7 +61,7 @@ def retrain(
     config: RetrainConfig,
     *,
     registry: Path = DEFAULT_REGISTRY,
-    notify: Notify = lambda event, facts: None,
+    notify: Notify = silent,
     step: Step = call_step,
 ) -> Json:
     """Train, calibrate, evaluate and register a new version; promote it if it passes the gate.

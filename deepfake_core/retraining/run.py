@@ -6,12 +6,13 @@ import contextlib
 import datetime as dt
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deepfake_core.errors import ModelError, OutputError, PlanMismatch, SourceError, UsageError
 from deepfake_core.evaluation.score_cache import ScoreCache
+from deepfake_core.events import Notify
 from deepfake_core.files import claimed, write_whole
 from deepfake_core.models.registry import find_model
 from deepfake_core.records import Json
@@ -20,7 +21,6 @@ from deepfake_core.results.run_ids import new_run_id
 from deepfake_core.retraining.config import RetrainConfig
 from deepfake_core.training.initial_weights import NO_IMAGENET, SUFFIXES
 
-Notify = Callable[[str, Json], None]
 RUN_FILE, RESULT_FILE = "run.json", "result.json"
 # What may differ when a run goes on: it changes nothing of what was computed.
 FREE = {"output", "work", "run_id", "promote", "why"}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import uvicorn
 
 from deepfake_core.errors import DeepfakeError, UsageError
+from deepfake_core.events import Say
 from deepfake_core.inference.opening import choose_networks
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.serve.application import create_app
@@ -91,9 +91,7 @@ class Serving:
         self.stop()
 
 
-def serve(
-    config: ServeConfig, *, say: Callable[[str], None], registry: Path = DEFAULT_REGISTRY
-) -> None:
+def serve(config: ServeConfig, *, say: Say, registry: Path = DEFAULT_REGISTRY) -> None:
     """Serve until a signal comes; see `Serving.run`."""
     serving = Serving(config, registry=registry)
     host = f"[{config.host}]" if ":" in config.host else config.host

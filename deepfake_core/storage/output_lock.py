@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 from deepfake_core.errors import OutputBusy, RunTaken
+from deepfake_core.events import Say, silent
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.holders import Holder
 from deepfake_core.storage.local import LocalStorage
@@ -29,7 +30,7 @@ def rewriting(
     what: str,
     *,
     wait_seconds: float = 0.0,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = silent,
 ) -> Iterator[None]:
     """Have an output alone: no scan and no other rewriting goes on in it.
 
@@ -52,7 +53,7 @@ def beside_others(
     what: str,
     *,
     run_id: str = "",
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = silent,
 ) -> Iterator[None]:
     """Use an output while nobody rewrites it; any number may at once.
 
@@ -71,9 +72,7 @@ def beside_others(
 
 
 @contextlib.contextmanager
-def _held(
-    storage: Storage, holder: Holder, wait_seconds: float, say: Callable[[str], None]
-) -> Iterator[None]:
+def _held(storage: Storage, holder: Holder, wait_seconds: float, say: Say) -> Iterator[None]:
     lock: _Lock
     lock = LocalLock(storage.root) if isinstance(storage, LocalStorage) else StoreLock(storage)
     began, pause, told = time.monotonic(), _FIRST_PAUSE_SECONDS, False

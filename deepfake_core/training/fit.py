@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ import numpy as np
 from deepfake_core.datasets.labelled import is_fake, read_pixels
 from deepfake_core.engines.keras_network import keras_weights, set_keras_weights, split_outputs
 from deepfake_core.errors import SourceError, TrainingError, UsageError
+from deepfake_core.events import Notify, silent
 from deepfake_core.files import make_folder
 from deepfake_core.models.registry import DEFAULT_REGISTRY
 from deepfake_core.records import Json
@@ -44,8 +45,6 @@ from deepfake_core.training.recipe import TrainConfig, rate_at
 if TYPE_CHECKING:
     import keras
 
-    Notify = Callable[[str, Json], None]
-
 STATE_FILE = "state.npz"
 KEPT_FACTS = ("plan", "step", "seconds", "since_best", "ended", "history", "best_auc")
 
@@ -55,7 +54,7 @@ def fit(
     data: TrainingData,
     *,
     work: Path,
-    notify: Notify | None = None,
+    notify: Notify = silent,
     registry: Path = DEFAULT_REGISTRY,
 ) -> keras.Model:
     """Train a network; a killed training goes on from its last state as if nothing had been.
@@ -108,12 +107,12 @@ class _Training:
         start: InitialWeights,
         *,
         work: Path,
-        notify: Notify | None,
+        notify: Notify,
     ) -> None:
         self.config, self.start, self.work = config, start.weights, work
         self.steps = config.steps_for(len(data.labelled))
         self.plan = plan_of(config, data, start)
-        self.notify: Notify = notify or (lambda event, facts: None)
+        self.notify = notify
         validation = spread(data.validation, config.validation_images)
         self.fake = is_fake(validation)
         self.pixels = read_pixels(validation, size=config.size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from deepfake_core.datasets.labelled import Labelled, Listing, list_labelled
 from deepfake_core.datasets.names import CLASSES
 from deepfake_core.datasets.reading import PLAIN, Reading
 from deepfake_core.errors import SourceError, UsageError
+from deepfake_core.events import Say, silent
 from deepfake_core.records import Json
 
 DEFAULT_MAX_SHORTCUT_AUC = 0.75
@@ -62,7 +63,7 @@ def inspect(
     within: str = "",
     reading: Reading = PLAIN,
     max_shortcut_auc: float = DEFAULT_MAX_SHORTCUT_AUC,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = silent,
 ) -> Inspection:
     """Check a labelled folder before anything is learned from it.
 
@@ -121,9 +122,7 @@ def _require_libraries() -> None:
         ) from error
 
 
-def _gather(
-    root: Path, listed: Sequence[Labelled], *, limit: float, say: Callable[[str], None]
-) -> Evidence:
+def _gather(root: Path, listed: Sequence[Labelled], *, limit: float, say: Say) -> Evidence:
     say(f"data checks: measuring {len(listed):,} images")
     found = list(zip(listed, measure_all(listed), strict=True))
     unreadable = {name_of(image, root): one for image, one in found if isinstance(one, str)}
