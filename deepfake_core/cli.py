@@ -26,6 +26,7 @@ from deepfake_core.commands import (
     serve,
     statement,
     trend,
+    verify_run,
 )
 from deepfake_core.commands.extras import check_needs, missing_extra
 from deepfake_core.commands.terminal import FAILED, INTERRUPTED, WRONG_USAGE, complain
@@ -67,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="subcommand")
     for module in (scan, app, report, redecide, changes, dataset, retrain, evaluate, models):
         module.add(commands)
-    for module in (serve, plan, erase, retention, trend, export, statement):
+    for module in (serve, plan, erase, retention, trend, export, statement, verify_run):
         module.add(commands)
     return parser
 

@@ -180,7 +180,7 @@ def add_link(
             hashlib.sha256(link.message).hexdigest(),
             signer.sign(link.message) if signer else None,
         )
-        storage.put(run_file(run_id, FILES_FILE), _stored([*links, link]))
+        storage.put(run_file(run_id, FILES_FILE), chain_bytes([*links, link]))
         file.write_bytes(json.dumps({"run_id": run_id, "link": link.sha256}).encode() + b"\n")
 
     storage.update(CHAIN_FILE, change)
@@ -211,7 +211,8 @@ def read_newest(storage: Storage) -> Json | None:
         return None
 
 
-def _stored(links: list[Link]) -> bytes:
+def chain_bytes(links: list[Link]) -> bytes:
+    """The content of ``files.json``."""
     content = [
         {"link": link.content, "sha256": link.sha256}
         | ({"signature": link.signature} if link.signature else {})

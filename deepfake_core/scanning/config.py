@@ -105,6 +105,12 @@ class ScanConfig(BaseModel):
     batch_size: int = Field(
         16, ge=1, le=1024, description="Images that go through the network together."
     )
+    sign_with: str | None = Field(
+        None,
+        min_length=1,
+        exclude=True,
+        description="File with an Ed25519 private key (PEM) that signs the run's list of files.",
+    )
     thumbnails: bool = Field(True, description="Whether the report shows small pictures.")
 
     @field_validator("since", mode="before")

@@ -38,6 +38,7 @@ from deepfake_core.results.manifest import (
 from deepfake_core.results.run_ids import new_run_id
 from deepfake_core.results.run_record import RowFacts, RunRecord
 from deepfake_core.results.schema import SCHEMA_VERSION, check_version
+from deepfake_core.results.signing import open_signer
 from deepfake_core.results.store import Results
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.history import read_history
@@ -190,7 +191,8 @@ def make_plan(
     """
     now = now or dt.datetime.now(dt.UTC)
     source = source or open_storage(config.source)
-    results = Results(open_storage(config.output))
+    signer = open_signer(config.sign_with) if config.sign_with else None
+    results = Results(open_storage(config.output), signer)
     stored, begun = _planned(results, config.run_id) if config.run_id else (None, False)
     if stored is not None:
         check_version(stored.schema_version, f"{RUN_FILE} of run {stored.run_id}")
