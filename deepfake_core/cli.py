@@ -29,7 +29,14 @@ from deepfake_core.commands import (
     verify_run,
 )
 from deepfake_core.commands.extras import check_needs, missing_extra
-from deepfake_core.commands.terminal import FAILED, INTERRUPTED, WRONG_USAGE, complain
+from deepfake_core.commands.plain_words import wrong_setting
+from deepfake_core.commands.terminal import (
+    FAILED,
+    INTERRUPTED,
+    WRONG_USAGE,
+    complain,
+    pipes_may_close,
+)
 from deepfake_core.errors import DeepfakeError, UsageError
 
 Command = Callable[[argparse.Namespace], int]
@@ -37,7 +44,13 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0 done, 1 failed, 2 wrong usage."""
+    with pipes_may_close():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parsed = build_parser().parse_args(arguments)
+    parsed.words = list(sys.argv[1:] if arguments is None else arguments)
     command: Command = parsed.command
     try:
         check_needs(parsed.subcommand)
@@ -48,9 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return complain(str(missing), WRONG_USAGE)
     except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "options"
-        return complain(f"{option}: {first['msg']}, found {first['input']!r}", WRONG_USAGE)
+        return complain(wrong_setting(error), WRONG_USAGE)
     except UsageError as error:
         return complain(str(error), WRONG_USAGE)
     except DeepfakeError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -39,6 +38,6 @@ def _export(parsed: argparse.Namespace) -> int:
             sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace"))
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        # What reads it, such as `head`, has enough; nothing is to be said at the end either.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        # What reads it, such as `head`, has enough.
+        pass
     return DONE

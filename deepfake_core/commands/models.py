@@ -78,17 +78,22 @@ def _folder(parsed: argparse.Namespace) -> Path:
 def _list(parsed: argparse.Namespace) -> int:
     from deepfake_core.models import registry
 
-    models, folder = {}, _folder(parsed)
+    models, lines, folder = {}, [], _folder(parsed)
     for name, versions in registry.list_models(folder).items():
         current = registry.find_current(name, folder)
         number = current.description.version if current else None
         models[name] = {"versions": versions, "current": number}
-    lines = [
-        f"{name}: versions {model['versions']}, current {model['current'] or 'none'}"
-        for name, model in models.items()
-    ]
+        lines.append(_versions(name, versions, number))
     tell(models if parsed.json else None, "\n".join(lines) or "no models")
     return DONE
+
+
+def _versions(name: str, versions: list[int], current: int | None) -> str:
+    """One line about a model: what is used first."""
+    others = ", ".join(str(number) for number in versions if number != current)
+    if current is None:
+        return f"{name}: none is current; there is {name}@{others}"
+    return f"{name}: {name}@{current} is current" + (f"; there is also {others}" if others else "")
 
 
 def _show(parsed: argparse.Namespace) -> int:
@@ -106,8 +111,20 @@ def _show(parsed: argparse.Namespace) -> int:
         "log": read_log(home),
     }
     card = bundle.folder / "card.md"
-    tell(content if parsed.json else None, card.read_text() if card.is_file() else "no card")
+    words = f"{bundle.model_id} is the current version of its name"
+    current = registry.find_current(bundle.description.name, _folder(parsed))
+    if current is None or current.digest != bundle.digest:
+        now = f"{bundle.description.name}@{current.description.version}" if current else "none"
+        words = f"{bundle.model_id} is not current; {now} is"
+    shown = _without_front_matter(card.read_text()) if card.is_file() else "It has no card."
+    tell(content if parsed.json else None, f"{words}\n\n{shown}")
     return DONE
+
+
+def _without_front_matter(card: str) -> str:
+    """A card for people: what stands above its title is for machines."""
+    parts = card.split("---\n", 2)
+    return parts[2].lstrip("\n") if card.startswith("---\n") and len(parts) == 3 else card
 
 
 def _promote(parsed: argparse.Namespace) -> int:

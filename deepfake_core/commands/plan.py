@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepfake_core.commands.plain_words import count
 from deepfake_core.commands.terminal import DONE, FAILED, add_json, complain, tell
 from deepfake_core.errors import UsageError
 from deepfake_core.operations.capacity import Capacity, machines_for, simulate
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """Add ``plan``."""
     parser = commands.add_parser("plan", help="say what a large scan on many machines takes")
-    parser.add_argument("--images", type=_count, default=100_000_000, help="images of the scan")
+    parser.add_argument("--images", type=count, default=100_000_000, help="images of the scan")
     parser.add_argument(
-        "--machines", type=_count, help="machines that judge; by default as many as --hours needs"
+        "--machines", type=count, help="machines that judge; by default as many as --hours needs"
     )
     parser.add_argument("--hours", type=float, default=8.0, help="hours that the scan may take (8)")
     parser.add_argument(
@@ -36,13 +37,6 @@ def add(commands: Commands) -> None:
     )
     add_json(parser)
     parser.set_defaults(command=_plan)
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("a number above 0 is expected")
-    return number
 
 
 def _plan(parsed: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from deepfake_core.commands.terminal import show
 from deepfake_core.records import Json
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ class Progress:
             self._resume(int(facts["done"]))
         elif event == "judged":
             self._advance(int(facts["images"]))
-        elif event in ("published", "latest", "reported"):
+        elif event == "published":
+            # Where the files are is said once, with the result.
             self.close()
-            self.line(f"{event}: {next(iter(facts.values()))}")
 
     def line(self, text: str) -> None:
         """Write one line."""
-        print(text, file=self._stream, flush=True)
+        show(text, self._stream)
 
     def close(self) -> None:
         """Remove the bar."""

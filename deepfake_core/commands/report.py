@@ -63,7 +63,7 @@ def _latest(parsed: argparse.Namespace) -> int:
     damaged: list[str] = []
     with beside_others(results.storage, "a rebuild of latest.parquet", say=say):
         rows = results.rebuild_latest(lambda error: damaged.append(str(error)))
-    print(f"latest.parquet: {rows} images")
+    tell(None, f"latest.parquet: {rows} images")
     for message in damaged:
         complain(f"left out: {message}", FAILED)
     return FAILED if damaged else DONE

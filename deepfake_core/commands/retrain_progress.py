@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from deepfake_core.commands.terminal import show
 from deepfake_core.records import Json
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class RetrainProgress:
         if self._bar is not None:
             self._bar.write(text, file=self._stream)
         else:
-            print(text, file=self._stream, flush=True)
+            show(text, self._stream)
 
 
 def validated_line(facts: Json) -> str:

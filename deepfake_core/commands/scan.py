@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+from deepfake_core.commands.plain_words import moment
 from deepfake_core.commands.terminal import (
     DONE,
     INTERRUPTED,
@@ -12,18 +13,26 @@ from deepfake_core.commands.terminal import (
     add_registry,
     complain,
     registry_of,
+    resumed,
+    say,
     tell,
 )
+from deepfake_core.errors import DeepfakeError, UsageError
 from deepfake_core.records import Json
 from deepfake_core.results.manifest import EXCLUDED, KNOWN, OLD
 from deepfake_core.scanning.config import ScanConfig
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from deepfake_core.commands.terminal import Commands
     from deepfake_core.scanning.result import ScanResult
 
 
 # Why an image is left out, in the words of the result.
+METAVARS = {
+    "output": "DIR", "model": "NAME[@VERSION]", "run_id": "ID", "policy": "FILE", "since": "DATE",
+}  # fmt: skip
 WORDS = {EXCLUDED: "left out by --include or --exclude", OLD: "older than --since"}
 
 
@@ -31,18 +40,10 @@ def add(commands: Commands) -> None:
     """Add ``scan``; its options are the fields of `ScanConfig`."""
     parser = commands.add_parser("scan", help="judge the images of a folder or bucket")
     for name, field in ScanConfig.model_fields.items():
-        flag = f"--{name.replace('_', '-')}"
-        described: dict[str, Any] = {"help": field.description, "dest": name}
         if name == "source":
             parser.add_argument("source", metavar="SOURCE", help=field.description)
-        elif field.annotation is bool:
-            action = argparse.BooleanOptionalAction if field.default else "store_true"
-            parser.add_argument(flag, action=action, default=field.default, **described)
-        elif field.default == ():
-            described |= {"action": "append", "metavar": "GLOB"}
-            parser.add_argument(flag, default=argparse.SUPPRESS, **described)
         else:
-            parser.add_argument(flag, default=argparse.SUPPRESS, **described)
+            _add_option(parser, name, field)
     parser.add_argument(
         "--cluster",
         metavar="ADDRESS",
@@ -52,6 +53,33 @@ def add(commands: Commands) -> None:
     add_registry(parser)
     add_json(parser)
     parser.set_defaults(command=_scan)
+
+
+def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
+    """Add an option with its choices and its default in the help."""
+    flag = f"--{name.replace('_', '-')}"
+    described: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS}
+    shown = str(field.default)
+    choices = _choices(field.annotation)
+    if field.annotation is bool:
+        # The default of those that can be switched off is to be seen, too.
+        described["action"] = argparse.BooleanOptionalAction if field.default else "store_true"
+        shown = "on" if field.default else "off"
+    elif field.default == ():
+        described |= {"action": "append", "metavar": "GLOB"}
+    elif choices:
+        described["metavar"] = "{" + ",".join(choices) + "}"
+    else:
+        described["metavar"] = METAVARS.get(name, "N")
+    default = "" if field.default in (None, ()) else f" (default: {shown})"
+    help_text = f"{field.description}{default}".replace("%", "%%")
+    parser.add_argument(flag, help=help_text, **described)
+
+
+def _choices(annotation: object) -> list[str]:
+    """What a literal type allows, in a union with none as well."""
+    parts = (annotation, *get_args(annotation))
+    return [str(one) for part in parts if get_origin(part) is Literal for one in get_args(part)]
 
 
 def _scan(parsed: argparse.Namespace) -> int:
@@ -68,13 +96,23 @@ def _scan(parsed: argparse.Namespace) -> int:
         run_id = facts.get("run_id", run_id)
         progress(event, facts)
 
+    if "since" in given:
+        given["since"] = moment(given["since"])
     try:
         config, registry = ScanConfig(**given), registry_of(parsed)
         with open_executor(parsed.cluster) as executor:
             result = scan(config, notify=notify, registry=registry, execution=Execution(executor))
     except KeyboardInterrupt:
-        advice = f"; continue with --run-id {run_id}" if run_id else ""
+        progress.close()
+        advice = f"; continue with: {resumed(parsed.words, '--run-id', run_id)}" if run_id else ""
         return complain(f"interrupted; what was committed is kept{advice}", INTERRUPTED)
+    except UsageError:
+        raise
+    except DeepfakeError:
+        progress.close()
+        if run_id:
+            say(f"to continue: {resumed(parsed.words, '--run-id', run_id)}")
+        raise
     finally:
         progress.close()
     tell(dict(result) if parsed.json else None, _in_words(result))

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.terminal import DONE, add_registry, registry_of, say
+from deepfake_core.commands.terminal import DONE, add_registry, registry_of, say, tell
 from deepfake_core.errors import UsageError
 from deepfake_core.serve.config import ServeConfig
 
@@ -54,6 +54,6 @@ def _new_token(config: ServeConfig, name: str) -> int:
 
     if config.tokens is None:
         raise UsageError("--new-token needs --tokens FILE, where the token's hash is stored")
-    print(add_token(Path(config.tokens), name))
+    tell(None, add_token(Path(config.tokens), name))
     say(f"{config.tokens} has its hash; the token itself is stored nowhere, so keep it")
     return DONE

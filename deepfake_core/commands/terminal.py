@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
+import shlex
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from deepfake_core.errors import UsageError
 from deepfake_core.models import registry
@@ -63,18 +67,58 @@ def registry_of(parsed: argparse.Namespace) -> Path:
 
 def tell(content: Json | None, words: str) -> None:
     """Print the result on standard output: as one JSON object, or in words without one."""
-    print(words if content is None else json.dumps(content, default=str))
+    show(words if content is None else json.dumps(content, default=str), sys.stdout)
 
 
 def say(line: str) -> None:
     """Print a line of progress on standard error."""
-    print(line, file=sys.stderr, flush=True)
+    show(line, sys.stderr)
 
 
 def complain(message: str, status: int) -> int:
     """Print one line on standard error; returns the exit status."""
-    print(f"deepfake: {' '.join(message.split())}", file=sys.stderr)
+    say(f"deepfake: {' '.join(message.split())}")
     return status
+
+
+def show(text: str, stream: TextIO) -> None:
+    """Print; what nobody reads any more is dropped, and the work goes on."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        _close_quietly(stream)
+
+
+@contextlib.contextmanager
+def pipes_may_close() -> Iterator[None]:
+    """What reads the output, such as ``head``, may have enough before all is printed."""
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                _close_quietly(stream)
+
+
+def _close_quietly(stream: TextIO) -> None:
+    """Let the interpreter find nothing to complain of when it flushes the stream at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def resumed(words: Sequence[str], option: str, value: str) -> str:
+    """The command that goes on where this one stopped: its words with one more option."""
+    kept: list[str] = []
+    left = iter(words)
+    for word in left:
+        if word == option:
+            next(left, None)
+        elif not word.startswith(f"{option}="):
+            kept.append(word)
+    return shlex.join(["deepfake", *kept, option, value])
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -95,7 +95,9 @@ class ScanConfig(BaseModel):
         (), description="No images whose path matches this glob; may be repeated."
     )
     since: dt.datetime | None = Field(
-        None, description="Only images modified since this date, such as 2026-11-24 (UTC)."
+        None,
+        description="Only images modified since this date, such as 2026-11-24 (UTC); on the "
+        "command line also yesterday or 7 days ago.",
     )
     limit: int | None = Field(None, ge=1, description="At most this many images are judged.")
     max_minutes: float | None = Field(
@@ -120,7 +122,7 @@ class ScanConfig(BaseModel):
         if isinstance(since, int | float) or (
             isinstance(since, str) and since.strip().lstrip("+-").replace(".", "").isdecimal()
         ):
-            raise ValueError("a date such as 2026-11-24, or 2026-11-24T06:00+02:00, is expected")
+            raise ValueError("expected a date such as 2026-11-24, or 2026-11-24T06:00+02:00")
         return since
 
     _folder = field_validator("run_id")(no_folder_above)

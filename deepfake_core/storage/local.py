@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from deepfake_core.storage.base import Content, Readable, Update
 from deepfake_core.storage.listing import Listing
 
 STAGING = ".staging"
+# A file that vanished meanwhile, or a link that leads nowhere.
+NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 # While nobody else uses an output, only small files are written beside, such as an answer.
 STALLED_SECONDS = 60.0
 
@@ -76,10 +79,9 @@ class LocalStorage:
                         folders.append(path)
                         continue
                     found = entry.stat()
-                except FileNotFoundError:
-                    # It vanished meanwhile, or it is a link that leads nowhere.
-                    continue
-                except OSError:
+                except OSError as error:
+                    if error.errno in NOTHING_THERE:
+                        continue
                     self._unknown.add(path)
                     listing.add(path, size=None, etag=None, modified=None)
                     continue

@@ -196,16 +196,22 @@ def test_an_output_that_cannot_be_written(
         (["--model", "tiny@7"], ["tiny@7", "there are: tiny@1"]),
         (["--model", "../tiny"], ["../tiny"]),
         (["--precision", "int8"], ["int8", "use auto or fp32"]),
-        (["--precision", "fp8"], ["--precision", "fp8"]),
-        (["--batch-size", "many"], ["--batch-size", "many"]),
-        (["--batch-size", "0"], ["--batch-size", "0"]),
+        (["--precision", "fp8"], ["--precision", "fp8", "auto, fp32, bf16 or int8"]),
+        (["--batch-size", "many"], ["--batch-size", "many", "expected a whole number"]),
+        (["--batch-size", "0"], ["--batch-size", "0", "expected 1 or more"]),
+        (["--batch-size", "2000"], ["--batch-size", "expected 1024 or less"]),
         (["--shard-size", "-1"], ["--shard-size", "-1"]),
+        (["--shard-size", "1.5"], ["--shard-size", "expected a whole number"]),
+        (["--max-minutes", "nan"], ["--max-minutes", "nan"]),
+        (["--max-minutes", "soon"], ["--max-minutes", "expected a number"]),
         (["--limit", "0"], ["--limit", "0"]),
         (["--max-minutes", "-1"], ["--max-minutes", "-1"]),
-        (["--since", "yesterday"], ["--since", "yesterday"]),
+        (["--since", "tuesday"], ["--since", "tuesday", "a date such as 2026-11-24"]),
+        (["--since", "20261124"], ["--since", "20261124", "a date such as 2026-11-24"]),
+        (["--since", "2026-02-30"], ["--since", "2026-02-30", "a date such as 2026-11-24"]),
         (["--run-id", "../up"], ["--run-id", "../up"]),
         (["--run-id", ".."], ["--run-id", ".."]),
-        (["--run-id", "x" * 65], ["--run-id"]),
+        (["--run-id", "x" * 65], ["--run-id", "at most 64 letters, digits"]),
         (["--run-id", "a/b"], ["--run-id", "a/b"]),
         (["--run-id", "line\n"], ["--run-id"]),
         (["--output", ""], ["--output"]),
@@ -223,6 +229,8 @@ def test_wrong_settings(
     done = deepfake("scan", image_folder(1), *output, *options)
     assert done.status == 2
     assert not [word for word in words if word not in done.complaint()]
+    for raw in ("Value error", "Input should", "String should", "valid ", "pydantic", "^["):
+        assert raw not in done.complaint()
     assert not (tmp_path / "out").exists()
 
 
@@ -263,6 +271,12 @@ def test_help_of_scan_shows_every_option(deepfake: Command):
     for name, field in ScanConfig.model_fields.items():
         assert name == "source" or f"--{name.replace('_', '-')}" in shown
         assert " ".join(field.description.split()) in shown
+        if isinstance(field.default, str | int) and not isinstance(field.default, bool):
+            assert f"(default: {field.default})" in shown
+    for choices in ("{auto,fp32,bf16,int8}", "{find,frame}", "{openvino,keras}"):
+        assert choices in shown
+    assert "(default: on)" in shown
+    assert "(default: off)" in shown
 
 
 def test_version(deepfake: Command):

@@ -1,0 +1,163 @@
+"""Small things that people stumble over at the command line."""
+
+import argparse
+import datetime as dt
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deepfake_core import cli
+from deepfake_core.commands import scan as command
+from deepfake_core.commands.plain_words import count, moment
+from deepfake_core.commands.terminal import resumed
+from deepfake_core.errors import SourceOutage
+from deepfake_core.scanning import scan as core
+
+ROOT = Path(__file__).resolve().parents[2]
+NOW = dt.datetime(2026, 11, 27, 20, 15, 30, tzinfo=dt.UTC)
+# Prints much more than a pipe holds.
+LOUD = """
+import sys
+from deepfake_core import cli
+from deepfake_core.commands import plan
+plan.in_words = lambda *_: "x" * 10_000_000
+sys.exit(cli.main(["plan", "--machines", "50"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("yesterday", "2026-11-26T00:00:00+00:00"),
+        ("Yesterday ", "2026-11-26T00:00:00+00:00"),
+        ("today", "2026-11-27T00:00:00+00:00"),
+        ("7 days ago", "2026-11-20T00:00:00+00:00"),
+        ("1 day ago", "2026-11-26T00:00:00+00:00"),
+        ("a week ago", "2026-11-20T00:00:00+00:00"),
+        ("2 weeks  ago", "2026-11-13T00:00:00+00:00"),
+        ("12 hours ago", "2026-11-27T08:15:30+00:00"),
+        ("2026-11-24", "2026-11-24"),
+        ("9999999999 days ago", "9999999999 days ago"),
+        ("soon", "soon"),
+    ],
+)
+def test_words_for_a_day(words: str, expected: str):
+    assert moment(words, NOW) == expected
+
+
+def test_a_scan_understands_yesterday(
+    image_folder: Callable[..., Path],
+    tiny_registry: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    source = image_folder(3)
+    old = (dt.datetime.now(dt.UTC) - dt.timedelta(days=3)).timestamp()
+    os.utime(source / "0000.jpg", (old, old))
+    scan = ["scan", str(source), "--output", str(tmp_path / "out"), "--model", "tiny", "--json"]
+    scan += ["--registry", str(tiny_registry), "--full"]
+    for words, judged in (("yesterday", 2), ("2 days ago", 2), ("a week ago", 3)):
+        assert cli.main([*scan, "--since", words]) == 0
+        assert json.loads(capsys.readouterr().out)["judged"] == judged
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", ""])
+def test_a_count_that_is_none_is_told_in_words(text: str):
+    with pytest.raises(argparse.ArgumentTypeError, match="a whole number of 1 or more"):
+        count(text)
+    assert count("100,000") == 100_000
+
+
+def test_the_whole_command_is_printed_to_continue():
+    words = ["scan", "my pictures", "--limit", "3", "--run-id", "old", "--json"]
+    again = resumed(words, "--run-id", "new")
+    assert again == "deepfake scan 'my pictures' --limit 3 --json --run-id new"
+    assert shlex.split(resumed(["scan", "a", "--run-id=old"], "--run-id", "new"))[-2:] == [
+        "--run-id",
+        "new",
+    ]
+
+
+@pytest.mark.parametrize("stopped_by", [KeyboardInterrupt, SourceOutage("it stopped answering")])
+def test_a_scan_that_stops_says_how_to_continue(
+    image_folder: Callable[..., Path],
+    tiny_registry: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    stopped_by: BaseException,
+):
+    scan = ["scan", str(image_folder(3)), "--output", str(tmp_path / "an output"), "--limit", "2"]
+    scan += ["--model", "tiny", "--registry", str(tiny_registry)]
+    whole = core.scan
+
+    def stop(*arguments: object, **options: object) -> object:
+        def raise_it(*_: object) -> object:
+            raise stopped_by
+
+        return whole(*arguments, **{**options, "execution": core.Execution(commit=raise_it)})
+
+    monkeypatch.setattr(core, "scan", stop)
+    assert cli.main(scan) == (130 if stopped_by is KeyboardInterrupt else 1)
+    told = capsys.readouterr().err
+    (line,) = [line for line in told.splitlines() if " --run-id " in line]
+    again = shlex.split(line[line.index("deepfake scan") :])
+    assert again[1:-2] == scan
+    monkeypatch.undo()
+    assert cli.main(again[1:]) == 0
+    assert "2 judged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_reader_that_has_enough_is_no_error(closed: str):
+    program = LOUD if closed == "stdout" else LOUD.replace('"plan", ', '"plan", "--nosuch", ')
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(ROOT)}, **streams
+    )
+    getattr(process, closed).close()
+    other = process.stderr if closed == "stdout" else process.stdout
+    told = other.read()
+    other.close()
+    assert process.wait() == (0 if closed == "stdout" else 2)
+    assert told == b""
+
+
+def test_places_of_results_are_said_once(
+    image_folder: Callable[..., Path],
+    tiny_registry: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    scan = ["scan", str(image_folder(3)), "--output", str(tmp_path / "out"), "--model", "tiny"]
+    assert cli.main([*scan, "--registry", str(tiny_registry)]) == 0
+    told = capsys.readouterr()
+    for name in ("report.html", "run_date="):
+        assert (told.out + told.err).count(name) == 1
+
+
+def test_models_say_which_is_current(tiny_registry: Path, capsys: pytest.CaptureFixture[str]):
+    registry = ["--registry", str(tiny_registry)]
+    assert cli.main(["models", "list", *registry]) == 0
+    assert "tiny: tiny@1 is current" in capsys.readouterr().out
+    assert cli.main(["models", "show", "tiny", *registry]) == 0
+    assert capsys.readouterr().out.startswith("tiny@1+")
+
+
+def test_a_card_is_shown_without_what_is_for_machines(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["models", "show", "resnet50"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("is the current version of its name")
+    assert lines[2].startswith("# resnet50@")
+    assert "---" not in lines
+
+
+def test_choices_of_an_option_are_found_in_its_type():
+    field = command.ScanConfig.model_fields["faces"]
+    assert command._choices(field.annotation) == ["find", "frame"]
