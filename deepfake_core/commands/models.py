@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
 
 
+DEFAULT_MODEL = "resnet50"
+
+
 def add(commands: Commands) -> None:
     """Add ``models`` and what can be done with them; alone it lists them."""
     parser = commands.add_parser("models", help="list, show, promote, roll back or import models")
@@ -28,7 +31,7 @@ def add(commands: Commands) -> None:
     shown.set_defaults(command=_show)
     _add_promote(actions)
     back = actions.add_parser("rollback", help="make the version before the current one current")
-    back.add_argument("name", nargs="?", default="resnet50", metavar="NAME", help="(resnet50)")
+    back.add_argument("name", nargs="?", default=DEFAULT_MODEL, metavar="NAME", help="(resnet50)")
     back.add_argument("--why", default="", help="reason, for the log")
     back.set_defaults(command=_rollback)
     for action in (listed, shown, back):
@@ -83,17 +86,11 @@ def _list(parsed: argparse.Namespace) -> int:
         current = registry.find_current(name, folder)
         number = current.description.version if current else None
         models[name] = {"versions": versions, "current": number}
-        lines.append(_versions(name, versions, number))
+        lines.append(f"{name}: versions {versions}, current {number or 'none'}")
+        if current and name == DEFAULT_MODEL:
+            lines.insert(0, f"{current.model_id} is current: what is used where none is named")
     tell(models if parsed.json else None, "\n".join(lines) or "no models")
     return DONE
-
-
-def _versions(name: str, versions: list[int], current: int | None) -> str:
-    """One line about a model: what is used first."""
-    others = ", ".join(str(number) for number in versions if number != current)
-    if current is None:
-        return f"{name}: none is current; there is {name}@{others}"
-    return f"{name}: {name}@{current} is current" + (f"; there is also {others}" if others else "")
 
 
 def _show(parsed: argparse.Namespace) -> int:

@@ -143,10 +143,12 @@ def test_places_of_results_are_said_once(
 
 
 def test_models_say_which_is_current(tiny_registry: Path, capsys: pytest.CaptureFixture[str]):
-    registry = ["--registry", str(tiny_registry)]
-    assert cli.main(["models", "list", *registry]) == 0
-    assert "tiny: tiny@1 is current" in capsys.readouterr().out
-    assert cli.main(["models", "show", "tiny", *registry]) == 0
+    assert cli.main(["models"]) == 0
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("resnet50@")
+    assert "is current" in first
+    assert any(line.startswith("resnet50: versions [") for line in others)
+    assert cli.main(["models", "show", "tiny", "--registry", str(tiny_registry)]) == 0
     assert capsys.readouterr().out.startswith("tiny@1+")
 
 
