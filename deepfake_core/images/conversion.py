@@ -53,7 +53,7 @@ def _converted(image: Image.Image, background: Background, profile: bytes | None
         return _flattened(image, background, profile)
     if image.mode in ("L", "CMYK"):
         return to_srgb(image, profile).convert("RGB")
-    return to_srgb(image.convert("RGB"), profile)
+    return to_srgb(image if image.mode == "RGB" else image.convert("RGB"), profile)
 
 
 def _flattened(image: Image.Image, background: Background, profile: bytes | None) -> Image.Image:

@@ -9,6 +9,7 @@ import pi_heif
 from PIL import Image, UnidentifiedImageError
 
 from deepfake_core.images.conversion import to_rgb
+from deepfake_core.images.cost import resolutions
 from deepfake_core.images.exif_orientation import exif_orientation
 from deepfake_core.images.formats import AVIF_BRANDS, heif_brands, is_heif, pillow_formats
 from deepfake_core.images.heif_boxes import declared_size, video_colours
@@ -27,6 +28,9 @@ from deepfake_core.images.silence import silence_libtiff
 from deepfake_core.images.truncation import find_loss
 from deepfake_core.records import Failure, FailureCode
 
+# Smaller ones are decoded whole, larger ones only where they hold a smaller size.
+REDUCED_FROM, MAX_WHOLE_JPEG2000 = 4_000_000, 20_000_000
+
 
 def read_other(data: bytes, wanted: Wanted) -> Loaded | Failure:
     """Decode a file to upright RGB; raises what the decoders raise."""
@@ -38,7 +42,25 @@ def read_other(data: bytes, wanted: Wanted) -> Loaded | Failure:
     image = Image.open(io.BytesIO(data), formats=pillow_formats(data))
     if loss := find_loss(data, image.format or ""):
         return Failure(FailureCode.DECODE_CORRUPT, f"truncated or damaged: {loss}")
+    if image.format == "JPEG2000" and image.width * image.height > REDUCED_FROM:
+        return _read_reduced(data, image, wanted)
     return _finish(image, wanted, image.info.get("icc_profile"))
+
+
+def _read_reduced(data: bytes, image: Image.Image, wanted: Wanted) -> Loaded | Failure:
+    """Decode a large JPEG 2000 at one of the smaller sizes that it holds."""
+    size = image.size
+    power = min(wanted.jpeg_reduction(*size).bit_length() - 1, resolutions(data))
+    if image.width * image.height >> 2 * power > MAX_WHOLE_JPEG2000:
+        return too_large(*size, MAX_WHOLE_JPEG2000)
+    if power:
+        # Pillow decodes at a smaller size where this attribute, elsewhere a method, is a number.
+        image.reduce = power  # type: ignore[method-assign, assignment]
+    with one_at_a_time(image.width * image.height):
+        image.load()
+        profile = image.info.get("icc_profile") if wanted.colour == "srgb" else None
+        rgb = to_rgb(image, wanted.background, profile=profile)
+    return Loaded(rgb, "JPEG2000", *size, reduction=1 << power)
 
 
 def _read_png(data: bytes, wanted: Wanted) -> Loaded | Failure:

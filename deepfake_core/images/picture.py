@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +13,7 @@ from PIL import Image
 from deepfake_core.images.colour import Colour
 from deepfake_core.images.conversion import Background
 from deepfake_core.images.exif_orientation import SIDEWAYS_ORIENTATIONS, turned
-from deepfake_core.records import Failure, FailureCode, UInt8Array
+from deepfake_core.records import Failure, FailureCode, Json, UInt8Array
 
 # A 108-megapixel phone photograph fits; larger headers are refused before anything is allocated.
 MAX_PIXELS = 120_000_000
@@ -86,21 +87,34 @@ class Wanted:
         """The power of two up to 8 by which a JPEG is reduced while it is decoded."""
         spare = min(width, height) // self.min_side if self.min_side else 1
         scale = max(power for power in JPEG_REDUCTIONS if power <= max(spare, 1))
-        least = self.reduction(width, height)
+        least = _least_factor(width, height, self.max_pixels or LARGE_PIXELS)
         return next((power for power in JPEG_REDUCTIONS if power >= max(scale, least)), 8)
 
     def reduction(self, width: int, height: int) -> int:
         """The least whole factor that leaves no more pixels than are wanted."""
-        factor = 1
-        while self.max_pixels and -(-width // factor) * -(-height // factor) > self.max_pixels:
-            factor += 1
-        return factor
+        return _least_factor(width, height, self.max_pixels) if self.max_pixels else 1
 
     def shrink(self, reduction: int) -> Callable[[Image.Image], Image.Image]:
         """How a large image is made smaller."""
         if self.max_pixels:
             return lambda image: image.reduce(reduction)
         return _thumbnail
+
+    def as_json(self) -> Json:
+        """The same as JSON, for another process."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, told: Json) -> Wanted:
+        """What `as_json` told."""
+        return cls(**{**told, "background": tuple(told["background"])})
+
+
+def _least_factor(width: int, height: int, pixels: int) -> int:
+    factor = 1
+    while -(-width // factor) * -(-height // factor) > pixels:
+        factor += 1
+    return factor
 
 
 def upright(
