@@ -17,6 +17,7 @@ from deepfake_core.commands import (
     evaluate,
     export,
     models,
+    pair,
     plan,
     redecide,
     report,
@@ -77,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"deepfake {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="subcommand")
-    for module in (scan, app, report, redecide, changes, dataset, retrain, evaluate, models):
+    for module in (scan, app, report, redecide, changes, dataset, retrain, evaluate, models, pair):
         module.add(commands)
     for module in (serve, plan, erase, retention, trend, export, statement, verify_run):
         module.add(commands)

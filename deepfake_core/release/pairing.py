@@ -19,7 +19,8 @@ from deepfake_core.models.decision import Calibration, calibrate
 from deepfake_core.models.second_look import Pair
 from deepfake_core.ranking import auc
 from deepfake_core.records import Float32Array, Json
-from deepfake_core.release.calibration import choose_calibration, choose_thresholds
+from deepfake_core.release.calibration import choose_calibration
+from deepfake_core.release.size_calibration import calibrate_by_size, thresholds_for_sizes
 
 # The share of all fakes that the first look may keep from the second.
 MAX_LOST = 0.01
@@ -38,6 +39,7 @@ class PairFaces:
         first_logits: float32[N], of the first look.
         first_scores: float32[N], calibrated, at the same precision.
         second_logits: float32[N] by the second look's precision.
+        face_sizes: float32[N], pixels.
         fake: bool[N].
         families: N names: which generator or which photographs, and at which tier.
         groups: N group ids.
@@ -47,6 +49,7 @@ class PairFaces:
     first_logits: Float32Array
     first_scores: Float32Array
     second_logits: Mapping[Precision, Float32Array]
+    face_sizes: Float32Array
     fake: np.ndarray
     families: Sequence[str]
     groups: Sequence[str]
@@ -83,10 +86,13 @@ def make_pair(names: PairNames, faces: PairFaces) -> Pair:
     """
     rows = faces.chosen
     line = choose_line(faces.first_scores[rows], faces.fake[rows])
-    curves = {
-        precision: _fit_curve(faces, logits, line)
-        for precision, logits in faces.second_logits.items()
-    }
+    try:
+        curves = {
+            precision: _fit_curve(faces, logits, line)
+            for precision, logits in faces.second_logits.items()
+        }
+    except ValueError as error:
+        raise CandidateRefused(f"the second look is of no use on these faces: {error}") from error
     figures = {
         precision: _figures(faces, logits, line, curves[precision])
         for precision, logits in faces.second_logits.items()
@@ -132,22 +138,29 @@ def scores_of_both(
     """What a scan would say: float32[N], from both looks where the first sends a face on."""
     both = second_logits + np.float32(calibration.first_weight) * faces.first_logits
     went_on = faces.first_scores >= np.float32(line)
-    return np.where(went_on, calibrate(both, calibration), faces.first_scores)
+    return np.where(went_on, calibrate(both, calibration, faces.face_sizes), faces.first_scores)
 
 
 def _fit_curve(faces: PairFaces, second_logits: Float32Array, line: float) -> Curve:
     rows = np.flatnonzero(faces.chosen)
     fake, groups = faces.fake[rows], [faces.groups[row] for row in rows.tolist()]
-    calibration = fit_both(faces.first_logits[rows], second_logits[rows], fake, groups)
+    first, second, sizes = faces.first_logits[rows], second_logits[rows], faces.face_sizes[rows]
+    weight = choose_first_weight(first, second, fake, groups)
+    both = second + np.float32(weight) * first
+    calibration = calibrate_by_size(both, fake, groups, sizes).model_copy(
+        update={"first_weight": weight}
+    )
     scores = scores_of_both(faces, second_logits, line, calibration)[rows]
-    thresholds = choose_thresholds(scores, fake, max_fpr=MAX_FPR, max_miss=MAX_MISS)
-    return Curve(calibration=calibration, thresholds=thresholds)
+    limits = {"max_fpr": MAX_FPR, "max_miss": MAX_MISS}
+    return Curve(
+        calibration=calibration, thresholds=thresholds_for_sizes(scores, fake, sizes, **limits)
+    )
 
 
-def fit_both(
+def choose_first_weight(
     first: Float32Array, second: Float32Array, fake: np.ndarray, groups: Sequence[str]
-) -> Calibration:
-    """The curve of ``second + first_weight * first``, with the weight of least cross-entropy.
+) -> float:
+    """How much of the first look's logit to add to the second's: what tells the classes best.
 
     Args:
         first: float32[N], logits of the first look.
@@ -155,14 +168,13 @@ def fit_both(
         fake: bool[N].
         groups: N group ids.
     """
-    best, least = Calibration(), np.inf
+    losses = {}
     for weight in FIRST_WEIGHTS:
         both = second + np.float32(weight) * first
-        curve = choose_calibration(both, fake, groups)
-        loss = balanced_loss(calibrate(both, curve), fake)
-        if loss < least:
-            best, least = curve.model_copy(update={"first_weight": weight}), loss
-    return best
+        losses[weight] = balanced_loss(
+            calibrate(both, choose_calibration(both, fake, groups)), fake
+        )
+    return min(losses, key=lambda weight: losses[weight])
 
 
 def balanced_loss(scores: Float32Array, fake: np.ndarray) -> float:

@@ -1,5 +1,7 @@
 """Who goes on to a second look, and what both looks together say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,8 +16,8 @@ from deepfake_core.release.pairing import (
     MAX_LOST,
     PairFaces,
     PairNames,
+    choose_first_weight,
     choose_line,
-    fit_both,
     make_pair,
     scores_of_both,
 )
@@ -36,6 +38,7 @@ def judged(*, count: int = 4000, second_separation: float = 5.0, seed: int = 0) 
         first_logits=first,
         first_scores=calibrate(first, Calibration()),
         second_logits={"fp32": 2 * second + 1, "int8": 2 * second + 1.2},
+        face_sizes=np.full(count, 128, np.float32),
         fake=fake,
         families=[f"{'fake' if one else 'real'}{at % 3}" for at, one in enumerate(fake.tolist())],
         groups=[str(at // 2) for at in range(count)],
@@ -98,12 +101,22 @@ def test_each_precision_has_a_curve_of_its_own():
 def test_the_first_look_has_a_say_where_it_knows_something_of_its_own():
     faces = judged(count=20_000)
     second, groups = faces.second_logits["fp32"], list(faces.groups)
-    told = fit_both(faces.first_logits, second, faces.fake, groups)
-    both = calibrate(second + np.float32(told.first_weight) * faces.first_logits, told)
-    assert told.first_weight > 0.5
+    weight = choose_first_weight(faces.first_logits, second, faces.fake, groups)
+    assert weight > 0.5
+    both = second + np.float32(weight) * faces.first_logits
     assert auc(both, faces.fake) > auc(second, faces.fake)
     noise = np.random.default_rng(1).normal(0, 3, len(second)).astype(np.float32)
-    assert fit_both(noise, second, faces.fake, groups).first_weight < 0.1
+    assert choose_first_weight(noise, second, faces.fake, groups) < 0.1
+
+
+def test_small_faces_have_a_curve_of_their_own():
+    faces = judged(count=20_000)
+    sizes = np.where(np.arange(20_000) % 3 == 0, 40, 144).astype(np.float32)
+    shifted = faces.second_logits["fp32"] + np.where(sizes == 40, 3, 0).astype(np.float32)
+    sized = replace(faces, face_sizes=sizes, second_logits={"fp32": shifted})
+    calibration = make_pair(NAMES, sized).curve("fp32").calibration
+    offsets = dict(zip(calibration.sizes, calibration.offsets, strict=True))
+    assert offsets[40.0] - offsets[144.0] == pytest.approx(3, abs=0.4)
 
 
 def test_a_second_look_that_betters_nothing_is_refused():

@@ -1,0 +1,84 @@
+"""``deepfake pair``: let a second look judge what a first one cannot clear."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from deepfake_core.commands.terminal import DONE, add_json, add_registry, registry_of, say, tell
+from deepfake_core.errors import UsageError
+from deepfake_core.models.bundle import Precision
+from deepfake_core.records import Json
+
+if TYPE_CHECKING:
+    from deepfake_core.commands.terminal import Commands
+    from deepfake_core.models.second_look import Pair
+
+
+def add(commands: Commands) -> None:
+    """Add ``pair``."""
+    parser = commands.add_parser(
+        "pair", help="choose which faces of a model go on to the second look, and what both say"
+    )
+    parser.add_argument("model", metavar="MODEL", help="the first look: NAME or NAME@VERSION")
+    parser.add_argument(
+        "--second", metavar="NAME[@VERSION]", help="the second look (the current one)"
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="labelled folder to judge by"
+    )
+    parser.add_argument(
+        "--precision",
+        action="append",
+        choices=get_args(Precision),
+        default=[],
+        help="of the second look, may be repeated (the fastest of this processor)",
+    )
+    add_registry(parser)
+    add_json(parser)
+    parser.set_defaults(command=_pair)
+
+
+def _pair(parsed: argparse.Namespace) -> int:
+    from deepfake_core.models.registry import find_model
+    from deepfake_core.models.second_look import find_second, write_pair
+    from deepfake_core.release.pair_models import pair_models
+
+    registry = registry_of(parsed)
+    first, look = find_model(parsed.model, registry), find_second(parsed.second, registry)
+    if look is None:
+        raise UsageError(f"there is no second look in {registry}; name one with --second")
+    pair = pair_models(
+        first, look, parsed.data, registry=registry, precisions=parsed.precision, say=say
+    )
+    path = write_pair(look, pair)
+    facts = {"pair": pair.digest, "file": str(path), "line": pair.line, "figures": pair.figures}
+    tell(facts if parsed.json else None, _words(pair, look.model_id))
+    return DONE
+
+
+def _words(pair: Pair, second: str) -> str:
+    lines = [f"{pair.first_model_id} sends faces that score {pair.line:.4f} or more to {second}"]
+    for precision, found in pair.figures.items():
+        lost, sent = found["fakes_lost"], found["reals_sent_on"]
+        lines += [
+            f"on {found['faces']:,} faces that chose nothing, {precision}: AUC "
+            f"{found['first_auc']:.4f} alone, {found['auc']:.4f} so, {found['auc_all']:.4f} where "
+            "all go on",
+            f"  {sent['share']:.1%} of the photographs go on; {_share(lost)} of the fakes do not",
+            *(_family_words(name, one) for name, one in found["families"].items()),
+        ]
+    return "\n".join(lines)
+
+
+def _family_words(name: str, found: Json) -> str:
+    return (
+        f"  {name}: {_share(found['sent_on'])} go on, {found['called_fake']['share']:.1%} fake, "
+        f"{found['called_real']['share']:.1%} real"
+    )
+
+
+def _share(found: Json) -> str:
+    low, high = found["interval"]
+    return f"{found['share']:.1%} ({low:.1%} to {high:.1%})"

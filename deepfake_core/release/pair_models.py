@@ -1,0 +1,152 @@
+"""Pair two looks on a labelled folder: score its faces with both, in a few tiers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepfake_core.datasets.labelled import Labelled, read_labelled
+from deepfake_core.engines.clip_engine import open_second_look, processor_flags, second_precisions
+from deepfake_core.engines.engine import (
+    Engine,
+    open_engine,
+    processor_precisions,
+    resolve_precision,
+)
+from deepfake_core.errors import SourceError, UsageError
+from deepfake_core.evaluation.score_cache import Scored
+from deepfake_core.evaluation.scoring import score_tiers
+from deepfake_core.images.face_tiers import FACE_TIERS
+from deepfake_core.inference.cropping import open_cropper
+from deepfake_core.models.bundle import Bundle, Precision
+from deepfake_core.models.decision import calibrate
+from deepfake_core.models.registry import DEFAULT_REGISTRY
+from deepfake_core.models.second_look import Pair, SecondBundle
+from deepfake_core.records import Float32Array
+from deepfake_core.release.pairing import PairFaces, PairNames, make_pair
+
+# Pictures arrive compressed and shrunk: the line must lose no more fakes then.
+PAIR_TIERS = ("clean", "jpeg75", "size64", "size96_jpeg50")
+# Fewer fakes cannot say where one percent of them lies.
+LEAST_FAKES = 100
+LEAST_REALS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The faces that both looks judged: N of all tiers together.
+
+    Attributes:
+        images: N labelled images.
+        tiers: N names.
+        first: float32[N], logits of the first look.
+        second: float32[N] by precision, logits of the second.
+        face_sizes: float32[N], pixels.
+    """
+
+    images: list[Labelled]
+    tiers: list[str]
+    first: Float32Array
+    second: dict[Precision, Float32Array]
+    face_sizes: Float32Array
+
+
+def pair_models(
+    first: Bundle,
+    look: SecondBundle,
+    data: Path,
+    *,
+    registry: Path = DEFAULT_REGISTRY,
+    precisions: Sequence[Precision] = (),
+    say: Callable[[str], None] = lambda line: None,
+) -> Pair:
+    """Make the pair of two looks; nothing is written.
+
+    Args:
+        first: the first look, which must judge faces.
+        look: the second look.
+        data: labelled folder; its set ``train`` is left out.
+        registry: where the finder is.
+        precisions: of the second look; without any the fastest of this processor.
+        say: is told what is done.
+
+    Raises:
+        UsageError: the first look judges whole pictures.
+        SourceError: the folder has too few faces of a class.
+        CandidateRefused: the second look does not better the first.
+    """
+    preprocessing = first.description.preprocessing
+    if preprocessing.faces == "frame":
+        raise UsageError(
+            f"{first.model_id} judges whole pictures, the second look judges faces; pair a model "
+            "whose bundle says faces: find"
+        )
+    images = [image for image in read_labelled(data) if image.set_name != "train"]
+    _refuse_few([image.fake for image in images], data)
+    cropper = open_cropper(preprocessing, registry)
+    tiers = {name: FACE_TIERS[name] for name in PAIR_TIERS}
+
+    def score(engine: Engine) -> Scored:
+        say(f"scoring {len(images)} images in {len(tiers)} tiers at {engine.precision}")
+        return score_tiers(engine, images, cropper=cropper, tiers=tiers)
+
+    precision = resolve_precision(first, "auto", processor_precisions())
+    one = score(open_engine(first, kind="openvino", precision=precision))
+    names = tuple(precisions) or second_precisions(look, processor_flags())[:1]
+    others = {name: score(open_second_look(look, name)) for name in names}
+    looked = _join(images, one, others)
+    _refuse_few([image.fake for image in looked.images], data)
+    return make_pair(
+        PairNames(first.digest, first.model_id, look.digest),
+        _faces(looked, first, precision),
+    )
+
+
+def _join(images: list[Labelled], one: Scored, others: dict[Precision, Scored]) -> Looked:
+    """Tier after tier, the images that show a face."""
+    shown = {tier: np.flatnonzero(np.isfinite(one.face_sizes[tier])) for tier in one.logits}
+
+    def joined(values: dict[str, Float32Array]) -> Float32Array:
+        return np.concatenate([values[tier][rows] for tier, rows in shown.items()])
+
+    return Looked(
+        images=[images[row] for rows in shown.values() for row in rows.tolist()],
+        tiers=[tier for tier, rows in shown.items() for _ in range(len(rows))],
+        first=joined(one.logits),
+        second={name: joined(other.logits) for name, other in others.items()},
+        face_sizes=joined(one.face_sizes),
+    )
+
+
+def _faces(looked: Looked, first: Bundle, precision: Precision) -> PairFaces:
+    calibration = first.description.curve(precision).calibration
+    return PairFaces(
+        first_logits=looked.first,
+        first_scores=calibrate(looked.first, calibration, looked.face_sizes),
+        second_logits=looked.second,
+        face_sizes=looked.face_sizes,
+        fake=np.array([image.fake for image in looked.images]),
+        families=[
+            _family(image, tier) for image, tier in zip(looked.images, looked.tiers, strict=True)
+        ],
+        groups=[image.group_id for image in looked.images],
+        chosen=np.array([not image.reported for image in looked.images]),
+    )
+
+
+def _family(image: Labelled, tier: str) -> str:
+    kind = "fake" if image.fake else "real"
+    return "/".join(part for part in (image.set_name, image.source, kind, tier) if part)
+
+
+def _refuse_few(fake: Sequence[bool], data: Path) -> None:
+    fakes = sum(fake)
+    reals = len(fake) - fakes
+    if fakes < LEAST_FAKES or reals < LEAST_REALS:
+        raise SourceError(
+            f"{data} shows {fakes} generated and {reals} photographed faces outside of its set "
+            f"train; to pair two models at least {LEAST_FAKES} and {LEAST_REALS} are needed"
+        )

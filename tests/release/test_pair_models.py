@@ -1,0 +1,136 @@
+"""`deepfake pair`: from a labelled folder to a pair that a scan finds."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepfake_core.cli import main
+from deepfake_core.datasets.labelled import read_labelled
+from deepfake_core.inference.cropping import WholePictures
+from deepfake_core.models.bundle import read_bundle, write_description
+from deepfake_core.models.decision import Calibration
+from deepfake_core.models.registry import find_model
+from deepfake_core.models.second_look import LookDescription, find_second, write_second
+from deepfake_core.release.clip_import import store_arrays
+from tests.support.training import save_face
+from tests.support.vision_transformer import TINY_SHAPE, reference_logits, tiny_arrays
+
+SIDE = 32
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for at in range(60):
+        kind = "fake" if at % 2 else "real"
+        save_face(tmp_path / "data" / kind / f"{at}.jpg", fake=bool(at % 2), seed=at)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def models(tmp_path: Path, tiny_registry: Path) -> Path:
+    """A registry with a first look that judges faces, and a second that sees brightness."""
+    own = tmp_path / "own"
+    shutil.copytree(tiny_registry, own)
+    first = find_model("tiny", own)
+    preprocessing = first.description.preprocessing.model_copy(update={"faces": "find"})
+    write_description(
+        first.folder, first.description.model_copy(update={"preprocessing": preprocessing})
+    )
+    size = preprocessing.size
+    shape = TINY_SHAPE.model_copy(update={"size": size})
+    arrays = tiny_arrays()
+    grey = np.stack([np.full((size, size, 3), value, np.uint8) for value in (80, 170)])
+    dark, bright = reference_logits(shape, arrays, grey)
+    for name in ("head/linear/kernel", "head/out/kernel"):
+        arrays[name] *= np.sign(bright - dark)
+    folder = own / "clip" / "1"
+    store_arrays(folder, arrays)
+    told = LookDescription(
+        name="clip",
+        version=1,
+        shape=shape,
+        finder="centerface@1",
+        calibrations={"fp32": Calibration()},
+        files={},
+    )
+    write_second(folder, told)
+    (own / "clip" / "current.json").write_text('{"version": 1}')
+    return own
+
+
+@pytest.fixture(autouse=True)
+def whole_pictures_are_faces(monkeypatch):
+    """Noise shows no face that a finder would find."""
+    monkeypatch.setattr(
+        "deepfake_core.release.pair_models.open_cropper",
+        lambda preprocessing, registry: WholePictures(preprocessing),
+    )
+    monkeypatch.setattr("deepfake_core.release.pair_models.LEAST_FAKES", 20)
+    monkeypatch.setattr("deepfake_core.release.pair_models.LEAST_REALS", 20)
+
+
+def paired(models: Path, folder: Path, *more: str) -> int:
+    return main(["pair", "tiny", "--data", str(folder), "--registry", str(models), *more])
+
+
+def test_a_pair_is_made_stored_and_told(models, folder, capsys):
+    assert paired(models, folder, "--precision", "fp32", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    first, look = find_model("tiny", models), find_second(None, models)
+    pair = look.pair_with(first.digest)
+    assert told["pair"] == pair.digest
+    assert told["line"] == pair.line
+    assert list(pair.curves) == ["fp32"]
+    found = pair.figures["fp32"]
+    reported = [image for image in read_labelled(folder) if image.reported]
+    assert found["faces"] == 4 * len(reported), "four tiers of each face that chose nothing"
+    assert found["auc_all"] > 0.95
+    assert set(found["families"]) == {
+        f"{kind}/{tier}"
+        for kind in ("fake", "real")
+        for tier in ("clean", "jpeg75", "size64", "size96_jpeg50")
+    }
+
+
+def test_it_is_told_in_words(models, folder, capsys):
+    assert paired(models, folder) == 0
+    words = capsys.readouterr().out
+    assert "sends faces that score" in words
+    assert "of the fakes do not" in words
+
+
+def test_a_model_of_whole_pictures_cannot_be_paired(models, folder, tiny_registry, capsys):
+    first = find_model("tiny", models)
+    shutil.copyfile(
+        find_model("tiny", tiny_registry).folder / "bundle.json", first.folder / "bundle.json"
+    )
+    assert read_bundle(first.folder).description.preprocessing.faces == "frame"
+    assert paired(models, folder) == 2
+    assert "judges whole pictures" in capsys.readouterr().err
+
+
+def test_too_few_faces_cannot_make_a_pair(models, folder, capsys):
+    for path in sorted((folder / "fake").iterdir())[:-5]:
+        path.unlink()
+    assert paired(models, folder) == 2
+    assert "5 generated and 30 photographed faces" in capsys.readouterr().err
+
+
+def test_without_a_second_look_there_is_nothing_to_pair(tiny_registry, folder, capsys):
+    assert paired(tiny_registry, folder) == 2
+    assert "no second look" in capsys.readouterr().err
+
+
+def test_a_second_look_that_is_wrong_is_refused(models, folder, capsys):
+    look = find_second(None, models)
+    arrays = look.weights()
+    for name in ("head/linear/kernel", "head/out/kernel"):
+        arrays[name] = -arrays[name]
+    store_arrays(look.folder, arrays)
+    write_second(look.folder, look.description)
+    assert paired(models, folder, "--precision", "fp32") == 1
+    assert "of no use on these faces" in capsys.readouterr().err
+    assert not list(models.rglob("pairs/*.json"))
