@@ -18,11 +18,14 @@ COPY models models
 RUN uv pip install --no-cache --no-deps --editable .
 
 FROM python:3.11-slim-bookworm
-RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent deepfake
+# The folder of Prefect's database; a volume that is mounted there takes over its owner.
+RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent deepfake \
+  && install -d -o 10001 -m 700 /prefect
 WORKDIR /app
 COPY --from=build /app .
 # Byte code is not written: the file system may be read-only.
-ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 DO_NOT_TRACK=1 PORT=8000
+ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 DO_NOT_TRACK=1 PORT=8000 \
+  DEEPFAKE_HOME=/app PREFECT_HOME=/prefect
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=3s --start-period=20s CMD ["python", "-c", \

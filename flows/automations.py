@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from deepfake_core.errors import DeepfakeError, UsageError
+from flows.login import login_for
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -105,7 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--block", metavar="TYPE/NAME", help="tell people by this block, e.g. slack-webhook/ops"
     )
     try:
-        for line in create(address_of_api(), block=parser.parse_args(arguments).block):
+        block = parser.parse_args(arguments).block
+        api = address_of_api()
+        for line in create(api, login=login_for(api), block=block):
             print(line)
     except DeepfakeError as error:
         print(error, file=sys.stderr)
@@ -126,11 +129,12 @@ def address_of_api() -> str:
     return str(address)
 
 
-def create(api: str, *, block: str | None = None) -> list[str]:
+def create(api: str, *, login: str | None = None, block: str | None = None) -> list[str]:
     """Create the automations, or bring them up to date; found again by their names.
 
     Args:
         api: the address of the server's API.
+        login: what it asks for, USER:PASSWORD.
         block: who is told, as TYPE/NAME. Without one, new automations tell nobody, and those
             that exist keep their actions. Whether one is paused is kept in any case.
 
@@ -144,7 +148,7 @@ def create(api: str, *, block: str | None = None) -> list[str]:
     from prefect.client.orchestration import SyncPrefectClient
 
     try:
-        with SyncPrefectClient(api) as client:
+        with SyncPrefectClient(api, auth_string=login) as client:
             found = find_block(client, block) if block else None
             return [f"{notice.name}: {put(client, notice, found)}" for notice in NOTICES]
     except httpx.TransportError as error:
@@ -155,7 +159,8 @@ def create(api: str, *, block: str | None = None) -> list[str]:
     except httpx.HTTPStatusError as error:
         raise UsageError(
             f"the Prefect server at {api} answered {error.response.status_code}, so not all "
-            "automations were made; look at its log, and at PREFECT_API_KEY where it wants one"
+            "automations were made; look at its log, and at PREFECT_API_AUTH_STRING where it "
+            "asks for a login"
         ) from error
 
 

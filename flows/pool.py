@@ -1,9 +1,17 @@
-"""The work pool: who may run at the same time, and what a stopped worker left behind."""
+"""The work pool: who may run at the same time, and what a stopped worker left behind.
+
+``make server`` makes it. On a server of your own, with PREFECT_API_URL set, do it with
+``python -m flows.pool``, before its worker starts.
+"""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import sys
 from typing import TYPE_CHECKING
+
+from deepfake_core.errors import DeepfakeError
+from flows.automations import address_of_api
+from flows.login import login_for
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -14,7 +22,15 @@ POOL, HEAVY = "scans", "default"
 AT_ONCE = 1
 
 
-def open_pool(api: str) -> list[str]:
+# A run is a process of the worker, started as the worker starts it: nobody who can start a run
+# can also choose its command, its folder or its variables.
+LOCKED = {
+    "job_configuration": {"stream_output": True},
+    "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+}
+
+
+def open_pool(api: str, *, login: str | None = None) -> list[str]:
     """Make the pool with its queues, and end runs that no worker runs any more.
 
     A run whose worker was killed stays "running" for ever, and would keep its place in the
@@ -23,21 +39,23 @@ def open_pool(api: str) -> list[str]:
 
     Args:
         api: the address of the server's API.
+        login: what it asks for, USER:PASSWORD.
 
     Returns:
         The names of the runs that were ended.
     """
     # Imported here: Prefect reads the environment when it is imported, and takes seconds.
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectAlreadyExists
-    from prefect.workers.process import ProcessWorker
 
-    with SyncPrefectClient(api) as client:
-        template = ProcessWorker.get_default_base_job_template()
-        wanted = WorkPoolCreate(name=POOL, type="process", base_job_template=template)
-        with suppress(ObjectAlreadyExists):
-            client.create_work_pool(wanted)
+    with SyncPrefectClient(api, auth_string=login) as client:
+        try:
+            client.create_work_pool(
+                WorkPoolCreate(name=POOL, type="process", base_job_template=LOCKED)
+            )
+        except ObjectAlreadyExists:
+            client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=LOCKED))
         queue = client.read_work_queue_by_name(HEAVY, work_pool_name=POOL)
         client.update_work_queue(queue.id, concurrency_limit=AT_ONCE)
         return end_lost_runs(client)
@@ -66,3 +84,19 @@ def end_lost_runs(client: SyncPrefectClient) -> list[str]:
     for run in runs:
         client.set_flow_run_state(run.id, Crashed(message=message), force=True)
     return [run.name for run in runs]
+
+
+def main() -> int:
+    """Make the pool on the server that PREFECT_API_URL names."""
+    try:
+        api = address_of_api()
+        lost = open_pool(api, login=login_for(api))
+    except DeepfakeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{POOL}: ready", *(f"{name}: marked as crashed" for name in lost), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

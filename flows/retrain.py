@@ -41,7 +41,13 @@ def do_step(name: str, work: Callable[[], T]) -> T:  # noqa: ARG001
     return work()
 
 
-@flow(name="retrain", persist_result=False, on_failure=[tell_failed], on_crashed=[tell_failed])
+@flow(
+    name="retrain",
+    flow_run_name="{config.name} from {config.data}",
+    persist_result=False,
+    on_failure=[tell_failed],
+    on_crashed=[tell_failed],
+)
 def retrain(config: RetrainConfig) -> State[Json]:
     """Train a new version on labelled folders; it becomes current if it is no worse."""
     logger, progress = get_run_logger(), ShownTraining()

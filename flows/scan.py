@@ -12,14 +12,13 @@ import datetime as dt
 import errno
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
-from pydantic import Field
 
 from deepfake_core.errors import DeepfakeError, SourceOutage
 from deepfake_core.events import Notify
@@ -44,13 +43,6 @@ from flows.notices import tell_failed, tell_result
 REGISTRY = DEFAULT_REGISTRY
 RETRIES, FIRST_PAUSE_SECONDS = 3, 10
 TRANSIENT = {errno.EAGAIN, errno.EBUSY, errno.EIO}
-Cluster = Annotated[
-    str,
-    Field(
-        description="Judge on a Dask cluster: its scheduler, such as tcp://host:8786, or local:N "
-        "for N workers on the machine of the run."
-    ),
-]
 MESSAGES = {
     "planned": "run {run_id}: {listed} listed, {wanted} to judge in {shards} shards",
     "warned": "warning: {words}",
@@ -101,11 +93,24 @@ def commit_in_task(plan: Plan, shards: Shards, index: int, notify: Notify) -> Co
     )
 
 
-@flow(name="scan", persist_result=False, on_failure=[tell_failed], on_crashed=[tell_failed])
+@flow(
+    name="scan",
+    flow_run_name="scan of {config.source}",
+    persist_result=False,
+    on_failure=[tell_failed],
+    on_crashed=[tell_failed],
+)
 def scan(
-    config: ScanConfig, drift: DriftLimits = LIMITS, cluster: Cluster | None = None
+    config: ScanConfig, drift: DriftLimits = LIMITS, cluster: str | None = None
 ) -> State[ScanResult]:
-    """Judge the images of a folder or bucket that are new; publish verdicts and a report."""
+    """Judge the images of a folder or bucket that are new; publish verdicts and a report.
+
+    Args:
+        config: What is judged, with which model, and where the results go.
+        drift: From when on a run counts as unlike the last ones.
+        cluster: Judge on a Dask cluster: its scheduler, such as tcp://host:8786, or local:N for N
+            workers on the machine of the run.
+    """
     progress = ShownProgress()
 
     def notify(event: str, facts: Json) -> None:

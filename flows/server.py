@@ -22,11 +22,14 @@ from pathlib import Path
 from deepfake_core.errors import DeepfakeError, UsageError
 from flows import TOLD_TO_NOBODY
 from flows.automations import create
+from flows.login import SENT, login_file, make_login
+from flows.place import FOLDER
 from flows.pool import POOL, open_pool
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST, PORT = "127.0.0.1", 4200
 START_SECONDS, STOP_SECONDS = 240, 30
+PREFECT = ("prefect", "--no-prompt")
 ENVIRONMENT = {
     **TOLD_TO_NOBODY,
     # Otherwise leases lie in memory, and a server that starts again ends the runs that hold one.
@@ -71,18 +74,20 @@ def run(port: int = PORT) -> None:
     end_like_ctrl_c(signal.SIGTERM, signal.SIGHUP)
     address = f"http://{HOST}:{port}"
     environment = environment_for(address)
-    command = ["server", "start", "--host", HOST, "--port", str(port)]
-    with prefect(command, environment) as server:
+    login = environment[SENT]
+    door = ["flows.door", "--host", HOST, "--port", str(port)]
+    with running(door, environment) as server:
         print("Starting the server; this takes up to a minute.", flush=True)
         wait_until_up(f"{address}/api/health", server)
-        lost = open_pool(f"{address}/api")
+        lost = open_pool(f"{address}/api", login=login)
         for name in lost:
             print(f"{name} was under way when its worker stopped; marked as crashed.", flush=True)
         deploy(environment)
-        create(f"{address}/api")
+        create(f"{address}/api", login=login)
         start = ["worker", "start", "--pool", POOL, "--name", f"worker-{port}"]
-        with prefect(start, environment) as worker:
-            print(f"\nDeployed and running: {address}\nCtrl-C stops it.\n", flush=True)
+        with running([*PREFECT, *start], environment) as worker:
+            print(f"\nDeployed and running: {address}\nSign in with: cat {login_file()}")
+            print("Ctrl-C stops it.\n", flush=True)
             wait_for_end({"server": server, "worker": worker})
 
 
@@ -95,8 +100,8 @@ def end_like_ctrl_c(*numbers: signal.Signals) -> None:
 
 def environment_for(address: str) -> dict[str, str]:
     """The environment of Prefect's processes; secrets are in ours and are handed on."""
-    # PWD is the folder to which the paths in prefect.yaml and in parameters are relative.
-    return {**os.environ, **ENVIRONMENT, "PREFECT_API_URL": f"{address}/api", "PWD": str(ROOT)}
+    own = {"PREFECT_API_URL": f"{address}/api", SENT: make_login(), FOLDER: str(ROOT)}
+    return {**os.environ, **ENVIRONMENT, **own}
 
 
 def check_free(port: int) -> None:
@@ -114,12 +119,12 @@ def check_free(port: int) -> None:
 
 
 @contextmanager
-def prefect(
+def running(
     command: Sequence[str], environment: dict[str, str], *, stdout: int | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """One of Prefect's commands as a process with its children, all of which end with the block."""
+    """A module as a process with its children, all of which end with the block."""
     process = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "prefect", "--no-prompt", *command],
+        [sys.executable, "-m", *command],
         cwd=ROOT,
         env=environment,
         text=True,
@@ -171,7 +176,7 @@ def wait_until_up(url: str, server: subprocess.Popen[str]) -> None:
 
 def deploy(environment: dict[str, str]) -> None:
     """Deploy all that `prefect.yaml` describes."""
-    with prefect(["deploy", "--all"], environment, stdout=subprocess.PIPE) as deploying:
+    with running([*PREFECT, "deploy", "--all"], environment, stdout=subprocess.PIPE) as deploying:
         said, _ = deploying.communicate()
         if deploying.returncode:
             raise ServerFailed(f"`prefect deploy --all` failed:\n{said}")

@@ -41,7 +41,7 @@ class WatchConfig(BaseModel):
     )
 
 
-@flow(name="watch", persist_result=False)
+@flow(name="watch", flow_run_name="watch of {config.deployment}", persist_result=False)
 def watch(config: WatchConfig = WatchConfig()) -> State[str]:  # noqa: B008
     """Fail, and tell people, when the nightly run did not start or finish by now."""
     problem = problem_of(runs_due(config, hour_of_this_run()), config.hours)

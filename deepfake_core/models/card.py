@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 
 from deepfake_core.models.bundle import Description
@@ -11,7 +12,7 @@ from deepfake_core.records import Json
 from deepfake_core.rendering.evidence import SCALE
 from deepfake_core.rendering.figure_intervals import figure_interval
 from deepfake_core.rendering.figure_names import short_name
-from deepfake_core.rendering.text import line_text
+from deepfake_core.rendering.text import as_markdown, line_text, without_pictures
 
 COLUMNS = (
     *("images", "auc", "balanced_accuracy", "tpr_at_1_percent_fpr", "tpr_at_5_percent_fpr"),
@@ -26,6 +27,9 @@ INDEXED = {
 }
 
 
+_PLAIN = re.compile(r"[\w .,@+/-]+")
+
+
 def card(description: Description) -> str:
     """The card as markdown with the front matter of the Hugging Face format; failures first."""
     both = {name: f for name, f in description.figures.items() if "auc" in f}
@@ -34,10 +38,10 @@ def card(description: Description) -> str:
         _front_matter(description, both),
         f"# {description.name}@{description.version}\n",
         "## What it gets wrong, and must not be used for\n",
-        "\n".join(f"- {limit}" for limit in description.limits) + "\n",
+        "\n".join(f"- {without_pictures(limit)}" for limit in description.limits) + "\n",
         _misses(both),
         _fairness(description.figures),
-        f"## What it was trained on\n\n{description.trained_on}\n",
+        f"## What it was trained on\n\n{without_pictures(description.trained_on)}\n",
         "## What was measured\n",
         "`report` are the validation images on which neither calibration nor thresholds were "
         "chosen; precisions are qualified on them. The sets `report_…` are the same images after "
@@ -78,10 +82,15 @@ def _front_matter(description: Description, both: Json) -> str:
     return "\n".join([*lines, "---\n"])
 
 
+def _name(name: str) -> str:
+    """A set's name, which comes from somebody's folders or list: text, whatever is in it."""
+    return f"`{name}`" if _PLAIN.fullmatch(name) else as_markdown(name)
+
+
 def _fairness(figures: Json) -> str:
     """The gaps between groups of people, or that none were measured."""
     lines = [
-        f"- `{name}`, {column}: {_gap(rate, gap)}"
+        f"- {_name(name)}, {as_markdown(column)}: {_gap(rate, gap)}"
         for name, found in figures.items()
         for column, measured in (found.get("people") or {}).items()
         for rate, gap in measured["gaps"].items()
@@ -98,7 +107,7 @@ def _gap(rate: str, gap: Json | None) -> str:
     words = "a gap of" if gap["found"] else "no gap beyond chance; the largest difference is"
     return (
         f"{short_name(rate)}: {words} {gap['gap']:.3f} [{low:.3f}, {high:.3f}] between "
-        f"{gap['highest']} and {gap['lowest']}"
+        f"{as_markdown(gap['highest'])} and {as_markdown(gap['lowest'])}"
     )
 
 
@@ -115,7 +124,7 @@ def _misses(both: Json) -> str:
         f"Of {clean['real']} photographs in `report`, {_percent(clean['fpr_at_fake'])} were "
         f"labelled fake; of {clean['fake']} generated faces, "
         f"{_percent(clean['fakes_called_real'])} were "
-        f"labelled real. It was weakest on `{worst}` (AUC {both[worst]['auc']:.3f}).\n"
+        f"labelled real. It was weakest on {_name(worst)} (AUC {both[worst]['auc']:.3f}).\n"
     )
 
 
@@ -130,7 +139,7 @@ def _table(both: Json) -> str:
             bounds = figure_interval(found, key)
             between = " [{:.3f}, {:.3f}]".format(*bounds) if bounds else ""
             cells.append(f"{found[key]:.3f}{between}")
-        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+        lines.append(f"| {_name(name)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -140,7 +149,7 @@ def _single(single: Json) -> str:
     lines = ["Sets that hold one class only:\n", "| set | images | labels |", "|---|---|---|"]
     for name, found in single.items():
         labels = ", ".join(f"{count} {label}" for label, count in found["labels"].items())
-        lines.append(f"| `{name}` | {found['images']} | {labels} |")
+        lines.append(f"| {_name(name)} | {found['images']} | {labels} |")
     return "\n".join(lines) + "\n"
 
 

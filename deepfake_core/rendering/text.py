@@ -18,6 +18,7 @@ NOT_PROOF = (
 _INVISIBLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$!#:@])")
 
 
@@ -70,6 +71,16 @@ def as_markdown(text: object) -> str:
     """A text, such as a file name, that markdown and HTML show as it is."""
     plain = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"(?i)www\.", r"www\\.", _MARKDOWN.sub(r"\\\1", plain))
+
+
+def without_pictures(markdown: str) -> str:
+    """Markdown in which nothing is fetched from elsewhere: no HTML, and pictures are links.
+
+    Examples:
+        >>> print(without_pictures("![a](http://other.example) and <img src=x>, 1 < 2"))
+        !&#91;a](http://other.example) and &lt;img src=x>, 1 < 2
+    """
+    return _TAG.sub("&lt;", markdown).replace("![", "!&#91;")
 
 
 def duration(seconds: float) -> str:

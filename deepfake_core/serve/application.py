@@ -6,13 +6,14 @@ import datetime as dt
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from deepfake_core import __version__
 from deepfake_core.serve import problems
+from deepfake_core.serve.description import page_of
 from deepfake_core.serve.guard import Guard
 from deepfake_core.serve.problems import Refusal, RequestCode, busy, documented, unjudged
 from deepfake_core.serve.schemas import Health, ModelFacts, Probabilities, Verdict, verdict
@@ -24,7 +25,8 @@ Says which pictures of faces were generated. A score is a hint for a human look,
 
 Nothing that is uploaded is stored or logged. Every error has the shape
 `{"error": {"code", "message"}}`; the codes are those of failed verdicts, or `request.` and why
-a request was refused.
+a request was refused. Who accepts `application/problem+json` gets RFC 9457's shape instead, with
+the same `code`.
 """
 FILE = {"type": "string", "format": "binary", "description": "A picture in any common format."}
 BEARER = HTTPBearer(auto_error=False, description="Needed where the service has tokens.")
@@ -37,7 +39,7 @@ def create_app(service: Service) -> ASGIApp:
         title="Deepfake verification",
         version=__version__,
         description=ABOUT,
-        # The pages of the framework load scripts from other hosts.
+        # The pages of the framework load scripts from other hosts; `_describe` adds another.
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -46,6 +48,7 @@ def create_app(service: Service) -> ASGIApp:
     problems.install(app)
     for router in (_state(service), _judging(service)):
         app.include_router(router)
+    _describe(app)
     config = service.config
     if config.allow_origin:
         app.add_middleware(
@@ -54,8 +57,18 @@ def create_app(service: Service) -> ASGIApp:
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization"],
         )
-    paths = [*app.openapi()["paths"], "/openapi.json"]
+    paths = [*app.openapi()["paths"], "/openapi.json", "/docs"]
     return Guard(app, config=config, instruments=service.instruments, paths=paths)
+
+
+def _describe(app: FastAPI) -> None:
+    """Add the description for people."""
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> HTMLResponse:
+        headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+        page = page_of(app.openapi(), str(request.base_url).rstrip("/"))
+        return HTMLResponse(page, headers=headers)
 
 
 def _authorised(service: Service) -> list[Any]:

@@ -56,7 +56,8 @@ class Guard:
         try:
             self._admit(exchange)
         except Refusal as refusal:
-            await refusal.response()(exchange.scope, exchange.receive, exchange.answer)
+            answer = refusal.response(Headers(scope=exchange.scope).get("accept", ""))
+            await answer(exchange.scope, exchange.receive, exchange.answer)
         else:
             self._uploads += exchange.has_body
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,6 +14,8 @@ from starlette.exceptions import HTTPException
 
 from deepfake_core.inference.judgement import Judgement
 from deepfake_core.records import Failure, FailureCode, Reason
+
+PROBLEM = "application/problem+json"
 
 
 class RequestCode(StrEnum):
@@ -60,11 +63,47 @@ class Refusal(Exception):
         self.status, self.code, self.message = status, code, message
         self.headers = dict(headers or {})
 
-    def response(self) -> JSONResponse:
-        """The answer."""
+    def response(self, accept: str = "") -> JSONResponse:
+        """The answer, in the shape of RFC 9457 where the request's Accept header names it."""
+        headers = {**self.headers, "Vary": "Accept"}
+        if accepts_problem(accept):
+            standard = {
+                "type": "about:blank",
+                "title": HTTPStatus(self.status).phrase,
+                "status": self.status,
+                "detail": self.message,
+                "code": str(self.code),
+            }
+            return JSONResponse(standard, self.status, headers, media_type=PROBLEM)
         facts = ErrorFacts(code=str(self.code), message=self.message)
         content = Problem(error=facts).model_dump()
-        return JSONResponse(content, status_code=self.status, headers=self.headers)
+        return JSONResponse(content, status_code=self.status, headers=headers)
+
+
+def accepts_problem(accept: str) -> bool:
+    """Whether an Accept header asks for problem+json, and not rather for plain JSON.
+
+    Examples:
+        >>> accepts_problem("application/problem+json"), accepts_problem("*/*")
+        (True, False)
+        >>> accepts_problem("application/json, application/problem+json;q=0.5")
+        False
+    """
+    weights = dict(map(_weight, accept.lower().split(",")))
+    wanted = weights.get(PROBLEM, 0.0)
+    return wanted > 0 and wanted >= weights.get("application/json", 0.0)
+
+
+def _weight(entry: str) -> tuple[str, float]:
+    kind, *parameters = (part.strip() for part in entry.split(";"))
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return kind, float(value)
+            except ValueError:
+                return kind, 0.0
+    return kind, 1.0
 
 
 def busy(why: str) -> Refusal:
@@ -109,10 +148,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _failed)
 
 
-async def _refused(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+async def _refused(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, Refusal):
         raise error
-    return error.response()
+    return error.response(request.headers.get("accept", ""))
 
 
 async def _found_by_framework(request: Request, error: Exception) -> JSONResponse:
@@ -124,12 +163,14 @@ async def _found_by_framework(request: Request, error: Exception) -> JSONRespons
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
         code, message = RequestCode.METHOD, f"expected {allowed}, found {request.method}"
-    return Refusal(error.status_code, code, message, error.headers).response()
+    refusal = Refusal(error.status_code, code, message, error.headers)
+    return refusal.response(request.headers.get("accept", ""))
 
 
 async def _failed(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
     message = "the service failed, which is not the request's fault; its log says more"
-    return Refusal(500, RequestCode.FAILED, message).response()
+    refusal = Refusal(500, RequestCode.FAILED, message)
+    return refusal.response(request.headers.get("accept", ""))
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -81,6 +81,9 @@ async def read_uploads(request: Request, *, max_files: int) -> list[Upload]:
         form = await parser.parse()
     except MultiPartException as error:
         raise _refusal(error.message) from error
+    except (ValueError, LookupError) as error:
+        # Of the headers: a charset that decodes nothing, or a name that none can decode.
+        raise _refusal(f"Its headers are broken ({type(error).__name__}).") from error
     try:
         files = [one for one in form.getlist(FIELD) if isinstance(one, UploadFile)]
         uploads = [Upload(safe_name(one.filename), await one.read()) for one in files]

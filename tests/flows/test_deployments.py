@@ -130,13 +130,17 @@ def test_prefect_yaml_holds_only_what_prefect_and_the_flows_know():
     from flows.watch import WatchConfig
 
     described = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    assert described["pull"] == [{"flows.place.enter": {}}]
     known = {"name", "description", "entrypoint", "work_pool", "concurrency_limit", "schedules",
-             "parameters"}  # fmt: skip
+             "parameters", "tags"}  # fmt: skip
     kinds = {"scan": ScanConfig, "nightly-scan": ScanConfig, "retrain": RetrainConfig,
              "watch": WatchConfig}  # fmt: skip
     assert [found["name"] for found in described["deployments"]] == list(kinds)
     for found in described["deployments"]:
         assert set(found) <= known
+        # As a module: a path would hold in the checkout only.
+        module, _, name = found["entrypoint"].rpartition(".")
+        assert module == f"flows.{name}"
         kinds[found["name"]].model_validate(found["parameters"]["config"])
         assert found["work_pool"]["name"] == POOL
         heavy = found["work_pool"]["work_queue_name"] == HEAVY

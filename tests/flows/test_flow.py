@@ -277,6 +277,7 @@ def test_form_describes_every_setting(flows):
 
     schema = parameter_schema(flows.scan).model_dump()
     assert list(schema["properties"]) == ["config", "drift", "cluster"]
+    assert "Dask cluster" in schema["properties"]["cluster"]["description"]
     form = schema["definitions"]["ScanConfig"]["properties"]
     limits = schema["definitions"]["DriftLimits"]["properties"].values()
     assert all(limit["description"] and "default" in limit for limit in limits)

@@ -2,8 +2,14 @@
 
 import contextlib
 import datetime as dt
+import http.server
 import json
+import os
 import shutil
+import stat
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +24,7 @@ from deepfake_core.models.registry import find_model
 from deepfake_core.reporting.drift import DriftLimits
 from deepfake_core.reporting.summary import BINS
 from deepfake_core.scanning.config import ScanConfig
+from tests.support.lookups import SILENCERS, Watched
 from tests.support.made_server import Running, running_server
 from tests.support.webhook import listening, wait_until_told
 
@@ -39,8 +46,10 @@ def hook() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def server(hook: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("server")
-    with running_server(folder, DEEPFAKE_WEBHOOK_URL=hook.url + SECRET_PATH) as server:
+    loud = {**dict.fromkeys(SILENCERS, ""), **Watched(folder).hook()}
+    with running_server(folder, DEEPFAKE_WEBHOOK_URL=hook.url + SECRET_PATH, **loud) as server:
         yield server
+    assert Watched(folder).looked_up() == []
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +63,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def post(server: Running, path: str, **content: object) -> Any:
     for _ in range(10):
-        answer = httpx.post(f"{server.api}{path}", json=content, timeout=60)
+        answer = httpx.post(f"{server.api}{path}", json=content, timeout=60, auth=server.login)
         # Its database was locked; Prefect's own client asks again, too.
         if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
             break
@@ -63,18 +72,21 @@ def post(server: Running, path: str, **content: object) -> Any:
     return answer.json()
 
 
+def login_of(server: Running) -> str:
+    return ":".join(server.login)
+
+
 def get(server: Running, path: str) -> Any:
-    answer = httpx.get(f"{server.api}{path}", timeout=60)
+    answer = httpx.get(f"{server.api}{path}", timeout=60, auth=server.login)
     assert answer.is_success, answer.text
     return answer.json()
 
 
-def start(server: Running, name: str, environment: Any = None, **parameters: object) -> str:
+def start(server: Running, name: str, **parameters: object) -> str:
     """Start a run of a deployment through the API; returns its id."""
     deployment = get(server, f"/deployments/name/{name}")
     path = f"/deployments/{deployment['id']}/create_flow_run"
-    variables = {"env": environment or {}}
-    return post(server, path, parameters=parameters, job_variables=variables)["id"]
+    return post(server, path, parameters=parameters)["id"]
 
 
 def finished(server: Running, run: str) -> Any:
@@ -123,6 +135,124 @@ def test_it_listens_on_this_machine_only_and_tells_nobody(server):
     assert settings["server"]["api"]["host"] == "127.0.0.1"
     lease = settings["server"]["concurrency"]["lease_storage"]
     assert lease == "prefect.server.concurrency.lease_storage.filesystem"
+
+
+# Who may use it
+
+
+def test_it_asks_who_wants_what(server):
+    assert httpx.get(f"{server.api}/health").json() is True
+    for auth in (None, ("deepfake", "guessed"), ("admin", server.login[1])):
+        answer = httpx.post(f"{server.api}/deployments/filter", json={}, auth=auth)
+        assert answer.status_code == 401, auth
+    file = server.home / "deepfake-login"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert str(file) in "".join(server.said)
+    assert server.login[1] not in "".join(server.said)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example"])
+def test_a_site_that_takes_its_name_is_refused(server, host):
+    for path in ("/", "/api/health", "/api/admin/settings"):
+        answer = httpx.get(server.address + path, headers={"host": host}, auth=server.login)
+        assert answer.status_code == 400, path
+
+
+def test_only_its_own_pages_may_read_its_answers(server):
+    assert "default-src 'self'" in httpx.get(server.address).headers["content-security-policy"]
+    asked = {"access-control-request-method": "POST", "origin": "http://evil.example:18098"}
+    url = f"{server.api}/deployments/filter"
+    refused = httpx.options(url, headers=asked)
+    assert refused.status_code == 400
+    assert "access-control-allow-origin" not in refused.headers
+    own = httpx.options(url, headers={**asked, "origin": server.address})
+    assert own.headers["access-control-allow-origin"] == server.address
+
+
+def test_who_may_start_a_run_does_not_choose_its_command(server, tmp_path):
+    """Neither for one run nor, by changing the deployment, for all of them."""
+    watch = get(server, "/deployments/name/watch/watch")
+    url, mark = f"{server.api}/deployments/{watch['id']}", tmp_path / "pwned"
+    variables = {
+        "command": f"touch {mark}",
+        "working_dir": "/proc",
+        "env": {"PATH": "/nowhere", "DEEPFAKE_HOME": "/proc"},
+    }
+    for name, value in variables.items():
+        job = {"job_variables": {name: value}}
+        refused = httpx.post(f"{url}/create_flow_run", json=job, auth=server.login)
+        assert refused.is_client_error, refused.text
+    for job in (variables, {}):
+        httpx.patch(url, json={"job_variables": job}, auth=server.login).raise_for_status()
+        if job:
+            # Prefect lets a deployment keep them; they change nothing, or the run is refused.
+            answer = httpx.post(f"{url}/create_flow_run", json={}, auth=server.login)
+            assert answer.is_client_error or finished(server, answer.json()["id"])
+    assert not mark.exists()
+
+
+def started_by_hand(server: Running) -> int:
+    return sum(not run["auto_scheduled"] for run in post(server, "/flow_runs/filter"))
+
+
+EVIL = """<script>
+(async () => {
+  const api = "%s/api", headers = {"content-type": "application/json"};
+  const ask = (path, body) => fetch(api + path, {method: "POST", headers, body:
+    JSON.stringify(body)}).then(answer => answer.json());
+  const found = await ask("/deployments/filter", {});
+  const run = await ask("/deployments/" + found[0].id + "/create_flow_run",
+    {job_variables: {command: "touch %s"}});
+  document.title = "started " + run.id;
+})().catch(error => document.title = "failed " + error);
+</script>"""
+
+
+@contextlib.contextmanager
+def site(page: str) -> Iterator[int]:
+    """A site of somebody else; gives its port."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield serving.server_port
+        serving.shutdown()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+def test_a_page_in_the_browser_of_the_operator_starts_nothing(server, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    before = started_by_hand(server)
+    mark = tmp_path / "pwned"
+    with sync_playwright() as playwright, site(EVIL % (server.address, mark)) as port:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--host-resolver-rules=MAP evil.example 127.0.0.1"],
+        )
+        page = browser.new_page()
+        page.goto(f"http://evil.example:{port}/")
+        page.wait_for_function("document.title != ''", timeout=60_000)
+        assert page.title().startswith("failed TypeError: Failed to fetch")
+        browser.close()
+    assert started_by_hand(server) == before
+    assert not mark.exists()
+
+
+def test_kinds_of_workers_are_known_without_asking_elsewhere(server):
+    assert "prefect-kubernetes" in get(server, "/collections/views/aggregate-worker-metadata")
+
+
+# Runs
 
 
 def test_the_nights_to_come_are_scheduled(server):
@@ -208,6 +338,8 @@ def test_a_failed_run_is_told_of_and_the_secret_is_nowhere(server, hook, tmp_pat
     config = {"source": str(tmp_path / "missing"), "output": str(tmp_path / "out")}
     run = finished(server, start(server, "scan/scan", config=config))
     assert run["state_type"] == "FAILED"
+    assert run["name"] == f"scan of {config['source']}"
+    assert run["tags"] == ["deepfake", "scan"]
     assert "missing" in run["state"]["message"]
     told = next(said for _, said in hook.told if said["event"] == "deepfake.scan.failed")
     assert told["problem"] == run["state"]["message"]
@@ -240,11 +372,11 @@ def test_the_watch_does_not_wait_for_a_scan_and_a_lost_scan_gives_up_its_place(
     from flows.pool import open_pool
 
     assert get(server, f"/flow_runs/{lost['id']}")["state_type"] == "RUNNING"
-    assert open_pool(server.api) == [lost["name"]]
+    assert open_pool(server.api, login=login_of(server)) == [lost["name"]]
     found = get(server, f"/flow_runs/{lost['id']}")
     assert found["state_type"] == "CRASHED"
     assert "Retry it" in found["state"]["message"]
-    assert open_pool(server.api) == []
+    assert open_pool(server.api, login=login_of(server)) == []
 
 
 def make_block(server: Running, kind: str, name: str, **data: object) -> None:
@@ -256,13 +388,34 @@ def make_block(server: Running, kind: str, name: str, **data: object) -> None:
     post(server, "/block_documents/", name=name, **content)
 
 
+def webhook_of_block(server: Running, home: Path) -> str:
+    """The address that a worker without the variable finds."""
+    program = "from flows.notices import webhook_url; print(webhook_url())"
+    variables = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": server.api,
+        "PREFECT_API_AUTH_STRING": login_of(server),
+        "DEEPFAKE_WEBHOOK_URL": "",
+    }
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return found.stdout.strip()
+
+
 def let_a_night_be_over_10_seconds_ago(server: Running) -> None:
     """Shorten the patience of the automation, and have one night complete."""
     found = post(server, "/automations/filter")
     (patient,) = (one for one in found if one["name"] == "deepfake: no night completed")
     changed = {key: patient[key] for key in ("name", "description", "enabled", "actions")}
     changed["trigger"] = patient["trigger"] | {"within": 10}
-    answer = httpx.put(f"{server.api}/automations/{patient['id']}", json=changed, timeout=60)
+    answer = httpx.put(
+        f"{server.api}/automations/{patient['id']}", json=changed, timeout=60, auth=server.login
+    )
     assert answer.is_success, answer.text
     night = {
         "id": str(uuid4()),
@@ -277,7 +430,9 @@ def let_a_night_be_over_10_seconds_ago(server: Running) -> None:
             }
         ],
     }
-    assert httpx.post(f"{server.api}/events", json=[night], timeout=60).is_success
+    assert httpx.post(
+        f"{server.api}/events", json=[night], timeout=60, auth=server.login
+    ).is_success
 
 
 def test_automations_and_the_secret_block_tell_of_a_retraining_that_failed(
@@ -293,16 +448,21 @@ def test_automations_and_the_secret_block_tell_of_a_retraining_that_failed(
     }
     make_block(server, "secret", "deepfake-webhook", value=f"{hook.url}{SECRET_PATH}/block")
     make_block(server, "webhook", "ops", url=f"{hook.url}{SECRET_PATH}/automation")
-    assert create(server.api, block="webhook/ops") == [f"{one.name}: updated" for one in NOTICES]
+    assert create(server.api, login=login_of(server), block="webhook/ops") == [
+        f"{one.name}: updated" for one in NOTICES
+    ]
     # What somebody chose stays when the next `make server` deploys again.
-    assert create(server.api) == [f"{one.name}: unchanged" for one in NOTICES]
+    assert create(server.api, login=login_of(server)) == [
+        f"{one.name}: unchanged" for one in NOTICES
+    ]
     let_a_night_be_over_10_seconds_ago(server)
 
     config = {"data": str(tmp_path / "missing"), "output": str(tmp_path / "out")}
-    unset = {"DEEPFAKE_WEBHOOK_URL": ""}
-    run = finished(server, start(server, "retrain/retrain", environment=unset, config=config))
+    run = finished(server, start(server, "retrain/retrain", config=config))
     assert run["state_type"] == "FAILED"
-    told = wait_until_told(hook, f"{SECRET_PATH}/block", "event", "deepfake.retrain.failed")
+    told = wait_until_told(hook, SECRET_PATH, "event", "deepfake.retrain.failed")
+    # Where the variable does not name the webhook, the block does.
+    assert webhook_of_block(server, tmp_path) == f"{hook.url}{SECRET_PATH}/block"
     assert told["source"] == config["data"]
     assert told["problem"] == run["state"]["message"]
     path = f"{SECRET_PATH}/automation"
@@ -335,6 +495,9 @@ def test_form_starts_a_run_and_shows_what_it_found(server, pictures, tmp_path):
         page = browser.new_page(viewport={"width": 1280, "height": 1600})
         page.set_default_timeout(60_000)
         expect.set_options(timeout=60_000)
+        # What signing in leaves.
+        keep = f"localStorage.setItem('prefect-password', btoa({login_of(server)!r}))"
+        page.add_init_script(keep)
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(f"{server.address}/deployments/deployment/{scan}/run")

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -209,6 +210,69 @@ def test_a_file_that_names_a_generator_is_told_apart_from_the_score(
     image.save(stream, "PNG", pnginfo=notes)
     page = upload(open_page(), ("a.png", stream.getvalue()))
     assert words.DECLARED in text_of(page)
+
+
+PICTURE = "![x](http://evil.example/a.png)[y](http://evil.example) <img src=http://evil.example>"
+
+
+def test_what_a_file_says_is_text(open_page: Callable[..., AppTest]):
+    """Content credentials, EXIF and a file's name may hold Markdown and HTML: none is obeyed."""
+    image, stream = Image.effect_noise((64, 64), 40).convert("RGB"), io.BytesIO()
+    notes, exif = PngInfo(), Image.Exif()
+    exif[0x010F] = exif[0x0110] = exif[0x0131] = PICTURE
+    notes.add(b"caBX", credentials_of(PICTURE))
+    image.save(stream, "PNG", pnginfo=notes, exif=exif)
+    page = upload(open_page(), (f"{PICTURE}.png".replace("/", ":"), stream.getvalue()))
+    assert not page.exception
+    kinds = ("markdown", "caption", "info", "warning", "error", "success", "title", "subheader")
+    obeyed = [element.value for kind in kinds for element in getattr(page, kind)]
+    assert not [text for text in obeyed if "![x](" in text or "[y](" in text]
+    shown = [element.proto.body for element in page.get("html")]
+    assert any("evil.example" in text for text in shown)
+    assert not [text for text in shown if "<img" in text]
+
+
+def credentials_of(agent: str) -> bytes:
+    """A store of content credentials that calls `agent` the generator."""
+
+    def box(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content) + 8) + kind + content
+
+    def superbox(label: bytes, *content: bytes) -> bytes:
+        return box(b"jumb", box(b"jumd", bytes(16) + b"\3" + label + b"\0") + b"".join(content))
+
+    source = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    action = {"action": "c2pa.created", "softwareAgent": agent, "digitalSourceType": source}
+    actions = box(b"cbor", cbor({"actions": [action]}))
+    return superbox(b"c2pa", superbox(b"urn:c2pa:1", superbox(b"c2pa.actions", actions)))
+
+
+def cbor(value: object) -> bytes:
+    """Texts, lists and maps with fewer than 24 entries, as CBOR."""
+    if isinstance(value, str):
+        text = value.encode()
+        return (bytes([0x60 | len(text)]) if len(text) < 24 else bytes([0x78, len(text)])) + text
+    if isinstance(value, list):
+        return bytes([0x80 | len(value)]) + b"".join(map(cbor, value))
+    assert isinstance(value, dict)
+    pairs = b"".join(cbor(key) + cbor(one) for key, one in value.items())
+    return bytes([0xA0 | len(value)]) + pairs
+
+
+def test_a_card_from_elsewhere_fetches_nothing(
+    open_page: Callable[..., AppTest], settings: Settings
+):
+    (description,) = Path(settings.registry).glob("figured/*/bundle.json")
+    card = description.with_name("card.md")
+    before = card.read_text()
+    card.write_text(f"---\nlicense: other\n---\n# Card\n\n{PICTURE}\n")
+    try:
+        page = open_page("model-card")
+        (text,) = (one.value for one in page.markdown if "# Card" in one.value)
+        assert "![" not in text
+        assert "<img" not in text
+    finally:
+        card.write_text(before)
 
 
 def test_an_explanation_that_fails_its_test_shows_no_picture():

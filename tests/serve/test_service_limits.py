@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import socket
 import tempfile
@@ -15,6 +16,8 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from deepfake_core.bench.load import put_load, upload_request
 from deepfake_core.bench.service import started
@@ -135,6 +138,73 @@ BROKEN = {
         "request.malformed",
     ),
 }
+
+
+CHARSETS = ["undefined", "idna", "punycode", "nothing", "hex", "utf-16", "unicode_escape", "a%00"]
+
+
+@pytest.mark.parametrize("charset", CHARSETS)
+@pytest.mark.parametrize("name", ["img", "\xff", "a..b", "\x00"])
+def test_a_charset_that_decodes_nothing_is_the_fault_of_the_request(
+    client: httpx.Client, charset: str, name: str
+):
+    head = f"{MULTIPART}; charset={charset}".encode("latin-1")
+    body = part(name, b"x") + END
+    answer = client.post("/upload_image", headers={"Content-Type": head}, content=body)
+    assert answer.is_client_error, answer.text
+    assert code_of(answer)
+
+
+@given(
+    head=st.text(st.characters(min_codepoint=33, max_codepoint=255), max_size=40).map(
+        lambda head: head.replace("\x7f", "").encode("latin-1")
+    ),
+    inside=st.binary(max_size=60),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_header_of_a_form_is_the_fault_of_the_service(
+    client: httpx.Client, head: bytes, inside: bytes
+):
+    body = b"--b\r\nContent-Disposition: form-data; name=" + inside + b"\r\n\r\nx\r\n" + END
+    kind = b"multipart/form-data; boundary=b;" + head
+    answer = client.post("/upload_image", headers={"Content-Type": kind}, content=body)
+    assert answer.is_client_error, answer.text
+    assert code_of(answer)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [("/upload_image", 422, "request.missing_field"), ("/nothing", 404, "request.not_found")],
+)
+def test_an_error_comes_in_the_standard_shape_where_that_is_asked_for(
+    client: httpx.Client, path: str, status: int, code: str
+):
+    answer = client.post(path, headers={"Accept": "application/problem+json, */*;q=0.1"})
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert set(problem) == {"type", "title", "status", "detail", "code"}
+    assert (problem["status"], problem["code"]) == (answer.status_code, code) == (status, code)
+    usual = client.post(path, headers={"Accept": "application/json, application/problem+json;q=0"})
+    assert code_of(usual) == code
+    assert usual.headers["vary"] == "Accept"
+
+
+def test_a_body_that_is_too_large_is_a_standard_problem_too(client: httpx.Client):
+    headers = {"Accept": "application/problem+json"}
+    answer = client.post("/upload_image", headers=headers, content=bytes(33 * 2**20))
+    assert answer.json()["code"] == "request.too_large"
+
+
+def test_the_description_for_people_needs_no_other_host(client: httpx.Client):
+    answer = client.get("/docs")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    page = answer.text
+    for path in client.get("/openapi.json").json()["paths"]:
+        assert f"<code>{path}</code>" in page
+    links = re.findall(r"(?:src|href)=\"([^\"]*)\"|url\(([^)]*)\)", page)
+    assert links == [("openapi.json", "")]
+    assert "<script" not in page
 
 
 @pytest.mark.parametrize("name", BROKEN)

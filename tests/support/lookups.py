@@ -59,18 +59,23 @@ class Watched:
             for name, value in os.environ.items()
             if name not in SILENCERS and not name.startswith(("PREFECT_", "DEEPFAKE_", "AWS_"))
         }
-        for name in ("hook", "home"):
-            (self.folder / name).mkdir(exist_ok=True)
-        (self.folder / "hook" / "sitecustomize.py").write_text(HOOK)
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
         return {
             **kept,
-            "PYTHONPATH": str(self.folder / "hook"),
-            "LOOKED_UP": str(self.folder / "looked-up"),
-            "HOME": str(self.folder / "home"),
+            **self.hook(),
+            "HOME": str(home),
             "CUDA_VISIBLE_DEVICES": "",
             # Its starts of a server take longer on a busy machine than its default allows.
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "240",
         }
+
+    def hook(self) -> dict[str, str]:
+        """The variables with which a process and its children are heard."""
+        folder = self.folder / "hook"
+        folder.mkdir(exist_ok=True)
+        (folder / "sitecustomize.py").write_text(HOOK)
+        return {"PYTHONPATH": str(folder), "LOOKED_UP": str(self.folder / "looked-up")}
 
     def looked_up(self) -> list[str]:
         """The names outside of this machine, each with the command that looked it up."""

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flows.login import FILE
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 600
 
@@ -28,6 +30,11 @@ class Running:
     @property
     def api(self) -> str:
         return f"{self.address}/api"
+
+    @property
+    def login(self) -> tuple[str, str]:
+        user, _, password = (self.home / FILE).read_text().strip().partition(":")
+        return user, password
 
     def listen(self) -> None:
         assert self.process.stdout is not None

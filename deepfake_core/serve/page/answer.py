@@ -6,6 +6,7 @@ import streamlit as st
 
 from deepfake_core.errors import DeepfakeError
 from deepfake_core.records import Json, Label
+from deepfake_core.rendering.text import as_markdown
 from deepfake_core.results.feedback import Feedback
 from deepfake_core.serve.page.settings import Settings
 from deepfake_core.serve.page.words import CONSENT, KEPT, KEPT_OF_SCAN
@@ -51,6 +52,6 @@ def _keep(settings: Settings, verdict: Json, correct: Label, image: bytes | None
     try:
         feedback.store(verdict, correct=correct, image=image, consent=consent)
     except DeepfakeError as error:
-        st.error(f"Your answer was not kept: {error}")
+        st.error(f"Your answer was not kept: {as_markdown(error)}")
         return
     st.success("Your answer was kept, with the picture." if consent else "Your answer was kept.")

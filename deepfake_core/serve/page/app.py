@@ -9,7 +9,7 @@ import streamlit as st
 
 from deepfake_core.models.bundle import CARD_FILE
 from deepfake_core.rendering.evidence import SCALE
-from deepfake_core.rendering.text import line_text
+from deepfake_core.rendering.text import line_text, without_pictures
 from deepfake_core.serve.page import browse, check, guide, style
 from deepfake_core.serve.page.model import the_bundle
 from deepfake_core.serve.page.settings import Settings, read_settings
@@ -76,7 +76,9 @@ def _model_card(settings: Settings) -> None:
         return
     st.caption(f"Model `{bundle.model_id}`")
     text = path.read_text("utf-8")
-    st.markdown(text.partition("\n---\n")[2] if text.startswith("---\n") else text)
+    text = text.partition("\n---\n")[2] if text.startswith("---\n") else text
+    # A card comes with its bundle, which may be from anywhere.
+    st.markdown(without_pictures(text))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def show(settings: Settings) -> None:
         run_id = st.selectbox("Scan", list(published), key="run")
         rows = scans.read_scan(settings.reports, published[run_id])
     except (DeepfakeError, OSError) as error:
-        st.error(f"The scans cannot be read: {error}")
+        st.error(f"The scans cannot be read: {as_markdown(error)}")
         return
     chosen = scans.choose(rows, _ask_filter(rows))
     _show_rows(settings, run_id, chosen, rows.num_rows)
@@ -103,7 +103,8 @@ def _show_row(settings: Settings, row: Json, thresholds: Thresholds | None) -> N
     if picture is not None:
         st.image(picture, alt=f"The picture {one_line(row['image'])}", width=320)
     elif isinstance(content, Failure) and row["label"] is not None:
-        st.info(f"The picture cannot be shown: {content.detail or FAILURES[content.code][0]}.")
+        why = content.detail or FAILURES[content.code][0]
+        st.info(f"The picture cannot be shown: {as_markdown(why)}.")
     if row["label"] is None:
         check.show_failure(one_line(row["image"]), FailureCode(row["failure"]), row["detail"])
         return
