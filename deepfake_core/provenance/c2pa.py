@@ -7,20 +7,21 @@ belongs to the file is another matter, see `deepfake_core.provenance.c2pa_bindin
 
 from __future__ import annotations
 
-import struct
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 MAX_DEPTH = 16
 MAX_BOXES = 2_000
-MAX_ITEMS = 20_000
+# A byte may become an empty dictionary: so many of them are 19 MB.
+MAX_CBOR_BYTES = 256 * 1024
 CLAIMS = ("c2pa.claim", "c2pa.claim.v2")
 ACTIONS = ("c2pa.actions", "c2pa.actions.v2")
 BINDING = "c2pa.hash.data"
-# CBOR's simple values by their number; other ones are rare and say nothing here.
-SIMPLE: Mapping[int, Any] = {20: False, 21: True, 22: None, 23: None}
-FLOATS = {25: ">e", 26: ">f", 27: ">d"}
+# The tags that the decoder would make objects of.
+TAGS = (0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 100, 256, 258, 260, 261, 1004, 43000, 55799)
+PASSED_OVER = dict.fromkeys(TAGS, lambda value, _: value)
 
 
 @dataclass(slots=True)
@@ -135,87 +136,25 @@ def _label(description: bytes) -> str:
 
 
 def decode_cbor(data: bytes) -> Any:  # noqa: ANN401 - CBOR holds anything
-    """The value that CBOR bytes begin with; None where they are damaged or too deep."""
-    try:
-        return _Cbor(data).value(0)
-    except (ValueError, IndexError, struct.error, TypeError):
+    """The value that CBOR bytes begin with; None where they are damaged, too deep or too long.
+
+    Tags are passed over: of what they may make, such as regular expressions and references that
+    lead back to themselves, nothing is wanted here. Keys must be texts, as no hash of a text can
+    be forged.
+    """
+    from cbor2 import CBORDecodeError, CBORDecoder
+
+    if len(data) > MAX_CBOR_BYTES:
         return None
-
-
-class _Cbor:
-    """A reader of RFC 8949 for texts, numbers, lists and maps, with bounds on all of them."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at, self._items = data, 0, 0
-
-    def value(self, depth: int) -> Any:  # noqa: ANN401
-        self._items += 1
-        if depth > MAX_DEPTH or self._items > MAX_ITEMS:
-            raise ValueError("too deep or too long")
-        major, short = self._data[self._at] >> 5, self._data[self._at] & 0x1F
-        self._at += 1
-        if major == 7:
-            return self._simple(short)
-        count = self._count(short)
-        if major in (2, 3):
-            return self._string(count, text=major == 3)
-        if major in (4, 5):
-            return self._collection(count, depth, mapping=major == 5)
-        if major == 6:
-            return self.value(depth + 1)
-        number = count or 0
-        return number if major == 0 else -1 - number
-
-    def _take(self, count: int) -> bytes:
-        taken = self._data[self._at : self._at + count]
-        if len(taken) < count:
-            raise ValueError("cut off")
-        self._at += count
-        return taken
-
-    def _count(self, short: int) -> int | None:
-        """A length or number; None where an end mark says it."""
-        if short < 24:
-            return short
-        if short == 31:
-            return None
-        if short > 27:
-            raise ValueError("a reserved length")
-        return int.from_bytes(self._take(1 << (short - 24)), "big")
-
-    def _simple(self, short: int) -> Any:  # noqa: ANN401
-        if short in FLOATS:
-            return struct.unpack(FLOATS[short], self._take(struct.calcsize(FLOATS[short])))[0]
-        if short == 24:
-            self._take(1)
-        return SIMPLE.get(short)
-
-    def _string(self, count: int | None, *, text: bool) -> str | bytes:
-        if count is None:
-            pieces = []
-            while not self._ended():
-                self._items += 1
-                piece_count = self._count(self._take(1)[0] & 0x1F)
-                pieces.append(self._take(piece_count or 0))
-            whole = b"".join(pieces)
-        else:
-            whole = self._take(count)
-        return whole.decode("utf-8", "replace") if text else whole
-
-    def _collection(self, count: int | None, depth: int, *, mapping: bool) -> Any:  # noqa: ANN401
-        pairs: dict[Any, Any] = {}
-        values: list[Any] = []
-        while len(pairs) + len(values) != count:
-            if count is None and self._ended():
-                break
-            entry = self.value(depth + 1)
-            if mapping:
-                pairs[entry if isinstance(entry, str | int) else str(entry)] = self.value(depth + 1)
-            else:
-                values.append(entry)
-        return pairs if mapping else values
-
-    def _ended(self) -> bool:
-        ended = self._data[self._at] == 0xFF
-        self._at += ended
-        return ended
+    decoder = CBORDecoder(
+        io.BytesIO(data),
+        tag_hook=lambda tag, _: tag.value,
+        semantic_decoders=PASSED_OVER,
+        str_errors="replace",
+        max_depth=MAX_DEPTH,
+        strict_hashable_types=True,
+    )
+    try:
+        return decoder.decode()
+    except CBORDecodeError:
+        return None

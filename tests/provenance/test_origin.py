@@ -245,6 +245,16 @@ def test_deep_and_endless_cbor_is_given_up():
     assert read_credentials(deep) == []
 
 
+def test_tags_of_cbor_make_no_objects():
+    assert decode_cbor(b"\xd8\x23\x63(a)") == "(a)"
+    assert decode_cbor(b"\xc4\x82\x1a\x7f\xff\xff\xff\x01") == [0x7FFFFFFF, 1]
+    assert decode_cbor(b"\xd8\x1c\x81\xd8\x1d\x00") == [0]
+    assert decode_cbor(b"\xd9\xff\xfe\x61a") == "a"
+    # Keys whose hashes can be chosen, and more than is ever written.
+    assert decode_cbor(b"\xa1\x01\x02") is None
+    assert decode_cbor(b"\x9a\x00\x0f\xff\xff" + b"\xa0" * 0xFFFFF) is None
+
+
 @given(st.binary(max_size=400), st.integers(0, 7))
 @settings(max_examples=150, deadline=None)
 def test_any_bytes_are_allowed(tail: bytes, start: int):
