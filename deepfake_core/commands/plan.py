@@ -11,7 +11,7 @@ from deepfake_core.commands.plain_words import count
 from deepfake_core.commands.terminal import DONE, FAILED, add_json, complain, tell
 from deepfake_core.errors import UsageError
 from deepfake_core.operations.capacity import Capacity, machines_for, simulate
-from deepfake_core.operations.capacity_figures import Figure, read_figures
+from deepfake_core.operations.capacity_figures import PRICES_FILE, Figure, read_figures
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
@@ -29,6 +29,14 @@ def add(commands: Commands) -> None:
         "--bench", type=Path, metavar="FILE", help="measured figures, such as reports/bench.json"
     )
     parser.add_argument(
+        "--prices",
+        type=Path,
+        default=PRICES_FILE,
+        metavar="FILE",
+        help="what your store and machines cost, as JSON; by default the dated prices of AWS that "
+        "come with the program",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -40,7 +48,8 @@ def add(commands: Commands) -> None:
 
 
 def _plan(parsed: argparse.Namespace) -> int:
-    figures = read_figures(parsed.bench, dict(_given(one) for one in parsed.set))
+    given = dict(_given(text) for text in parsed.set)
+    figures = read_figures(parsed.bench, given, prices=parsed.prices)
     machines = parsed.machines or machines_for(parsed.images, parsed.hours, figures)
     if machines is None:
         return complain(

@@ -8,16 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from deepfake_core.errors import UsageError
 from deepfake_core.records import Json
 from deepfake_core.storage.s3_multipart import MAX_PARTS, PART_BYTES
 
+PRICES_FILE = Path(__file__).parent / "prices.json"
+PRICED = ("machine_dollars_per_hour", "get_dollars_per_1000", "put_dollars_per_1000")
 AWS_RATES = (
     "AWS, docs.aws.amazon.com/AmazonS3/latest/dev/request-rate-perf-considerations.html: at least "
     "5,500 GET per second and prefix"
 )
 AWS_LATENCY = "assumed: 100 ms a page, one page names 1,000 keys"
-AWS_PRICES = "AWS, S3 Standard in us-east-1 (aws.amazon.com/s3/pricing), as of 2026"
 AWS_MACHINE = (
     "AWS, c5.4xlarge with 16 vCPU on demand in us-east-1 (an example price of its guide "
     "docs.aws.amazon.com/autoscaling/ec2/userguide/weights-spot-price-per-unit-hour-example.html)"
@@ -52,9 +55,6 @@ ASSUMED: dict[str, Figure] = {
     "machine_cores": Figure(16, "cores", AWS_MACHINE),
     "machine_gib": Figure(32, "GiB", AWS_MACHINE),
     "machine_gbit_per_s": Figure(5, "Gbit/s", "assumed: sustained, half of its up to 10 Gbit/s"),
-    "machine_dollars_per_hour": Figure(0.68, "$", AWS_MACHINE),
-    "get_dollars_per_1000": Figure(0.0004, "$", AWS_PRICES),
-    "put_dollars_per_1000": Figure(0.005, "$", AWS_PRICES),
     "largest_object_gb": Figure(
         MAX_PARTS * PART_BYTES / 1e9, "GB", "10,000 parts of the size used here"
     ),
@@ -73,17 +73,61 @@ MEASURED = {
 }
 
 
-def read_figures(bench: Path | None, given: Mapping[str, float]) -> dict[str, Figure]:
+class Price(BaseModel):
+    """What something costs, and where that was read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    value: float = Field(gt=0)
+    origin: str
+
+
+class Prices(BaseModel):
+    """The content of a file of prices, all in dollars, and when they were read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    as_of: str = Field(min_length=4)
+    machine_dollars_per_hour: Price
+    get_dollars_per_1000: Price
+    put_dollars_per_1000: Price
+
+
+def read_prices(path: Path = PRICES_FILE) -> dict[str, Figure]:
+    """The prices of a file, as figures of a plan.
+
+    Raises:
+        UsageError: the file cannot be read, or lacks a price.
+    """
+    try:
+        found = Prices.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
+        raise UsageError(
+            f"{path} cannot be read as prices: {why}; expected is JSON like {PRICES_FILE}, with "
+            f"as_of, {', '.join(PRICED)}"
+        ) from error
+    prices: dict[str, Price] = {name: getattr(found, name) for name in PRICED}
+    return {
+        name: Figure(price.value, "$", f"{price.origin}, as of {found.as_of}")
+        for name, price in prices.items()
+    }
+
+
+def read_figures(
+    bench: Path | None, given: Mapping[str, float], *, prices: Path = PRICES_FILE
+) -> dict[str, Figure]:
     """All figures: those given, else those measured, else those assumed.
 
     Args:
         bench: what the benchmark wrote; None where nothing was measured.
         given: by name, from whoever asks.
+        prices: a file of prices; by default the dated one that comes with the program.
 
     Raises:
         UsageError: a name is unknown, a number is not positive, or the file cannot be read.
     """
-    figures = dict(ASSUMED)
+    figures = ASSUMED | read_prices(prices)
     if bench is not None:
         figures |= _measured(_read(bench), str(bench))
     for name, value in given.items():

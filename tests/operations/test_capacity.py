@@ -11,7 +11,13 @@ from deepfake_core.bench.setting import Setting, Sizes
 from deepfake_core.errors import UsageError
 from deepfake_core.models.registry import find_model
 from deepfake_core.operations.capacity import machines_for, simulate
-from deepfake_core.operations.capacity_figures import ASSUMED, Figure, read_figures
+from deepfake_core.operations.capacity_figures import (
+    ASSUMED,
+    PRICED,
+    PRICES_FILE,
+    Figure,
+    read_figures,
+)
 
 # One machine judges 4 x 10 x 0.5 = 20 images/s, and reads 50 of 1 MB.
 SMALL = {
@@ -42,7 +48,7 @@ SMALL = {
 
 @pytest.fixture
 def figures() -> dict[str, Figure]:
-    assert SMALL.keys() == ASSUMED.keys()
+    assert SMALL.keys() == ASSUMED.keys() | set(PRICED)
     return read_figures(None, SMALL)
 
 
@@ -135,6 +141,23 @@ def test_the_benchmark_measures_what_a_plan_reads(tiny_registry: Path, tmp_path:
     figures = read_figures(tmp_path / "bench.json", {})
     for name in ("plan_us", "finish_us", "row_bytes", "coordinator_bytes"):
         assert figures[name].origin.startswith(f"{tmp_path / 'bench.json'}: coordinator_")
+
+
+def test_prices_are_dated_and_can_be_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert all("as of 20" in read_figures(None, {})[name].origin for name in PRICED)
+    content = json.loads(PRICES_FILE.read_text())
+    content["as_of"] = "2027-03"
+    content["machine_dollars_per_hour"] = {"value": 0.1, "origin": "our own racks"}
+    mine = tmp_path / "prices.json"
+    mine.write_text(json.dumps(content))
+    found = read_figures(None, {}, prices=mine)["machine_dollars_per_hour"]
+    assert found == Figure(0.1, "$", "our own racks, as of 2027-03")
+    assert cli.main(["plan", "--images", "1000", "--prices", str(mine)]) == 0
+    assert "our own racks, as of 2027-03" in capsys.readouterr().out
+    del content["put_dollars_per_1000"]
+    mine.write_text(json.dumps(content))
+    assert cli.main(["plan", "--prices", str(mine)]) == 2
+    assert "put_dollars_per_1000" in capsys.readouterr().err
 
 
 def test_wrong_figures_are_named(tmp_path: Path):

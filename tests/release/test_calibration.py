@@ -5,7 +5,7 @@ import pytest
 
 from deepfake_core.models.decision import Calibration, calibrate
 from deepfake_core.records import Float32Array
-from deepfake_core.release.calibration import choose_calibration, decide_most
+from deepfake_core.release.calibration import choose_calibration, decide_most, fit_calibration
 
 
 def float32(values: list[float]) -> Float32Array:
@@ -39,3 +39,19 @@ def test_fakes_pass_as_real_only_as_far_as_the_goal_needs():
     assert missed == sorted(missed)
     assert missed[0] == pytest.approx(0.02, abs=0.001)
     assert missed[2] == pytest.approx(0.08, abs=0.001)
+
+
+@pytest.mark.parametrize("with_offset", [True, False])
+def test_the_curve_is_that_of_logistic_regression(with_offset: bool):
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(2)
+    fake = np.arange(600) % 3 == 0
+    logits = float32(rng.normal(np.where(fake, 2, -1), 2))
+    found = fit_calibration(logits, fake, with_offset=with_offset)
+    weights = np.where(fake, 0.5 / fake.sum(), 0.5 / (~fake).sum())
+    other = LogisticRegression(C=1e9, fit_intercept=with_offset, tol=1e-10, max_iter=1000)
+    other.fit(logits[:, None], fake, sample_weight=weights)
+    slope, shift = other.coef_[0, 0], float(np.sum(other.intercept_))
+    assert found.temperature == pytest.approx(1 / slope, rel=1e-4)
+    assert found.offset == pytest.approx(-shift / slope, abs=1e-4)
