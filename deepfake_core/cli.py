@@ -20,6 +20,7 @@ from deepfake_core.commands import (
     pair,
     plan,
     redecide,
+    repair,
     report,
     retention,
     retrain,
@@ -80,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="subcommand")
     for module in (scan, app, report, redecide, changes, dataset, retrain, evaluate, models, pair):
         module.add(commands)
-    for module in (serve, plan, erase, retention, trend, export, statement, verify_run):
+    for module in (serve, plan, erase, retention, trend, export, statement, verify_run, repair):
         module.add(commands)
     return parser
 

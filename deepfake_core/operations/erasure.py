@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from deepfake_core.errors import DamagedFile, UsageError
 from deepfake_core.operations.run_erasure import Place, RunErasure, place_rows
 from deepfake_core.results.feedback import ENTRIES, IMAGES, Feedback
-from deepfake_core.results.layout import LATEST
+from deepfake_core.results.layout import ASIDE, LATEST
 from deepfake_core.results.review_log import ReviewLog
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import read_verdicts
@@ -80,6 +80,9 @@ def _erase(results: Results, digest: str, on_unread: Callable[[str], None]) -> d
     counts["latest"] = _erase_latest(results, digest)
     counts.update(_erase_feedback(storage, digest))
     counts["answers"] += ReviewLog(storage).erase(digest)
+    for name in storage.names(ASIDE):
+        # Nobody can say whether a damaged file holds the image.
+        storage.delete(f"{ASIDE}/{name}")
     storage.sweep()
     return {kind: counts[kind] for kind in KINDS}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 LATEST = "latest.parquet"
+# Where damaged files are kept that could not be mended; an erasure empties it.
+ASIDE = "damaged"
 PART = re.compile(r"part-(?P<index>\d{5,})\.parquet")
 KEY_OF_CONFIG = b"deepfake.config_fingerprint"
 
