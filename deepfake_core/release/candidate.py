@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepfake_core.datasets.labelled import Labelled, is_fake
-from deepfake_core.datasets.splits import split_labelled
+from deepfake_core.datasets.splits import split_labelled, thin
 from deepfake_core.engines.engine import OpenVinoEngine
 from deepfake_core.engines.openvino_graph import build_graph, save_graph
-from deepfake_core.evaluation.metrics import figures, threshold_curve
+from deepfake_core.evaluation.metrics import auc, figures, threshold_curve
 from deepfake_core.evaluation.score_cache import ScoreCache
 from deepfake_core.evaluation.scoring import score_tiers
 from deepfake_core.evaluation.training_list import list_training
 from deepfake_core.events import Say, silent
-from deepfake_core.images.degradations import Degradation
-from deepfake_core.images.face_tiers import FACE_TIERS, tiers_for
+from deepfake_core.images.degradations import TIERS, Degradation
+from deepfake_core.images.face_tiers import FACE_TIERS, SIZED, tiers_for
 from deepfake_core.inference.cropping import Cropper, open_cropper
 from deepfake_core.models.architecture import Architecture, Weights
 from deepfake_core.models.bundle import (
@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from deepfake_core.engines.libraries import ov
 
 # Pictures arrive compressed and shrunk: curve and thresholds are chosen on these tiers together.
+# Tiers of faces are many: each is measured on at most so many images.
+TIER_IMAGES = 400
+# A tier of sizes counts as judged where a fake scores above a photograph this often.
+LEAST_AUC = 0.85
 CALIBRATION_TIERS = {
     "frame": ("clean", "jpeg75", "half"),
     "find": ("clean", "jpeg75", "half", "size48", "size64", "size96", "size96_jpeg50", "turned10"),
@@ -150,7 +154,7 @@ def make_candidate(
     score = _Scoring(engine, open_cropper(told), material.memory, say)
     chosen = score(split.chosen, "to calibrate", CALIBRATION_TIERS[told.faces])
     curve = _calibrate(chosen, told)
-    tiers = score(split.report, "to report", tuple(tiers_for(told.faces)))
+    tiers = _report_tiers(score, split.report, told.faces)
     sets = {"report" if tier == "clean" else f"report_{tier}": one for tier, one in tiers.items()}
     others = {n: score(images, n, ("clean",))["clean"] for n, images in split.others.items()}
     say("comparing precisions with fp32")
@@ -163,7 +167,7 @@ def make_candidate(
         version=version,
         architecture=material.architecture,
         foreign=material.foreign.spec if material.foreign else None,
-        preprocessing=material.preprocessing,
+        preprocessing=_with_least_size(told, tiers, curve),
         calibration=curve.calibration,
         thresholds=curve.thresholds,
         by_precision=outcome.curves,
@@ -219,6 +223,37 @@ class _Scoring:
             tier: _shown(images, logits, scored.face_sizes[tier])
             for tier, logits in scored.logits.items()
         }
+
+
+def _report_tiers(score: _Scoring, images: list[Labelled], faces: str) -> dict[str, _Set]:
+    """Every tier of the images; those that models of pictures do not have, of some images."""
+    usual = score(images, "to report", tuple(TIERS))
+    more = [tier for tier in tiers_for(faces) if tier not in usual]
+    return usual | score(thin(images, TIER_IMAGES), "to report", more) if more else usual
+
+
+def _with_least_size(told: Preprocessing, tiers: dict[str, _Set], curve: Curve) -> Preprocessing:
+    """The preprocessing with the size below which a model of faces does not tell fakes apart.
+
+    It is that of the smallest tier of sizes from which on every tier reaches `LEAST_AUC`.
+    """
+    if told.faces == "frame":
+        return told
+    sized: list[tuple[float, float]] = []
+    for tier in SIZED:
+        some = tiers[tier]
+        fake = is_fake(some.images)
+        if fake.any() and not fake.all():
+            scores = calibrate(some.logits, curve.calibration, some.face_sizes)
+            sized.append((float(np.median(some.face_sizes)), auc(scores, fake)))
+    holding: list[float] = []
+    for size, found in sorted(sized, reverse=True):
+        if found < LEAST_AUC:
+            break
+        holding.append(size)
+    # Half of the faces of the tier are smaller than its median.
+    least = round(0.9 * min(holding)) if holding else told.size
+    return told.model_copy(update={"least_size": float(least)})
 
 
 def _calibrate(tiers: dict[str, _Set], preprocessing: Preprocessing) -> Curve:

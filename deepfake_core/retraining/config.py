@@ -25,6 +25,11 @@ class Recipe(BaseModel):
     one_class: tuple[str, ...] = Field(
         (), description="Sets whose classes differ in more than the label: reported class by class."
     )
+    tiers: bool = Field(
+        True,
+        description="Whether the evaluation report measures degraded images, too; the card does "
+        "in any case.",
+    )
     int8: bool = Field(
         True, description="Whether ways to int8 are tried, which takes minutes; off: not qualified."
     )

@@ -17,6 +17,7 @@ from deepfake_core.evaluation.config import EvaluateConfig
 from deepfake_core.evaluation.measurement import evaluate
 from deepfake_core.evaluation.report import render as render_evaluation
 from deepfake_core.events import Notify, silent
+from deepfake_core.inference.opening import USUAL_FINDER, find_finder
 from deepfake_core.models.architecture import Weights
 from deepfake_core.models.bundle import DESCRIPTION_FILE, Bundle, Preprocessing, read_bundle
 from deepfake_core.models.registry import (
@@ -187,9 +188,7 @@ def calibrate_candidate(run: Run, data: Path, weights: Weights) -> Bundle:
     material = Material(
         weights=weights,
         architecture=training.architecture,
-        preprocessing=Preprocessing(
-            size=training.size, mean=training.mean, scale=training.scale, colour="srgb"
-        ),
+        preprocessing=_preprocessing(run),
         data=data,
         training={
             **training.model_dump(mode="json"),
@@ -216,9 +215,26 @@ def calibrate_candidate(run: Run, data: Path, weights: Weights) -> Bundle:
     return read_bundle(final)
 
 
+def _preprocessing(run: Run) -> Preprocessing:
+    """How images become the candidate's input."""
+    training = run.config.recipe.training
+    shown = Preprocessing(
+        size=training.size,
+        mean=training.mean,
+        scale=training.scale,
+        colour="srgb",
+        faces=training.faces,
+    )
+    if training.faces == "frame":
+        return shown
+    finder = find_finder(USUAL_FINDER, run.registry)
+    return shown.model_copy(update={"finder": finder.finder_id, "alignment": "ffhq"})
+
+
 def evaluate_candidate(run: Run, data: Path, made: Bundle) -> Path:
     """Measure the candidate and write the evaluation report."""
-    chosen = EvaluateConfig(one_class=run.config.recipe.one_class)
+    recipe = run.config.recipe
+    chosen = EvaluateConfig(one_class=recipe.one_class, tiers=recipe.tiers)
     evaluation = evaluate(made, data, config=chosen, say=run.say, memory=run.memory)
     return render_evaluation(evaluation, made, run.report / "evaluation")["report"]
 

@@ -36,6 +36,11 @@ class TrainConfig(BaseModel):
     frozen_norms: bool = Field(
         False, description="Whether the backbone's batch normalisation keeps its statistics."
     )
+    faces: Literal["find", "frame"] = Field(
+        "frame",
+        description="find: the network sees faces that were found and aligned; frame: whole "
+        "pictures.",
+    )
     mean: float = Field(127.5, description="Subtracted from the pixels.")
     scale: float = Field(64.0, gt=0, description="What the centred pixels are divided by.")
     seed: int = Field(0, ge=0, description="Seed of every random choice.")
