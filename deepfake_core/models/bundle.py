@@ -223,7 +223,7 @@ def store_weights(folder: Path, weights: Mapping[str, np.ndarray]) -> None:
         key: array.astype(np.float16 if key.endswith("/kernel") else np.float32)
         for key, array in weights.items()
     }
-    np.savez(folder / WEIGHTS_FILE, allow_pickle=False, **stored)
+    np.savez_compressed(folder / WEIGHTS_FILE, allow_pickle=False, **stored)
 
 
 def write_description(folder: Path, description: Description) -> Bundle:
