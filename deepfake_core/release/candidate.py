@@ -13,7 +13,7 @@ from deepfake_core.datasets.labelled import Labelled, is_fake
 from deepfake_core.datasets.splits import split_labelled, thin
 from deepfake_core.engines.engine import OpenVinoEngine
 from deepfake_core.engines.openvino_graph import build_graph, save_graph
-from deepfake_core.evaluation.metrics import auc, figures, threshold_curve
+from deepfake_core.evaluation.metrics import figures, threshold_curve
 from deepfake_core.evaluation.score_cache import ScoreCache
 from deepfake_core.evaluation.scoring import score_tiers
 from deepfake_core.evaluation.training_list import list_training
@@ -36,6 +36,7 @@ from deepfake_core.models.bundle import (
 from deepfake_core.models.card import card
 from deepfake_core.models.decision import calibrate, decide
 from deepfake_core.models.onnx_spec import OnnxSpec
+from deepfake_core.ranking import auc
 from deepfake_core.records import Float32Array, Json
 from deepfake_core.release.curves import Known, fit_curve
 from deepfake_core.release.precision_trials import qualify
