@@ -58,27 +58,22 @@ def random_order(digests: Sequence[str], run_id: str) -> list[str]:
     )
 
 
-def estimate(
-    by_label: Mapping[str, Sequence[str]], decided: Mapping[str, Standing], *, run_id: str
-) -> Estimates:
+def estimate(by_label: Mapping[str, Sequence[str]], decided: Mapping[str, Standing]) -> Estimates:
     """Estimate from the pictures that were reviewed.
 
     Args:
-        by_label: the sha256 of the run's pictures by their label.
+        by_label: the sha256 of the run's pictures by their label, each in its `random_order`.
         decided: what stands of the review log, by sha256.
-        run_id: the run, which fixes the random order.
 
     Returns:
         Shares of distinct pictures. A picture on which reviewers are unsure or in dispute counts
         as either: for the lower end as a photograph, for the upper end as a fake.
     """
-    sizes = {label: len(set(by_label.get(label, ()))) for label in JUDGED}
+    sizes = {label: len(by_label.get(label, ())) for label in JUDGED}
     present = [label for label in JUDGED if sizes[label]]
     # Each stratum takes its part of the doubt, so that the sum keeps the whole confidence.
     shared = 1 - (1 - CONFIDENCE) / max(1, len(present))
-    samples = {
-        label: _sample(random_order(by_label.get(label, ()), run_id), decided) for label in JUDGED
-    }
+    samples = {label: _sample(by_label.get(label, ()), decided) for label in JUDGED}
     return Estimates(
         precision=_share(samples[Label.FAKE], CONFIDENCE),
         prevalence=_weighted({label: _share(samples[label], shared) for label in present}, sizes),

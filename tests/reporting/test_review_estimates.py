@@ -6,7 +6,8 @@ import random
 import pytest
 
 from deepfake_core.records import Label
-from deepfake_core.reporting.review_estimates import Estimates, estimate, random_order
+from deepfake_core.reporting import review_estimates
+from deepfake_core.reporting.review_estimates import Estimates, random_order
 from deepfake_core.results.review_log import Standing
 
 
@@ -16,6 +17,13 @@ def digests(prefix: str, count: int) -> list[str]:
 
 def reviewed(truth: dict[str, str], shown: list[str]) -> dict[str, Standing]:
     return {sha256: Standing(truth[sha256], ()) for sha256 in shown}
+
+
+def estimate(
+    by_label: dict[str, list[str]], decided: dict[str, Standing], *, run_id: str
+) -> Estimates:
+    ordered = {label: random_order(those, run_id) for label, those in by_label.items()}
+    return review_estimates.estimate(ordered, decided)
 
 
 def test_intervals_hold_the_truth_in_most_of_a_thousand_runs():

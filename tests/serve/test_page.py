@@ -409,35 +409,10 @@ def finished(
     return source
 
 
-def test_rows_are_chosen_by_label_score_reason_and_name(finished: Path, settings: Settings):
-    (path,) = scans.finished_scans(settings.reports).values()
-    rows = scans.read_scan(settings.reports, path)
-    assert sum(scans.counts(rows).values()) == rows.num_rows == 15
-    assert scans.counts(rows)["failed"] == 3
-
-    def chosen(**wanted: object) -> list[dict]:
-        return scans.choose(rows, scans.Filter(**wanted)).to_pylist()
-
-    assert len(chosen()) == 15
-    assert {row["label"] for row in chosen(labels=("fake", "failed"))} == {"fake", None}
-    assert [row["failure"] for row in chosen(failures=("decode.corrupt",))] == ["decode.corrupt"]
-    high = chosen(scores=(0.6, 1.0))
-    assert high
-    assert all(row["label"] == "fake" for row in high)
-    assert {row["image"] for row in chosen(name="BELOW/")} == {
-        "below/0004.jpg",
-        "below/0009.jpg",
-    }
-    both = chosen(labels=("fake", "failed"), failures=("decode.corrupt",))
-    assert {row["failure"] for row in both} == {None, "decode.corrupt"}
-    assert [row["score"] for row in high] == sorted((row["score"] for row in high), reverse=True)
-
-
 def test_an_image_of_a_scan_is_read_only_as_it_was_judged(finished: Path, settings: Settings):
     (path,) = scans.finished_scans(settings.reports).values()
-    row = scans.choose(
-        scans.read_scan(settings.reports, path), scans.Filter(name="0000.jpg")
-    ).to_pylist()[0]
+    rows = scans.read_scan(settings.reports, path).to_pylist()
+    (row,) = (row for row in rows if row["image"] == "0000.jpg")
     assert scans.read_image(row) == (finished / "0000.jpg").read_bytes()
     (finished / "0000.jpg").write_bytes(b"another")
     changed = scans.read_image(row)
@@ -448,33 +423,8 @@ def test_an_image_of_a_scan_is_read_only_as_it_was_judged(finished: Path, settin
     assert isinstance(scans.read_image({**row, "source": "s3://bucket/faces"}), Failure)
 
 
-def test_a_scan_can_be_browsed_and_its_verdicts_marked(
-    finished: Path, settings: Settings, open_page: Callable[..., AppTest]
-):
-    page = open_page("browse")
-    assert "**15** of 15 files" in text_of(page)
-    page = page.get("button_group")[0].set_value(["failed"]).run()
-    assert not page.exception
-    assert "**3** of 15 files" in text_of(page)
-    assert len([row for row in page.expander if "not judged" in row.label]) == 3
-    page = page.get("button_group")[0].set_value(["fake"]).run()
-    page.session_state[f"row-night-{first_fake(settings)}"] = True
-    page = page.run()
-    assert not page.exception
-    page.radio[0].set_value(Label.REAL)
-    page = next(one for one in page.button if one.label == "Keep my answer").click().run()
-    (entry,) = Feedback(open_storage(settings.reports)).entries()
-    assert entry["correct"] == "real"
-    assert entry["verdict"]["image"] == first_fake(settings)
-
-
-def first_fake(settings: Settings) -> str:
-    (path,) = scans.finished_scans(settings.reports).values()
-    return scans.read_scan(settings.reports, path)["image"][0].as_py()
-
-
 def test_without_a_scan_the_page_says_how_to_make_one(open_page: Callable[..., AppTest]):
-    assert "deepfake scan FOLDER" in open_page("browse").info[0].value
+    assert "deepfake scan FOLDER" in open_page("review").info[0].value
 
 
 def test_settings_travel_as_an_argument():

@@ -26,7 +26,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DESKTOP, TELEPHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PATIENCE_MS = 30_000
 PATHS = {
-    "browse": "Browse a finished scan",
+    "review": "Review a scan",
     "how-it-works": "How it works",
     "how-to-read": "How to read a result",
     "look": "How to look at a picture critically",

@@ -10,7 +10,7 @@ import streamlit as st
 from deepfake_core.models.bundle import CARD_FILE
 from deepfake_core.rendering.evidence import SCALE
 from deepfake_core.rendering.text import line_text, without_pictures
-from deepfake_core.serve.page import browse, check, guide, style
+from deepfake_core.serve.page import check, guide, review, style
 from deepfake_core.serve.page.model import the_bundle
 from deepfake_core.serve.page.settings import Settings, read_settings
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
         {
             "Verify": [
                 _page("Check a picture", "check", lambda: check.show(settings), default=True),
-                _page("Browse a scan", "browse", lambda: browse.show(settings)),
+                _page("Review a scan", "review", lambda: review.show(settings)),
             ],
             "Understand": [
                 _page("How it works", "how-it-works", lambda: _how_it_works(settings)),
