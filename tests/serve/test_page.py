@@ -20,7 +20,7 @@ from deepfake_core.inference.classifier import Classifier
 from deepfake_core.models.bundle import Bundle, write_description
 from deepfake_core.models.decision import Thresholds
 from deepfake_core.models.registry import find_model
-from deepfake_core.records import Failure, FailureCode, Label
+from deepfake_core.records import DECIDED, Failure, FailureCode, Label, Reason
 from deepfake_core.rendering.text import line_text
 from deepfake_core.results.feedback import Feedback
 from deepfake_core.scanning.config import ScanConfig
@@ -111,7 +111,7 @@ def test_a_picture_gets_the_verdict_of_a_scan(
     page = upload(open_page(), *((f"{n}.jpg", content) for n, content in enumerate(contents)))
     shown = list(page.session_state["judged"].values())
     expected = classifier.judge(contents).judgements
-    assert {one.label for one in expected} == set(Label)
+    assert {one.label for one in expected} == set(DECIDED)
     said = text_of(page)
     for one, judgement in zip(shown, expected, strict=True):
         assert one.verdict["score"] == pytest.approx(judgement.score, abs=1e-4)
@@ -371,6 +371,7 @@ def test_every_label_and_failure_has_its_words():
     assert set(words.FAILURES) == set(FailureCode)
     assert all(set(texts) == set(Label) for texts in (words.SENTENCES, words.MEANS_NOT))
     assert set(words.NEXT_STEPS) == set(Label)
+    assert set(words.REASONS) == set(Reason)
 
 
 def test_nobody_reads_that_a_picture_is_real():
@@ -453,3 +454,24 @@ def test_only_the_own_machine_is_let_in_unless_asked():
     assert closed["server_allowedHosts"] == ["127.0.0.1", "localhost", "::1"]
     assert launch.streamlit_options("10.0.0.7", 8501)["server_allowedHosts"] == []
     assert launch.url("::1", 80) == "http://[::1]:80"
+
+
+@pytest.mark.parametrize("reason", [Reason.NO_FACE, Reason.FACE_TOO_SMALL, Reason.UNFAMILIAR])
+def test_a_picture_that_is_not_judged_says_why_and_gets_no_score(reason: Reason):
+    def script(reason: str) -> None:
+        from deepfake_core.provenance.origin import Origin
+        from deepfake_core.serve.page.check import show_not_applicable
+        from deepfake_core.serve.page.pictures import JudgedPicture
+
+        verdict = {"label": "not_applicable", "score": None, "reason": reason, "failure": None}
+        origin = Origin("PNG", 8, 8, 100, generator="ComfyUI")
+        show_not_applicable(JudgedPicture("a.png", verdict, origin, None))
+
+    page = AppTest.from_function(script, kwargs={"reason": str(reason)}).run()
+    assert not page.exception
+    said = text_of(page)
+    assert words.REASONS[reason][0] in said
+    assert "Not applicable" in said
+    assert f"{words.DECLARED} ComfyUI" in said
+    assert words.DISAGREES in said
+    assert "Score" not in said

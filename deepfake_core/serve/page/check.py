@@ -10,7 +10,7 @@ import streamlit as st
 
 from deepfake_core.inference.explanation import explain
 from deepfake_core.provenance.origin import Origin
-from deepfake_core.records import Failure, FailureCode, Label
+from deepfake_core.records import Failure, FailureCode, Label, Reason
 from deepfake_core.rendering.text import one_line, percent, score_text
 from deepfake_core.serve.page import answer, style, threshold
 from deepfake_core.serve.page.model import the_classifier
@@ -24,6 +24,7 @@ from deepfake_core.serve.page.words import (
     MEANS_NOT,
     NEXT_STEPS,
     NOT_PROOF,
+    REASONS,
     SENTENCES,
     title,
 )
@@ -85,9 +86,22 @@ def _one(
     if judged.label is None:
         show_failure(judged.name, judged.failure, judged.verdict["detail"])
         return
-    show_verdict(judged, classifier.bundle.description)
+    if judged.verdict["score"] is None:
+        show_not_applicable(judged)
+    else:
+        show_verdict(judged, classifier.bundle.description)
     with st.expander("What to do next"):
         st.markdown(bullets(NEXT_STEPS[judged.label]))
+    if judged.verdict["score"] is not None:
+        _offer_explanation(classifier, upload, judged)
+    with st.expander("What the file itself says"):
+        show_origin(judged)
+    with st.expander("Say whether the verdict is right"):
+        answer.ask(settings, judged.verdict, image=upload.getvalue(), key=upload.file_id)
+
+
+def _offer_explanation(classifier: Classifier, upload: UploadedFile, judged: JudgedPicture) -> None:
+    """The explanation, computed when it is asked for."""
     explanation = st.expander(
         "Which areas the score depends on",
         key=f"explain-{upload.file_id}",
@@ -96,10 +110,6 @@ def _one(
     with explanation:
         if explanation.open:
             show_explanation(_explained(classifier, upload), judged.name)
-    with st.expander("What the file itself says"):
-        show_origin(judged)
-    with st.expander("Say whether the verdict is right"):
-        answer.ask(settings, judged.verdict, image=upload.getvalue(), key=upload.file_id)
 
 
 def show_verdict(judged: JudgedPicture, description: Description) -> None:
@@ -114,10 +124,26 @@ def show_verdict(judged: JudgedPicture, description: Description) -> None:
         f'<p class="df-name">{escape(judged.name)}</p>'
         + _declared(judged, label)
         + f'<p class="df-verdict df-{label}" role="heading" aria-level="2">{words}</p>'
-        f'<p class="df-line">Score {score_text(score)}. {SENTENCES[label]}</p>'
+        f'<p class="df-line">Score {score_text(score)}. {SENTENCES[label]}{_weaker(judged)}</p>'
         + style.score_bar(score, label, description.thresholds)
     )
     st.markdown("**What this does not mean**\n\n" + bullets(MEANS_NOT[label]))
+
+
+def show_not_applicable(judged: JudgedPicture) -> None:
+    """The picture, and why the model says nothing of it."""
+    left, right = st.columns([2, 1], gap="medium")
+    if judged.picture is not None:
+        right.image(judged.picture, alt=f"The picture {judged.name}", width="stretch")
+    what, advice = REASONS[Reason(judged.verdict["reason"])]
+    left.html(
+        f'<p class="df-name">{escape(judged.name)}</p>'
+        + _declared(judged, Label.NOT_APPLICABLE)
+        + '<p class="df-verdict" role="heading" aria-level="2">Not applicable</p>'
+        f'<p class="df-line"><b>{what}</b> {advice}</p>'
+    )
+    meanings = bullets(MEANS_NOT[Label.NOT_APPLICABLE])
+    st.markdown("**What this does not mean**\n\n" + meanings)
 
 
 def _declared(judged: JudgedPicture, label: Label) -> str:
@@ -215,6 +241,12 @@ def origin_rows(origin: Origin, sha256: str) -> list[tuple[str, str]]:
         *(("Found", evidence) for evidence in origin.evidence),
         ("Fingerprint (SHA-256)", sha256),
     ]
+
+
+def _weaker(judged: JudgedPicture) -> str:
+    """Why a label is weaker than its score, such as a flag that did not last."""
+    reason = judged.verdict.get("reason")
+    return " " + " ".join(REASONS[Reason(reason)]) if reason else ""
 
 
 def bullets(lines: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deepfake_core.records import FailureCode, Label
+from deepfake_core.records import FailureCode, Label, Reason
 from deepfake_core.rendering.evidence import BALANCED, strength
 
 DECLARED = "The file declares itself generated:"
@@ -19,8 +19,29 @@ SENTENCES: Mapping[Label, str] = {
     Label.FAKE: "The score is above the line from which this model flags a picture.",
     Label.UNCERTAIN: "The score lies between the model's two lines. "
     "It is no half of a verdict: treat the picture as not judged.",
+    Label.NOT_APPLICABLE: "The model has no business judging this picture.",
     Label.REAL: "The score is below the line under which this model counts nothing as found. "
     "That is not a finding that the picture is authentic.",
+}
+
+# Why there is no verdict on a picture that could be read, or a weaker one: what, and what to do.
+REASONS: Mapping[Reason, tuple[str, str]] = {
+    Reason.NO_FACE: (
+        "No face was found in the picture.",
+        "Only faces are judged; of all else in a picture this model knows nothing.",
+    ),
+    Reason.FACE_TOO_SMALL: (
+        "The faces in the picture are too small to be judged.",
+        "Try to get a larger copy, straight from the device or the first publisher.",
+    ),
+    Reason.UNFAMILIAR: (
+        "The face is unlike those that the model was made and tested with.",
+        "Decide by other means: the source, the time and place, other pictures of the scene.",
+    ),
+    Reason.UNSTABLE: (
+        "The model flagged it, but no longer after it was compressed or shrunk a little.",
+        "Such a flag is not worth much; try to get the original file.",
+    ),
 }
 
 MEANS_NOT: Mapping[Label, tuple[str, ...]] = {
@@ -32,6 +53,10 @@ MEANS_NOT: Mapping[Label, tuple[str, ...]] = {
     Label.UNCERTAIN: (
         "It does not mean that the picture is half fake, or probably one or the other.",
         "It does not mean that something is wrong with the file.",
+    ),
+    Label.NOT_APPLICABLE: (
+        "It does not mean that nothing in the picture was generated.",
+        "It is no failure of the file, and no finding in its favour.",
     ),
     Label.REAL: (
         "It does not prove that the picture is authentic. Generated pictures are missed, "
@@ -53,6 +78,10 @@ NEXT_STEPS: Mapping[Label, tuple[str, ...]] = {
     Label.UNCERTAIN: (
         "Try to get a larger or less compressed copy: small and blurred pictures end up here.",
         "Decide by other means: the source, the time and place, other pictures of the scene.",
+    ),
+    Label.NOT_APPLICABLE: (
+        "Decide by other means: the source, the time and place, other pictures of the scene.",
+        "Look at what the file itself says, below.",
     ),
     Label.REAL: (
         "Check the source, the time and the place as you would without this page.",
