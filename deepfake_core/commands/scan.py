@@ -38,7 +38,9 @@ WORDS = {EXCLUDED: "left out by --include or --exclude", OLD: "older than --sinc
 
 def add(commands: Commands) -> None:
     """Add ``scan``; its options are the fields of `ScanConfig`."""
-    parser = commands.add_parser("scan", help="judge the images of a folder or bucket")
+    parser = commands.add_parser(
+        "scan", help="judge the images of a folder or bucket, or one image"
+    )
     for name, field in ScanConfig.model_fields.items():
         if name == "source":
             parser.add_argument("source", metavar="SOURCE", help=field.description)

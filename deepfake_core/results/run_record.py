@@ -155,6 +155,7 @@ class RunRecord(RowFacts):
     """The content of ``run.json``.
 
     Attributes:
+        file: the one file of the source that was scanned; None for all of it.
         shard_size: images that are committed together.
         run_date: the UTC date on which it started.
         state: ``planned``, ``redeciding`` or ``done``.
@@ -184,6 +185,7 @@ class RunRecord(RowFacts):
         warnings: in what it is unlike them; None until it was compared.
     """
 
+    file: FileSystemName | None = None
     shard_size: int
     run_date: str
     state: str

@@ -45,7 +45,8 @@ class ScanConfig(BaseModel):
 
     source: str = Field(
         min_length=1,
-        description="Folder of images: a local path or a URL such as s3://bucket/prefix.",
+        description="Folder of images, or one image: a local path or a URL such as "
+        "s3://bucket/prefix.",
     )
     output: str = Field(
         "reports", min_length=1, description="Folder for verdicts and reports, local or a URL."

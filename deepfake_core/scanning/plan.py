@@ -46,11 +46,11 @@ from deepfake_core.scanning.policy_file import read_policy
 from deepfake_core.scanning.selection import build_manifest, idle_globs, skip_some
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.listing import Listing
-from deepfake_core.storage.opening import open_storage
+from deepfake_core.storage.opening import open_source, open_storage
 
 # Settings that a resumed run must share with its plan, by the name a person knows them by.
 CHECKED = (
-    *("source", "model_id", "precision", "engine", "shard_size"),
+    *("source", "file", "model_id", "precision", "engine", "shard_size"),
     *("faces", "finder_id", "finder_precision", "second_look", "second_model_id"),
     *("second_precision", "pair", "policy", "stability"),
 )
@@ -190,7 +190,7 @@ def make_plan(
         PlanMismatch: the run_id was planned with other settings.
     """
     now = now or dt.datetime.now(dt.UTC)
-    source = source or open_storage(config.source)
+    source, file = (source, None) if source else open_source(config.source)
     signer = open_signer(config.sign_with) if config.sign_with else None
     results = Results(open_storage(config.output), signer)
     stored, begun = _planned(results, config.run_id) if config.run_id else (None, False)
@@ -209,6 +209,7 @@ def make_plan(
         return Plan(config, source, results, networks, stored, MANIFEST_SCHEMA.empty_table(), True)
     asked: Asked = {
         "source": source.name,
+        "file": file,
         "shard_size": config.shard_size,
         **networks.facts,
         # Whole pictures are judged as they were before there were faces.
@@ -219,7 +220,7 @@ def make_plan(
         listed = read_manifest(results, stored.run_id)
         return Plan(config, source, results, networks, stored, listed, begun)
     results.storage.check_writable()
-    listing = _list(source, leave_out=results.storage.address(""))
+    listing = _list(source, file, leave_out=results.storage.address(""))
     config_fingerprint = _fingerprint(asked)
     past = read_history(
         results,
@@ -240,8 +241,9 @@ def make_plan(
         config_fingerprint=config_fingerprint,
         manifest_fingerprint=fingerprint(past.listed),
         unlisted_folders=listing.unreadable,
-        gone=past.gone,
-        renamed=past.renamed,
+        # Of one file nobody knows what became of the others.
+        gone=None if file else past.gone,
+        renamed=None if file else past.renamed,
         idle_globs=idle_globs(past.listed, config),
         versions={"deepfake": __version__, "python": platform.python_version()},
     )
@@ -313,8 +315,10 @@ def _check(stored: RunRecord, asked: Asked) -> None:
             )
 
 
-def _list(source: Storage, *, leave_out: str) -> Listing:
-    """List a source that holds something beside the output."""
+def _list(source: Storage, file: str | None, *, leave_out: str) -> Listing:
+    """List a source that holds something beside the output, or its one file."""
+    if file is not None:
+        return source.list_file(file)
     if leave_out == source.address(""):
         raise SourceError(f"{source.name} is the output too; give another folder with --output")
     listing = source.list_files(leave_out=leave_out)
@@ -322,7 +326,7 @@ def _list(source: Storage, *, leave_out: str) -> Listing:
         unreadable = f"; {len(listing.unreadable)} folders in it cannot be listed"
         raise SourceError(
             f"there are no files in {source.name}{unreadable if listing.unreadable else ''}; "
-            "give a folder of images (names that begin with a dot are left out)"
+            "give a folder of images, or one image (names that begin with a dot are left out)"
         )
     return listing
 

@@ -42,6 +42,10 @@ class Storage(Protocol):
         """List regular files; names that begin with a dot and `leave_out` are left out."""
         ...
 
+    def list_file(self, path: str) -> Listing:
+        """List one file; nothing where it is none. Raises OSError where that is not known."""
+        ...
+
     def names(self, folder: str) -> list[str]:
         """The names of the files directly in a folder, sorted; none where it is missing."""
         ...

@@ -85,9 +85,14 @@ class LocalStorage:
                     self._unknown.add(path)
                     listing.add(path, size=None, etag=None, modified=None)
                     continue
-                if stat.S_ISREG(found.st_mode):
-                    etag = f"{found.st_size}-{found.st_mtime_ns}"
-                    listing.add(path, size=found.st_size, etag=etag, modified=found.st_mtime)
+                _add(listing, path, found)
+
+    def list_file(self, path: str) -> Listing:
+        """See `Storage.list_file`."""
+        listing = Listing()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            _add(listing, path, os.stat(os.path.join(self.root, path)))
+        return listing
 
     def names(self, folder: str) -> list[str]:
         """See `Storage.names`."""
@@ -202,3 +207,10 @@ class LocalStorage:
                 f"cannot write to {self.name}: {folder} is not a folder that this user may write "
                 "to; give another with --output"
             )
+
+
+def _add(listing: Listing, path: str, found: os.stat_result) -> None:
+    """Add what is a regular file."""
+    if stat.S_ISREG(found.st_mode):
+        etag = f"{found.st_size}-{found.st_mtime_ns}"
+        listing.add(path, size=found.st_size, etag=etag, modified=found.st_mtime)

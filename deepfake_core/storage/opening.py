@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from deepfake_core.storage.base import Storage
@@ -20,3 +21,23 @@ def open_storage(location: str) -> Storage:
 
         return RemoteStorage(location)
     return LocalStorage(Path(location.removeprefix("file://")))
+
+
+def open_source(location: str) -> tuple[Storage, str | None]:
+    """The folder of a source and, where the source is one file, the name of that file in it.
+
+    Of an address only what ends like a file's name, with a dot in it, is asked for as one.
+
+    Raises:
+        SourceError: it cannot be opened.
+    """
+    folder, slash, name = location.rpartition("/")
+    remote = "://" in location
+    if not name or (remote and ("." not in name or folder.endswith(":/"))):
+        return open_storage(location), None
+    parent = open_storage(folder or slash or ".")
+    # Who may not look at the file is told so when the folder is listed.
+    with contextlib.suppress(OSError):
+        if parent.list_file(name).paths:
+            return parent, name
+    return open_storage(location), None

@@ -48,11 +48,16 @@ class RemoteStorage:
             path = full[len(self._root) :].lstrip("/")
             if is_hidden(path) or (skipped and f"{self.name}/{path}".startswith(skipped)):
                 continue
-            changed = info.get("LastModified") or info.get("mtime") or info.get("created")
-            if isinstance(changed, dt.datetime):
-                changed = changed.timestamp()
-            size = info.get("size")
-            listing.add(path, size=size, etag=_etag(info, changed), modified=changed)
+            _add(listing, path, info)
+        return listing
+
+    def list_file(self, path: str) -> Listing:
+        """See `Storage.list_file`; a page of a web server is the listing of a folder."""
+        listing = Listing()
+        with contextlib.suppress(FileNotFoundError):
+            info = self._fs.info(self._at(path))
+            if info.get("type") == "file" and info.get("mimetype") != "text/html":
+                _add(listing, path, info)
         return listing
 
     def names(self, folder: str) -> list[str]:
@@ -126,6 +131,15 @@ class RemoteStorage:
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}".rstrip("/")
+
+
+def _add(listing: Listing, path: str, info: dict[str, Any]) -> None:
+    """Add what a file system says of a file."""
+    changed = info.get("LastModified") or info.get("mtime") or info.get("created")
+    if isinstance(changed, dt.datetime):
+        changed = changed.timestamp()
+    size = info.get("size")
+    listing.add(path, size=size, etag=_etag(info, changed), modified=changed)
 
 
 def _etag(info: Mapping[str, Any], changed: float | None) -> str | None:

@@ -38,6 +38,7 @@ ATTEMPTS = 5
 FIRST_PAUSE_SECONDS = 0.1
 UPDATES = 50
 ARCHIVES = {"GLACIER", "DEEP_ARCHIVE"}
+RESTORED = {"OptionalObjectAttributes": ["RestoreStatus"]}
 
 Answer = dict[str, Any]
 Condition = dict[str, str]
@@ -69,7 +70,7 @@ class BucketStorage:
         listing = Listing()
         empty = True
         try:
-            for page in self._pages(self._prefix, OptionalObjectAttributes=["RestoreStatus"]):
+            for page in self._pages(self._prefix, **RESTORED):
                 empty = empty and not page.get("Contents")
                 self._add(page, listing, f"{leave_out.rstrip('/')}/" if leave_out else "")
         except Transient as error:
@@ -78,6 +79,13 @@ class BucketStorage:
             raise SourceError(f"cannot list {self.name}: {reason(error)}") from error
         if empty and self._prefix:
             raise SourceError(f"cannot list {self.name}: there is no such folder")
+        return listing
+
+    def list_file(self, path: str) -> Listing:
+        """See `Storage.list_file`; of the keys that begin with it, the key itself is first."""
+        listing, key = Listing(), self._prefix + path
+        first = next(self._pages(key, MaxKeys=1, **RESTORED)).get("Contents", [])
+        self._add({"Contents": [one for one in first if one["Key"] == key]}, listing, "")
         return listing
 
     def _add(self, page: Answer, listing: Listing, left_out: str) -> None:

@@ -74,7 +74,7 @@ def test_the_wheel_carries_of_each_model_the_version_that_is_used(wheel: Path):
     assert wheel.stat().st_size < 100e6
 
 
-@pytest.mark.parametrize("what", ["a folder"])
+@pytest.mark.parametrize("what", ["a folder", "one file"])
 def test_an_empty_machine_gets_a_verdict_at_once(program: Path, tmp_path: Path, what: str):
     pictures = tmp_path / "pictures"
     pictures.mkdir()

@@ -459,3 +459,57 @@ def test_folders_that_cannot_be_listed_are_told(
     assert rows.num_rows == 6
     stored = json.loads((tmp_path / "out" / "runs" / result["run_id"] / "run.json").read_text())
     assert len(stored["unlisted_folders"]) == 1
+
+
+# One file
+
+
+@pytest.mark.parametrize("name", ["0000.jpg", "below/0004.jpg"])
+def test_one_file_is_scanned_as_one_of_its_folder(run: Scan, image_folder, name: str):
+    folder = image_folder(6)
+    whole, _ = run(folder, run_id="whole")
+    assert whole["judged"] == 6
+    (folder / "gone.jpg").touch()
+    result, rows = run(folder / name, run_id="one", full=True)
+    assert (result["listed"], result["judged"], result["skipped"]) == (1, 1, 0)
+    parent, _, last = f"/{name}".rpartition("/")
+    assert rows["source"].to_pylist() == [f"{folder}{parent}"]
+    assert rows["image"].to_pylist() == [last]
+    # Of the others nothing is known, so none is called gone.
+    assert result["gone"] is None
+    if parent == "":
+        again, _ = run(folder, run_id="again")
+        assert again["listed"] == 7
+        assert again["gone"] == 0
+
+
+def test_a_file_that_was_judged_with_its_folder_is_known(run: Scan, image_folder):
+    folder = image_folder(3)
+    run(folder)
+    result, _ = run(folder / "0001.jpg")
+    assert (result["listed"], result["skipped"]) == (1, 1)
+
+
+def test_a_run_of_one_file_is_not_resumed_with_another(
+    tiny_registry: Path, image_folder, tmp_path: Path
+):
+    folder = image_folder(3)
+
+    def config(source: Path) -> ScanConfig:
+        output = str(tmp_path / "out")
+        return ScanConfig(source=str(source), output=output, model="tiny", run_id="r")
+
+    plan = make_plan(config(folder / "0000.jpg"), registry=tiny_registry)
+    plan.claim()
+    plan.store_run()
+    assert make_plan(config(folder / "0000.jpg"), registry=tiny_registry).run.file == "0000.jpg"
+    for other in (folder / "0001.jpg", folder):
+        with pytest.raises(PlanMismatch, match=r"with file 0000\.jpg, now"):
+            make_plan(config(other), registry=tiny_registry)
+
+
+def test_neither_a_pipe_nor_a_name_of_nothing_is_a_file(run: Scan, tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name in ("pipe.jpg", "missing.jpg"):
+        with pytest.raises(SourceError, match="cannot list"):
+            run(tmp_path / name)

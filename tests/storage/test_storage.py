@@ -22,7 +22,7 @@ from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import parquet_bytes, verdict_chunks
 from deepfake_core.storage.base import Readable, Storage, Update
 from deepfake_core.storage.local import STAGING, LocalStorage
-from deepfake_core.storage.opening import open_storage
+from deepfake_core.storage.opening import open_source, open_storage
 from tests.support.s3_server import Bucket, bucket, environment, proxy, server, without_pauses
 
 __all__ = ["bucket", "environment", "proxy", "server", "without_pauses"]
@@ -85,6 +85,32 @@ def test_listing(storage: Storage):
         assert abs(modified - before) < 60
 
 
+@pytest.mark.parametrize("name", [*ODD, "a.jpg"])
+def test_one_file_is_listed_as_in_its_folder(open_folder: Open, storage: Storage, name: str):
+    for one in (*ODD, "a.jpg", "a.jpg2"):
+        storage.put(one, one.encode())
+    listing, found = storage.list_files(), storage.list_file(name)
+    at = listing.paths.index(name)
+    assert (found.paths, found.sizes, found.etags) == (
+        [name],
+        [len(name.encode())],
+        [listing.etags[at]],
+    )
+    source, file = open_source(storage.address(name))
+    assert file == name.rpartition("/")[2]
+    assert source.read(file) == name.encode()
+    assert source.address(file) == storage.address(name)
+
+
+def test_what_is_no_file_is_taken_for_a_folder(storage: Storage):
+    storage.put("x.jpg/a.jpg", b"a")
+    for name in ("x.jpg", "x.jp", "y.jpg"):
+        assert storage.list_file(name).paths == []
+        source, file = open_source(storage.address(name))
+        assert (source.name, file) == (storage.address(name), None)
+    assert open_source(storage.name)[1] is None
+
+
 def test_an_etag_changes_with_the_content(storage: Storage):
     etags = []
     for content in (b"one", b"three"):
@@ -106,7 +132,7 @@ def test_create_leaves_what_is_there(storage: Storage):
 
 CREATING = """
 import sys
-from deepfake_core.storage.opening import open_storage
+from deepfake_core.storage.opening import open_source, open_storage
 storage, mine = open_storage(sys.argv[1]), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()
