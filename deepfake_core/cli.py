@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from deepfake_core import __version__
 from deepfake_core.commands import (
     app,
+    calibrate,
     changes,
     dataset,
     erase,
@@ -83,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
         module.add(commands)
     for module in (serve, plan, erase, retention, trend, export, statement, verify_run, repair):
         module.add(commands)
+    calibrate.add(commands)
     return parser
 
 

@@ -14,13 +14,12 @@ from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.face_reading import AlignedFaces
 from deepfake_core.inference.second_opening import (
     PairedLook,
-    SecondLookMode,
     Wanted,
     pair_second,
 )
 from deepfake_core.models.bundle import Bundle, Curve, Precision
 from deepfake_core.models.decision import Thresholds
-from deepfake_core.models.policy import Policy, check_made_for
+from deepfake_core.models.policy import Policy, SecondLookMode, check_made_for
 from deepfake_core.models.registry import DEFAULT_REGISTRY
 
 Faces = Literal["find", "frame"]
@@ -142,7 +141,12 @@ def choose_networks(
     )
     if policy is not None:
         looks = (bundle.model_id, second.look.model_id if second else None)
-        check_made_for(policy, looks=looks, finder=finder.finder_id if finder else None)
+        check_made_for(
+            policy,
+            looks=looks,
+            finder=finder.finder_id if finder else None,
+            second_look=second.mode if second else "off",
+        )
     return networks
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from deepfake_core.engines.clip_engine import open_second_look, processor_flags, second_precisions
 from deepfake_core.errors import ModelError
 from deepfake_core.inference.looks import SecondLook
 from deepfake_core.models.bundle import Bundle, Curve, Precision
+from deepfake_core.models.policy import SecondLookMode
 from deepfake_core.models.registry import DEFAULT_REGISTRY
 from deepfake_core.models.second_look import Pair, SecondBundle, find_second
 
-SecondLookMode = Literal["auto", "off", "all"]
 ADVICE = "make the pair with: deepfake pair {first} --data DIR"
 
 

@@ -19,6 +19,8 @@ from deepfake_core.errors import UsageError
 from deepfake_core.models.decision import Thresholds, decide
 from deepfake_core.records import Float32Array, Label
 
+SecondLookMode = Literal["off", "auto", "all"]
+
 
 class SizeTier(BaseModel):
     """Pictures whose largest face has a size in this range, and the line that holds for them."""
@@ -52,6 +54,7 @@ class Policy(BaseModel):
     tiers: tuple[SizeTier, ...] = Field(min_length=1, description="The lines by size of face.")
     model_id: str = Field(min_length=1, description="The first look that judged them.")
     second_model_id: str | None = Field(None, description="The second look, where there was one.")
+    second_look: SecondLookMode = Field("off", description="Which faces were given it.")
     finder_id: str | None = Field(None, description="The finder; null for whole pictures.")
     precision: str | None = Field(None, description="The arithmetic of the first look.")
     photographs: int = Field(ge=1, description="Photographs that were judged.")
@@ -137,13 +140,20 @@ def parse_policy(data: bytes, address: str) -> Policy:
         ) from error
 
 
-def check_made_for(policy: Policy, *, looks: Sequence[str | None], finder: str | None) -> None:
+def check_made_for(
+    policy: Policy,
+    *,
+    looks: Sequence[str | None],
+    finder: str | None,
+    second_look: SecondLookMode = "off",
+) -> None:
     """Refuse a policy whose photographs were judged by other models than a scan would use.
 
     Args:
         policy: what was given.
         looks: the model ids of the first and of the second look; None for no second one.
         finder: the id of the finder; None where whole pictures are judged.
+        second_look: which faces are given a second look.
 
     Raises:
         UsageError: they differ; the message names which.
@@ -153,6 +163,7 @@ def check_made_for(policy: Policy, *, looks: Sequence[str | None], finder: str |
         ("first look", policy.model_id, first),
         ("second look", policy.second_model_id, second),
         ("finder", policy.finder_id, finder),
+        ("--second-look", policy.second_look, second_look),
     ):
         if made_with != now:
             raise UsageError(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from deepfake_core.binomial import at_most
 from deepfake_core.errors import UsageError
-from deepfake_core.models.policy import Policy, SizeTier
+from deepfake_core.models.policy import Policy, SecondLookMode, SizeTier
 from deepfake_core.records import Float32Array
 
 # Sizes of faces at which tiers may begin: about where the figures of a 128-px network change.
@@ -36,6 +36,7 @@ class Judges:
 
     model_id: str
     second_model_id: str | None = None
+    second_look: SecondLookMode = "off"
     finder_id: str | None = None
     precision: str | None = None
 
@@ -113,6 +114,7 @@ def derive_policy(
         tiers=tiers,
         model_id=judges.model_id,
         second_model_id=judges.second_model_id,
+        second_look=judges.second_look,
         finder_id=judges.finder_id,
         precision=judges.precision,
         photographs=count,

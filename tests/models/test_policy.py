@@ -25,7 +25,7 @@ from deepfake_core.operations.policies import (
 from deepfake_core.records import Label
 
 LAWS = settings(max_examples=200, deadline=None, derandomize=True)
-JUDGES = Judges("resnet50@3+01234567", "clip@1+89abcdef", "centerface@1+00112233")
+JUDGES = Judges("resnet50@3+01234567", "clip@1+89abcdef", "auto", "centerface@1+00112233")
 PROMISE = Promise(0.01)
 
 
@@ -187,7 +187,9 @@ def test_planted_fakes_are_shown_and_ordinary_photographs_are_not():
 def test_a_policy_for_other_models_is_refused_and_names_them():
     policy = derive_policy(np.zeros(299, np.float32), None, promise=PROMISE, judges=JUDGES)
     looks = (JUDGES.model_id, JUDGES.second_model_id)
-    check_made_for(policy, looks=looks, finder=JUDGES.finder_id)
+    check_made_for(policy, looks=looks, finder=JUDGES.finder_id, second_look="auto")
+    with pytest.raises(UsageError, match="--second-look auto, this scan uses all"):
+        check_made_for(policy, looks=looks, finder=JUDGES.finder_id, second_look="all")
     with pytest.raises(UsageError, match=r"first look resnet50@3\+01234567, .* uses resnet50@4"):
         check_made_for(policy, looks=("resnet50@4+x", looks[1]), finder=JUDGES.finder_id)
     with pytest.raises(UsageError, match=r"second look .* uses none"):
