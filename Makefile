@@ -9,18 +9,21 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup scan test lint types imports check audit bench server wheel clean
+.PHONY: help setup scan test test-fast lint types imports check audit bench server wheel clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: $(INSTALLED) ## Make .venv from requirements.lock (again when that or pyproject.toml changes)
 
 scan: setup ## Judge the sample pictures; verdicts and the report land in reports/
 	$(BIN)/deepfake scan data/samples --full
 
-test: setup ## Run the tests
+test: setup ## Run all tests
 	$(BIN)/python -m pytest
+
+test-fast: setup ## Run the tests that start no process and train no network, in a minute
+	$(BIN)/python -m pytest -m "not processes and not slow"
 
 lint: setup ## Check style and formatting
 	$(BIN)/ruff check .

@@ -18,6 +18,8 @@ from deepfake_core.images.decoding import decode
 from deepfake_core.models.registry import find_model
 from deepfake_core.records import Decoded
 
+pytestmark = pytest.mark.processes
+
 KERAS = {
     "over_keras_dataset",
     "over_keras_one_by_one",

@@ -14,6 +14,8 @@ from deepfake_core.bench.setting import PartFailed
 from deepfake_core.scanning.config import ScanConfig
 from tests.support.prefect_server import server_of
 
+pytestmark = pytest.mark.processes
+
 FACTS = {
     "images": 20_000,
     "shards": 5,

@@ -91,6 +91,7 @@ def process(tiny_registry: Path) -> Command:
     return run
 
 
+@pytest.mark.processes
 def test_json_is_one_object_and_progress_is_elsewhere(
     process: Command, image_folder: Callable[..., Path], tmp_path: Path
 ):
@@ -119,6 +120,7 @@ def test_json_is_one_object_and_progress_is_elsewhere(
     assert any(line.startswith("judged 12 of 12") for line in lines)
 
 
+@pytest.mark.processes
 def test_a_relative_output_is_reported_as_it_is_found(
     deepfake: Command,
     image_folder: Callable[..., Path],
@@ -133,6 +135,7 @@ def test_a_relative_output_is_reported_as_it_is_found(
     assert Path(result["report"]).is_file()
 
 
+@pytest.mark.processes
 def test_the_result_in_words(deepfake: Command, image_folder: Callable[..., Path], tmp_path: Path):
     scan_it = ["scan", image_folder(5, broken=True), "--output", tmp_path / "out"]
     first = deepfake(*scan_it)
@@ -145,6 +148,7 @@ def test_the_result_in_words(deepfake: Command, image_folder: Callable[..., Path
     assert json.loads(deepfake(*scan_it, "--json").out)["verdicts"] is None
 
 
+@pytest.mark.processes
 def test_what_cannot_be_scanned(deepfake: Command, picture: Callable[..., bytes], tmp_path: Path):
     (tmp_path / "file.jpg").write_bytes(picture(1))
     (tmp_path / "empty").mkdir()
@@ -161,6 +165,7 @@ def test_what_cannot_be_scanned(deepfake: Command, picture: Callable[..., bytes]
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.processes
 def test_an_unreadable_source(deepfake: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     scandir = os.scandir
 
@@ -176,6 +181,7 @@ def test_an_unreadable_source(deepfake: Command, tmp_path: Path, monkeypatch: py
     assert "Permission denied; give an existing, readable folder" in done.complaint()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("run_id", [(), ("--run-id", "r")])
 def test_an_output_that_cannot_be_written(
     deepfake: Command, image_folder: Callable[..., Path], tmp_path: Path, run_id: tuple[str, ...]
@@ -189,6 +195,7 @@ def test_an_output_that_cannot_be_written(
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -234,6 +241,7 @@ def test_wrong_settings(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.processes
 def test_another_plan_is_exit_status_2(
     deepfake: Command, image_folder: Callable[..., Path], tmp_path: Path
 ):
@@ -248,6 +256,7 @@ def test_another_plan_is_exit_status_2(
     assert deepfake("scan", source, *options, "--shard-size", "2").status == 0
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "words", [[], ["frobnicate"], ["scan"], ["scan", "a", "b"], ["scan", "a", "--nosuch"]]
 )
@@ -258,6 +267,7 @@ def test_wrong_usage(deepfake: Command, words: list[str]):
     assert "usage: deepfake" in done.err
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("command", [[], ["scan"], ["report"], ["models"], ["latest"]])
 def test_help(deepfake: Command, command: list[str]):
     done = deepfake(*command, "--help")
@@ -266,6 +276,7 @@ def test_help(deepfake: Command, command: list[str]):
     assert done.err == ""
 
 
+@pytest.mark.processes
 def test_help_of_scan_shows_every_option(deepfake: Command):
     shown = " ".join(deepfake("scan", "--help").out.split())
     for name, field in ScanConfig.model_fields.items():
@@ -279,10 +290,12 @@ def test_help_of_scan_shows_every_option(deepfake: Command):
     assert "(default: off)" in shown
 
 
+@pytest.mark.processes
 def test_version(deepfake: Command):
     assert deepfake("--version").out == f"deepfake {__version__}\n"
 
 
+@pytest.mark.processes
 def test_a_report_is_rendered_again(
     deepfake: Command, image_folder: Callable[..., Path], tmp_path: Path
 ):
@@ -297,12 +310,14 @@ def test_a_report_is_rendered_again(
         assert deepfake("report", run_id, *output).status == 2
 
 
+@pytest.mark.processes
 def test_latest_needs_a_folder(deepfake: Command, tmp_path: Path):
     done = deepfake("latest", "--output", tmp_path / "missing")
     assert done.status == 2
     assert "missing" in done.complaint()
 
 
+@pytest.mark.processes
 def test_models_that_are_not_there(deepfake: Command):
     assert "nosuch" in deepfake("models", "show", "nosuch").complaint()
     assert "NAME" in deepfake("models", "show").complaint()
@@ -322,6 +337,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.processes
 def test_a_full_disk_stops_a_run_that_goes_on_when_there_is_room(
     deepfake: Command, image_folder: Callable[..., Path], small_disk: Path
 ):

@@ -114,6 +114,7 @@ def test_a_scan_that_stops_says_how_to_continue(
     assert "2 judged" in capsys.readouterr().out
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
 def test_a_reader_that_has_enough_is_no_error(closed: str):
     program = LOUD if closed == "stdout" else LOUD.replace('"plan", ', '"plan", "--nosuch", ')

@@ -517,6 +517,7 @@ def test_the_report_escapes_names_and_loads_nothing(
     assert "http" not in html.replace("http-equiv", "")
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not CHROMIUM.exists(), reason="there is no Chromium here")
 def test_a_browser_shows_the_report(folder: Callable[..., Path], tmp_path: Path) -> None:
     root = folder(sets=("train", "valid"), fake={"quality": 60})

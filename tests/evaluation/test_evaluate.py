@@ -34,6 +34,8 @@ from deepfake_core.models.decision import Thresholds
 from deepfake_core.models.registry import find_model
 from deepfake_core.records import FailureCode
 
+pytestmark = pytest.mark.slow
+
 BAND = Thresholds(real_below=0.4, fake_from=0.6)
 SOURCES = ("GAN A", "GAN B", "diffusion")
 Rows = Sequence[dict[str, str]]

@@ -14,6 +14,8 @@ from deepfake_core.reporting.summary_record import Summary
 from tests.support.made_server import ROOT, free_port
 from tests.support.webhook import Hook, listening
 
+pytestmark = pytest.mark.processes
+
 NOW = dt.datetime(2026, 11, 25, 8, tzinfo=dt.UTC)
 
 

@@ -25,6 +25,8 @@ from deepfake_core.scanning.scan import scan as plain_scan
 from tests.support.cluster_process import NO_DASHBOARD
 from tests.support.prefect_server import server_of
 
+pytestmark = pytest.mark.processes
+
 IMAGES, SHARD_SIZE, SHARDS = 12, 5, 3
 # The run, its clock, and what is compared with a tolerance.
 OF_THE_RUN, CLOSE = ("run_id", "run_started"), ("logit", "score")

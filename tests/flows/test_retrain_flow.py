@@ -14,6 +14,8 @@ from tests.support.labelled import RECIPE, save_pictures
 from tests.support.prefect_server import server_of
 from tests.support.webhook import listening, wait_until_told
 
+pytestmark = pytest.mark.processes
+
 STEPS = ["calibrate and export", "check the data", "evaluate", "fit", "gate", "promote",
          "register", "split by group"]  # fmt: skip
 

@@ -28,6 +28,8 @@ from tests.support.lookups import SILENCERS, Watched
 from tests.support.made_server import Running, running_server
 from tests.support.webhook import listening, wait_until_told
 
+pytestmark = pytest.mark.processes
+
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 NAMES = ["scan/nightly-scan", "retrain/retrain", "scan/scan", "watch/watch"]

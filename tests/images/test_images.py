@@ -290,6 +290,7 @@ def test_threads_give_the_same_answers_and_leave_the_warnings_alone():
             assert one == other
 
 
+@pytest.mark.processes
 def test_importing_changes_nothing_in_other_libraries():
     program = """
 import warnings

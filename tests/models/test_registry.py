@@ -178,6 +178,7 @@ for count in range(5):
 """
 
 
+@pytest.mark.processes
 def test_promotions_at_once_lose_no_line(registry: Path):
     lines = len(read_log(registry / "tiny"))
     command = [sys.executable, "-c", HAMMER, str(registry)]
@@ -209,6 +210,7 @@ rollback("tiny", registry=Path(sys.argv[1]))
 """
 
 
+@pytest.mark.processes
 def test_others_wait_while_the_log_is_held(registry: Path):
     with (registry / "tiny" / LOG_FILE).open("ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

@@ -263,6 +263,7 @@ def test_an_erasure_that_was_cut_off_is_named(output: Path, monkeypatch: pytest.
     assert problems(output, "first") == []
 
 
+@pytest.mark.processes
 def test_openssl_makes_the_key_that_the_message_names(tmp_path: Path):
     from deepfake_core.results.signing import is_signed, open_signer
 

@@ -12,6 +12,8 @@ import yaml
 
 from tests.support.container import Stage, build, steps
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

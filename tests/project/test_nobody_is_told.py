@@ -23,6 +23,8 @@ from tests.support.lookups import Watched
 from tests.support.made_server import free_port
 from tests.support.onnx_files import write_onnx
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(600)
 MAIN = ("-m", "deepfake_core.cli")

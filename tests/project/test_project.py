@@ -74,6 +74,7 @@ def test_every_target_has_a_help_line():
     assert not [name for name, text in targets.items() if not text]
 
 
+@pytest.mark.processes
 def test_make_alone_lists_the_targets():
     # Not as a part of the make that may have started these tests.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
@@ -128,6 +129,7 @@ def test_relative_links_of_the_documentation_lead_somewhere():
     assert not broken
 
 
+@pytest.mark.processes
 def test_importing_the_core_loads_nothing_heavy():
     code = (
         f"import importlib, sys\n"

@@ -15,6 +15,8 @@ import pytest
 
 from deepfake_core.models.registry import list_models
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "data" / "samples"
 VERDICT_SECONDS = 60

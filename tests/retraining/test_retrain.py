@@ -37,6 +37,8 @@ from deepfake_core.storage.opening import open_storage
 from tests.support.full_disk import files_up_to
 from tests.support.labelled import RECIPE, save_pictures
 
+pytestmark = pytest.mark.slow
+
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path

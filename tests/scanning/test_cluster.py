@@ -31,6 +31,8 @@ from deepfake_core.scanning.scan import Execution, begin, missing_shards, scan
 from deepfake_core.scanning.shards import shard_of
 from tests.support.cluster_process import NO_DASHBOARD
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES, SHARD_SIZE = 60, 5
 # The run, its clock, and what is compared with a tolerance.

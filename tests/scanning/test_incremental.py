@@ -311,6 +311,7 @@ scan(ScanConfig(source=source, output=output, model="tiny@1"), notify=wait,
 """
 
 
+@pytest.mark.processes
 def test_two_runs_that_end_at_once_lose_nothing(
     image_folder: Callable[..., Path], two_models: Path, tmp_path: Path
 ):
@@ -336,6 +337,7 @@ def test_two_runs_that_end_at_once_lose_nothing(
     assert sorted(rows["source"].to_pylist()) == sorted(sources * 4)
 
 
+@pytest.mark.processes
 def test_writers_of_latest_wait_for_each_other(tmp_path: Path):
     results = Results(LocalStorage(tmp_path))
     others = [rows_of(f"run{at}", at, {str(at): None}) for at in range(8)]

@@ -22,6 +22,8 @@ import pytest
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.scan import scan
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parents[2]
 DRIVER = ROOT / "tests" / "support" / "killed_scan.py"
 RUN_ID = "killed"

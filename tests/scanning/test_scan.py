@@ -329,6 +329,7 @@ sys.exit(cli.main())
 """
 
 
+@pytest.mark.processes
 def test_an_interrupted_run_can_be_resumed(
     run: Scan, image_folder: Callable[..., Path], tiny_registry: Path, tmp_path: Path
 ):

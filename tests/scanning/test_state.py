@@ -30,6 +30,8 @@ from deepfake_core.storage.local import LocalStorage
 from deepfake_core.storage.opening import open_storage
 from tests.support.s3_server import Bucket, bucket, environment, server
 
+pytestmark = pytest.mark.processes
+
 __all__ = ["bucket", "environment", "server"]
 
 CONFIG = "f" * 64

@@ -22,6 +22,8 @@ from deepfake_core.models.bundle import write_description
 from deepfake_core.models.registry import find_model
 from deepfake_core.serve.page.words import FAILURES, UNCERTAIN_TITLE
 
+pytestmark = pytest.mark.processes
+
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DESKTOP, TELEPHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PATIENCE_MS = 30_000

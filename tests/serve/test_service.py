@@ -264,6 +264,7 @@ def command() -> Iterator[tuple[subprocess.Popen[str], str]]:
                 process.kill()
 
 
+@pytest.mark.processes
 def test_the_command_serves_the_model_that_ships(
     command: tuple[subprocess.Popen[str], str], picture: Picture
 ):

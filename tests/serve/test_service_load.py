@@ -24,6 +24,8 @@ from deepfake_core.serve.batching import IMAGES_AT_ONCE, Batcher
 from deepfake_core.serve.problems import Refusal
 from tests.support.serving import address, running
 
+pytestmark = pytest.mark.processes
+
 Picture = Callable[..., bytes]
 
 

@@ -23,6 +23,8 @@ from deepfake_core.storage.output_lock import beside_others, rewriting
 from deepfake_core.storage.store_lock import ALONE
 from tests.support.s3_server import Bucket, bucket, environment, server, without_pauses
 
+pytestmark = pytest.mark.processes
+
 __all__ = ["bucket", "environment", "server", "without_pauses"]
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -39,6 +39,8 @@ from tests.support.s3_server import (
     without_pauses,
 )
 
+pytestmark = pytest.mark.processes
+
 __all__ = ["bucket", "environment", "proxy", "server", "without_pauses"]
 
 COUNT = 40

@@ -30,7 +30,7 @@ __all__ = ["bucket", "environment", "proxy", "server", "without_pauses"]
 Open = Callable[[], Storage]
 
 
-@pytest.fixture(params=["disk", "s3"])
+@pytest.fixture(params=["disk", pytest.param("s3", marks=pytest.mark.processes)])
 def open_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """Opens the same empty folder each time."""
     if request.param == "disk":
@@ -140,6 +140,7 @@ print(*(n for n in range(int(sys.argv[3])) if storage.create(f"a/{n}", mine.enco
 """
 
 
+@pytest.mark.processes
 def test_of_two_processes_that_create_a_file_one_succeeds(open_folder: Open):
     storage = open_folder()
     count = 300 if isinstance(storage, LocalStorage) else 40

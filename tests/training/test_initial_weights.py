@@ -19,6 +19,8 @@ from deepfake_core.training.initial_weights import (
 from deepfake_core.training.recipe import TrainConfig
 from tests.support.training import TINY, changed, same_weights
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
 def test_training_starts_from_files_and_from_the_registry(

@@ -17,6 +17,8 @@ from deepfake_core.training.fit import fit
 from deepfake_core.training.recipe import TrainConfig, rate_at
 from tests.support.training import SMALL, changed
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_batch_is_the_same_whenever_and_however_it_is_made(train: tuple[Labelled, ...]) -> None:
     one, two = Batches(SMALL, train), Batches(SMALL, train)

@@ -31,6 +31,8 @@ from deepfake_core.training.history import COLUMNS
 from tests.support.full_disk import files_up_to
 from tests.support.training import SMALL, changed, same_weights
 
+pytestmark = pytest.mark.slow
+
 AVERAGED = changed(average_momentum=0.5)
 
 
