@@ -78,7 +78,7 @@ class ForeignModelError(ModelError):
 
 
 class TrainingError(DeepfakeError):
-    """A training went astray, such as into a loss that is no number."""
+    """A training went astray, such as into a loss that is not a number."""
 
 
 class DataRefused(DeepfakeError):
@@ -108,7 +108,7 @@ def output_error(address: str, error: OSError, *, started: bool) -> OutputError 
     Args:
         address: the file.
         error: why.
-        started: whether files were written before, so that it is no matter of usage.
+        started: whether files were written before, so that the usage is not to blame.
     """
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     message = f"cannot write {address}: {reason(error)}; "

@@ -86,7 +86,7 @@ def make_picture(seed: int, *, kind: str = "JPEG") -> bytes:
 
 
 def broken_files() -> dict[str, bytes]:
-    """Files that are no images, or only half of one, by name."""
+    """Files that are not images, or only half of one, by name."""
     return {
         "broken-cut.jpg": make_picture(1)[:-300],
         "broken-text.jpg": b"this is text\n",

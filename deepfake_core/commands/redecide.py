@@ -55,7 +55,7 @@ def _thresholds(text: str) -> Thresholds:
         found = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise UsageError(f"--thresholds {text}: {found}; {advice}") from error
     except ValueError as error:
-        raise UsageError(f"--thresholds {text}: that is no pair of numbers; {advice}") from error
+        raise UsageError(f"--thresholds {text}: that is not a pair of numbers; {advice}") from error
 
 
 def _in_words(result: RedecisionResult) -> str:

@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--verdicts",
         action="store_true",
-        help="remove old verdicts, too; images that no verdict is left of are judged anew",
+        help="remove old verdicts, too; images that no verdict is left of are judged again",
     )
     parser.add_argument("--dry-run", action="store_true", help="tell, and remove nothing")
     add_wait(parser)

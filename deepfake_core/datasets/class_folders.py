@@ -30,7 +30,7 @@ class Found:
 
     Attributes:
         files: each with its label and the name of its set.
-        ignored: how many files are no images by their name and their first bytes.
+        ignored: how many files are not images by their name and their first bytes.
         notes: how names were read, and what was left out; one line each.
     """
 
@@ -139,7 +139,7 @@ def _classes(folder: Path, reading: Reading, found: Found) -> Classes:
         left_out += [f"{place.name}/" for place in places if place not in exact]
         classes[set_name, label] = exact
     if classes and left_out:
-        found.notes.append(_left_out(left_out, "are no class by their name"))
+        found.notes.append(_left_out(left_out, "are not a class by their name"))
     return classes
 
 

@@ -77,7 +77,7 @@ def read_table(manifest: Path, within: str, reading: Reading) -> Table:
         reading: what its columns are called, and its labels mean.
 
     Raises:
-        SourceError: it is no such CSV in UTF-8.
+        SourceError: it is not such a CSV in UTF-8.
     """
     table = Table()
     lines, hidden = Complaints(manifest.parent, reading), 0

@@ -63,7 +63,7 @@ class Listing:
     Attributes:
         images: sorted by path.
         problems: what is wrong, one line each; the images that it concerns are left out.
-        ignored: how many files in class folders are no images by their name and content.
+        ignored: how many files in class folders are not images by their name and content.
         notes: how names were read, and what was left out, one line each.
     """
 

@@ -39,7 +39,7 @@ def foreign_graph(path: Path, spec: OnnxSpec) -> ov.Model:
         are undone.
 
     Raises:
-        ForeignModelError: there is no such file, or it is no classifier that can be run here;
+        ForeignModelError: there is no such file, or it is not a classifier that can be run here;
             the message says what was found.
     """
     from deepfake_core.engines.libraries import ops, ov
@@ -101,7 +101,7 @@ def _reason(complaint: str) -> str:
     for word, reason in COMPLAINTS.items():
         if word in lowered:
             return f"{reason} ({' '.join(complaint.split())[-90:]})"
-    return "it is no ONNX file, or a damaged one; export the network again"
+    return "it is not an ONNX file, or a damaged one; export the network again"
 
 
 def _fit_input(model: ov.Model, spec: OnnxSpec, path: Path) -> tuple[Layout, int]:

@@ -104,5 +104,5 @@ def read_finder(folder: Path = DEFAULT_FINDER) -> Finder:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{path} is no face finder: {where}: {first['msg']}") from error
+        raise ModelError(f"{path} is not a face finder: {where}: {first['msg']}") from error
     return Finder(folder, description, hashlib.sha256(data).hexdigest())

@@ -13,7 +13,7 @@ from deepfake_core.records import Float32Array
 STRIDE = 4
 # A cell says how large a face is by a logarithm; beyond this it would be larger than any canvas.
 LARGEST_EXPONENT = 7.0
-# More cells than this over the threshold are no picture of faces but noise; the surest are kept.
+# More cells than this over the threshold are not a picture of faces but noise; the surest are kept.
 MOST_CELLS = 4096
 # The share of the smaller of two boxes that lies in the larger one, from which both are one face:
 # an eye or a mouth taken for a face of its own.

@@ -107,7 +107,7 @@ def _profile(curve: FloatArray, primaries: Primaries, *, grey: bool) -> bytes | 
 
 
 def _to_d50(primaries: Primaries) -> FloatArray | None:
-    """float64[3, 3]: from linear RGB to XYZ under D50; None where they are no colours."""
+    """float64[3, 3]: from linear RGB to XYZ under D50; None where they are not colours."""
     corners, white = np.reshape(primaries[0], (3, 2)), np.array(primaries[1])
     if white[1] <= 0 or np.any(corners[:, 1] <= 0):
         return None

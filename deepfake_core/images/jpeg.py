@@ -44,7 +44,7 @@ FILLING = bytes(32)
 FILLED_UP = FILLING + END
 # Larger files are not searched for the end of their pixels, which takes a dozen decodings.
 MAX_STRAY_FILE = 4_000_000
-# Bytes that the decoder has read ahead when it finds that they are no pixels.
+# Bytes that the decoder has read ahead when it finds that they are not pixels.
 READ_AHEAD = 8
 
 _DAMAGE = re.compile(

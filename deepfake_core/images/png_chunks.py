@@ -80,7 +80,7 @@ class Png:
 
     @property
     def hides_default(self) -> bool:
-        """Whether the default image is no frame of the animation that viewers show."""
+        """Whether the default image is not a frame of the animation that viewers show."""
         animated = b"acTL" in self.chunks and b"fcTL" not in self.chunks
         return animated and len(self.frame) >= 20 and bool(self.frame_pixels)
 

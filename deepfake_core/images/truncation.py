@@ -44,7 +44,7 @@ def _ends_in_zeros(coded: bytes) -> bool:
 
 def _webp_pixels(data: bytes) -> bytes:
     """The file up to the end of its last pixels; metadata may follow them, and be padded."""
-    # What lies beyond the length in the header is no part of the image.
+    # What lies beyond the length in the header is not part of the image.
     data = data[: int.from_bytes(data[4:8], "little") + 8]
     position = last = 12
     for _ in range(MAX_CHUNKS):
@@ -61,7 +61,7 @@ def _box_is_cut(data: bytes) -> bool:
     """Whether a HEIC or AVIF file ends within its description or its pixels.
 
     A photograph of a telephone is a grid of tiles; libheif leaves those grey that it lacks.
-    What some telephones append after the last box is no box, so other kinds do not count.
+    What some telephones append after the last box is not a box, so other kinds do not count.
     """
     position = 0
     for _ in range(MAX_CHUNKS):

@@ -183,7 +183,7 @@ class Bundle:
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return dict(stored)
-        # What needs pickle, which could run anything, is a ValueError; what is no archive lacks
+        # What needs pickle, which could run anything, is a ValueError; what is not an archive lacks
         # the methods of one.
         except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
             raise ModelError(f"{path} cannot be read as weights: {error}") from error
@@ -210,7 +210,7 @@ def read_bundle(folder: Path) -> Bundle:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{path} is no bundle: {where}: {first['msg']}") from error
+        raise ModelError(f"{path} is not a bundle: {where}: {first['msg']}") from error
     return Bundle(folder, description, hashlib.sha256(data).hexdigest())
 
 

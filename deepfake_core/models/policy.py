@@ -127,7 +127,7 @@ def parse_policy(data: bytes, address: str) -> Policy:
         address: where it came from, for the message.
 
     Raises:
-        UsageError: it is no policy.
+        UsageError: it is not a policy.
     """
     try:
         return Policy.model_validate_json(data)
@@ -135,7 +135,7 @@ def parse_policy(data: bytes, address: str) -> Policy:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "its content"
         raise UsageError(
-            f"{address} is no policy: {where}: {first['msg']}; "
+            f"{address} is not a policy: {where}: {first['msg']}; "
             "make one with deepfake calibrate --real DIR --fpr 0.01 --to FILE"
         ) from error
 

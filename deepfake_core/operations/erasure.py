@@ -54,13 +54,15 @@ def erase(
         log, and their images.
 
     Raises:
-        UsageError: that is no sha256.
+        UsageError: that is not a sha256.
         OutputBusy: a scan uses the output.
         OutputError: a file cannot be read or written.
     """
     digest = sha256.strip().lower()
     if not _DIGEST.fullmatch(digest):
-        raise UsageError(f"{sha256!r} is no sha256; give the 64 hex digits of a verdict's sha256")
+        raise UsageError(
+            f"{sha256!r} is not a sha256; give the 64 hex digits of a verdict's sha256"
+        )
     results = output if isinstance(output, Results) else Results(open_storage(output))
     with rewriting(results.storage, "an erasure", wait_seconds=wait_seconds, say=say):
         return _erase(results, digest, on_unread)

@@ -33,7 +33,7 @@ class Removed:
         parts: their parts.
         manifests: their manifests.
         verdicts: old published files that went.
-        forgotten: images that no verdict is left of; a scan that finds them judges them anew.
+        forgotten: images that no verdict is left of; a scan that finds them judges them again.
         bytes: what all that took.
         kept_runs: old runs that have parts and are not finished, or miss their verdicts.
         damaged: what is said of files that were found damaged.

@@ -135,7 +135,7 @@ def _check_signatures(found: Verified, links: list[Link], key: str | None) -> No
     if signers and key is None:
         found.notes.append("it is signed; give the signer's public key with --key, to know by whom")
     if not signers:
-        found.notes.append("it is not signed, so whoever could write here could make it anew")
+        found.notes.append("it is not signed, so whoever could write here could make it again")
 
 
 def _check_contents(results: Results, found: Verified, links: list[Link]) -> None:

@@ -146,7 +146,7 @@ def head_arrays(path: Path) -> dict[str, np.ndarray]:
                 "head/bias": head["bias"].astype(np.float32),
             }
     except (OSError, KeyError, ValueError) as error:
-        raise ForeignModelError(f"{path} is no head of a second look: {error}") from error
+        raise ForeignModelError(f"{path} is not a head of a second look: {error}") from error
 
 
 def round_rows(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -89,7 +89,7 @@ def import_model(
 
     Raises:
         UsageError: the name is none.
-        ForeignModelError: the file is no classifier that runs here, or its scores say nothing.
+        ForeignModelError: the file is not a classifier that runs here, or its scores say nothing.
         SourceError: the data cannot be used.
     """
     if not NAME.match(foreign.name):
@@ -142,7 +142,7 @@ def check_scores(engine: OpenVinoEngine, images: Sequence[Labelled], *, size: in
     """Refuse a network whose scores on labelled images show that it was wrapped wrongly.
 
     Raises:
-        ForeignModelError: scores are no numbers, constant, reversed, or differ with the batch.
+        ForeignModelError: scores are not numbers, constant, reversed, or differ with the batch.
     """
     fakes, reals = ([one for one in images if one.fake is kind] for kind in (True, False))
     some = [*thin(fakes, CHECK_IMAGES), *thin(reals, CHECK_IMAGES)]

@@ -130,7 +130,7 @@ def blind_spot(figures: Mapping[str, Any]) -> str | None:
     return (
         f"The model misses fakes: of those in the test set it did worst on, “{worst}”, about "
         f"{round(100 * missed / of)} of 100 were not flagged ({percent(low)} to {percent(high)} "
-        "in general). That nothing was found is no finding that a picture is authentic."
+        "in general). That nothing was found is not a finding that a picture is authentic."
     )
 
 

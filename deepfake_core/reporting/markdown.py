@@ -17,7 +17,7 @@ FAILURE_WORDS: Mapping[str, str] = {
     "read.denied": "the store refused access to the file",
     "read.archived": "the file lies in cold storage and must be restored first",
     "read.failed": "reading failed, also when it was tried again; the next scan tries once more",
-    "decode.unsupported": "the file is no image in a format that is read here",
+    "decode.unsupported": "the file is not an image in a format that is read here",
     "decode.corrupt": "the image is damaged or incomplete; half an image is not judged",
     "decode.too_large": "the image has more pixels than are decoded safely",
     "decode.timeout": "decoding took too long and was stopped; the next scan tries once more",

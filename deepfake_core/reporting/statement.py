@@ -33,7 +33,7 @@ COLUMNS = ("sha256", "label", "failure", "reason")
 LIMITS = (
     "Counted from this folder of results alone: what was erased, or moved away by retention, is "
     "not in it. Error rates are those of the test sets on the models' cards; on other pictures "
-    "they differ. These figures are no legal advice."
+    "they differ. These figures are not legal advice."
 )
 
 
@@ -178,7 +178,7 @@ class _Rows:
             for counter, column in (
                 (self.labels, rows["label"]),
                 (self.failures, rows["failure"]),
-                # A reason of what was judged, `unstable`, is no refusal.
+                # A reason of what was judged, `unstable`, is not a refusal.
                 (self.reasons, rows.filter(refused)["reason"]),
             ):
                 for pair in pc.value_counts(column.drop_null()).to_pylist():

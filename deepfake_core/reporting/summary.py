@@ -140,7 +140,7 @@ def _nearest(scored: pa.Table, thresholds: Thresholds | None) -> list[ShownImage
 
 
 def _failed(verdicts: pa.Table) -> list[FailedImage]:
-    """The first failed images; what is no image at all comes last."""
+    """The first failed images; files that are not images come last."""
     failed = verdicts.filter(pc.is_valid(verdicts["failure"]))
     no_image = pc.equal(failed["failure"], FailureCode.DECODE_UNSUPPORTED)
     order = np.argsort(no_image.to_numpy(), kind="stable")[:FAILED_SHOWN]

@@ -71,7 +71,7 @@ class Feedback:
         if not _DIGEST.fullmatch(sha256):
             raise UsageError("the verdict has no sha256: an image that was never read has none")
         if correct not in LABELS:
-            raise UsageError(f"{str(correct)!r} is no answer; say real or fake")
+            raise UsageError(f"{str(correct)!r} is not an answer; say real or fake")
         now = dt.datetime.now(dt.UTC)
         entry = {
             "sha256": sha256,
@@ -89,7 +89,7 @@ class Feedback:
         return path
 
     def entries(self) -> list[Json]:
-        """All answers, oldest first; files that are no entries are left out."""
+        """All answers, oldest first; files that are not entries are left out."""
         names = [name for name in self.storage.names(ENTRIES) if _ENTRY.fullmatch(name)]
         entries = [json.loads(self.storage.read(f"{ENTRIES}/{name}")) for name in names]
         return sorted(entries, key=lambda entry: str(entry["stored"]))
@@ -192,7 +192,7 @@ def _columns(verdict: Json) -> Json:
 
 
 def _suffix(image: bytes) -> str:
-    """A suffix by the content; ``bin`` for what is no image."""
+    """A suffix by the content; ``bin`` for what is not an image."""
     loaded = load(image, size=8)
     return "bin" if isinstance(loaded, Failure) else loaded.format.lower()
 

@@ -113,7 +113,7 @@ def read_links(storage: Storage, run_id: str) -> list[Link] | None:
     """The chain of a run; None where it has none, such as of an earlier version.
 
     Raises:
-        DamagedFile: it is no chain.
+        DamagedFile: it is not such a chain.
         OutputError: it cannot be read.
     """
     path = run_file(run_id, FILES_FILE)

@@ -28,7 +28,7 @@ RUN_KEY = b"deepfake.run"
 MANIFEST_SCHEMA = pa.schema(
     [
         pa.field("image", pa.string(), nullable=False),
-        # The name in the file system where it is no UTF-8, so that the image can be read again.
+        # The name in the file system where it is not UTF-8, so that the image can be read again.
         pa.field("raw", pa.binary()),
         # Null where the store does not say it.
         pa.field("bytes", pa.int64()),

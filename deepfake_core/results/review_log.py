@@ -1,7 +1,7 @@
 """What reviewers decided of pictures: an append-only log, a line a decision.
 
 A decision belongs to the bytes of a picture, by their sha256, so that it holds wherever the same
-bytes lie, in every run. Nothing is changed: who decides anew, or takes a decision back, adds a
+bytes lie, in every run. Nothing is changed: who decides again, or takes a decision back, adds a
 line. Only an erasure takes lines out.
 """
 

@@ -28,7 +28,7 @@ def check_run_id(text: str) -> None:
     """Raise UsageError where a text names no run."""
     if not is_run_id(text):
         raise UsageError(
-            f"{text!r} is no run id; it has letters, digits, '.', '_', '-', and names a folder"
+            f"{text!r} is not a run id; it has letters, digits, '.', '_', '-', and names a folder"
         )
 
 

@@ -104,7 +104,7 @@ def check_version(version: object, place: str) -> None:
         place: the file, for the message.
 
     Raises:
-        OutputError: it is no version that is understood, or the file does not say.
+        OutputError: it is not a version that is understood, or the file does not say.
     """
     if str(version) in READABLE_VERSIONS:
         return

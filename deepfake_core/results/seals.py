@@ -24,7 +24,7 @@ _UNSEALED = b"0" * 64
 _MARK = b"\x18" + bytes([len(SEAL_KEY)]) + SEAL_KEY + b"\x18" + bytes([len(_UNSEALED)])
 _MAGIC = b"PAR1"
 _HASHED_AT_ONCE = 2**20
-# What pyarrow and what it decompresses with raise of bytes that are no Parquet file.
+# What pyarrow and what it decompresses with raise of bytes that are not a Parquet file.
 UNPARSABLE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError)
 
 

@@ -53,7 +53,7 @@ def open_signer(path: str) -> KeySigner:
         raise UsageError(f"the key {path} cannot be read: {error.strerror}; {_ADVICE}") from error
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise UsageError(
-            f"{path} is no private key without a password in PEM; {_ADVICE}"
+            f"{path} is not a private key without a password in PEM; {_ADVICE}"
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise UsageError(f"{path} is a key of another kind than Ed25519; {_ADVICE}")
@@ -80,7 +80,7 @@ def read_public_key(path: str) -> str:
     except OSError as error:
         raise UsageError(f"the key {path} cannot be read: {error.strerror}") from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise UsageError(f"{path} is no public key in PEM") from error
+        raise UsageError(f"{path} is not a public key in PEM") from error
     if not isinstance(key, Ed25519PublicKey):
         raise UsageError(f"{path} is a key of another kind than Ed25519")
     return key.public_bytes_raw().hex()

@@ -70,7 +70,7 @@ class Results:
         """Read one of a run's JSON files; None where it is missing.
 
         Raises:
-            DamagedFile: it is no JSON.
+            DamagedFile: it is not JSON.
             OutputError: it cannot be read.
         """
         address = self.storage.address(run_file(run_id, name))
@@ -83,7 +83,7 @@ class Results:
         except (ValueError, RecursionError) as error:
             raise damaged(address, str(error)) from error
         if not isinstance(content, dict):
-            raise damaged(address, "it is no JSON object")
+            raise damaged(address, "it is not a JSON object")
         return content
 
     def put_run(self, run: RunRecord) -> None:

@@ -98,7 +98,7 @@ def read_recipe(path: Path | None) -> Recipe:
     """Read a recipe from a JSON file; the default one without a path.
 
     Raises:
-        UsageError: the file cannot be read or is no recipe.
+        UsageError: the file cannot be read or is not a recipe.
     """
     if path is None:
         return Recipe()
@@ -110,4 +110,4 @@ def read_recipe(path: Path | None) -> Recipe:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         what = f"{where}: {first['msg']}" if where else first["msg"]
-        raise UsageError(f"{path} is no recipe: {what}") from error
+        raise UsageError(f"{path} is not a recipe: {what}") from error

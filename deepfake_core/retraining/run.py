@@ -93,7 +93,7 @@ def begin(config: RetrainConfig, *, registry: Path, notify: Notify) -> Iterator[
     """Start a run, or take up the one whose state is in its work folder.
 
     Raises:
-        UsageError: a path or a model is missing, or the output is no local folder.
+        UsageError: a path or a model is missing, or the output is not a local folder.
         PlanMismatch: the state is that of a run with other settings.
         RunTaken: another process is at it.
         OutputError: something cannot be written; raised for the steps within, too.

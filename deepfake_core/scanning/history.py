@@ -139,7 +139,7 @@ class _Known:
         ]
 
     def _coded(self, names: pa.ChunkedArray) -> np.ndarray:
-        """int32[N]: a number for each name, so that ten million names are no long strings."""
+        """int32[N]: a number for each name, so that ten million names are not long strings."""
         encoded = names.combine_chunks().dictionary_encode(null_encoding="encode")
         values = encoded.dictionary.to_pylist()
         numbers = [self.codes.setdefault(name, len(self.codes)) for name in values]

@@ -11,7 +11,7 @@ def read_policy(location: str) -> Policy:
     """Read a policy from a path or URL.
 
     Raises:
-        UsageError: it cannot be read, or is no policy.
+        UsageError: it cannot be read, or is not a policy.
     """
     folder, _, name = location.rpartition("/")
     try:

@@ -95,7 +95,7 @@ def replay(results: Results, run: RunRecord, *, sample: int, registry: Path) -> 
 
 
 def _raw_names(results: Results, run: RunRecord, images: list[str]) -> dict[str, bytes | None]:
-    """The names that are no UTF-8, as long as the manifest is there."""
+    """The names that are not UTF-8, as long as the manifest is there."""
     if not results.storage.exists(run_file(run.run_id, MANIFEST_FILE)):
         return {}
     try:

@@ -48,7 +48,7 @@ class ServeConfig(BaseModel):
     # Below the 1,024 files that a process may usually have open.
     max_connections: int = Field(800, ge=1, description="Most connections at once.")
     wait_ms: float = Field(
-        5, ge=0, le=1000, description="How long an image waits for company that is on its way."
+        5, ge=0, le=1000, description="How long an image waits for others, to be judged together."
     )
     grace_seconds: float = Field(
         10, gt=0, description="How long a request may take to send its head, or to go on."

@@ -142,7 +142,7 @@ class Exchange:
     async def answer(self, message: Message) -> None:
         """Send; where the body was not read to its end, the answer's end waits for `finish`."""
         if message["type"] == "http.response.start":
-            # Who is gone gets no answer: a cut upload is no error of the service.
+            # Who is gone gets no answer: a cut upload is not an error of the service.
             self.status = 0 if self._gone else message["status"]
             headers = MutableHeaders(scope=message)
             headers["X-Content-Type-Options"] = "nosniff"

@@ -179,7 +179,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 _MEANINGS = {
-    400: "`request.malformed`: the body is no complete multipart/form-data.",
+    400: "`request.malformed`: the body is not complete multipart/form-data.",
     401: "`request.unauthorised`: the service wants a bearer token that it knows.",
     408: "`request.timeout`: the upload came too slowly.",
     413: "`request.too_large`: the body is too large.",

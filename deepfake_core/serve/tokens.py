@@ -49,7 +49,7 @@ def read_tokens(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no readable file of tokens: {error}") from error
+        raise UsageError(f"{path} is not a readable file of tokens: {error}") from error
     digests: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):

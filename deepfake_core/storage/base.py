@@ -83,7 +83,7 @@ class Storage(Protocol):
         ...
 
     def delete(self, path: str) -> None:
-        """Remove a file; one that is gone already is no error."""
+        """Remove a file; one that is gone already is not an error."""
         ...
 
     def sweep(self) -> int:

@@ -10,7 +10,7 @@ class Listing:
     """Columns of the regular files below a folder, in no order.
 
     Attributes:
-        paths: relative to the folder, forward slashes; bytes that are no UTF-8 as surrogates.
+        paths: relative to the folder, forward slashes; bytes that are not UTF-8 as surrogates.
         sizes: bytes, or None where they are not known.
         etags: the store's, or size and modification time in nanoseconds; None where the content
             may change without a sign of it, so that it is read again by every scan.

@@ -47,7 +47,7 @@ def load_state(path: Path) -> tuple[Json, dict[str, np.ndarray]] | None:
     """Read a state; None where there is none.
 
     Raises:
-        ModelError: the file is no state.
+        ModelError: the file is not a state.
     """
     if not path.exists():
         return None
@@ -58,7 +58,7 @@ def load_state(path: Path) -> tuple[Json, dict[str, np.ndarray]] | None:
         return json.loads(arrays.pop(FACTS).tobytes()), arrays
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ModelError(
-            f"{path} is no state of a training ({error}); delete it to start anew"
+            f"{path} is not the state of a training ({error}); delete it to start again"
         ) from error
 
 

@@ -31,7 +31,7 @@ class Teachers:
             size: side of the images that `logits` gets; networks for others resize them.
 
         Raises:
-            ModelError: a file is missing, or is no image classifier with one or two outputs.
+            ModelError: a file is missing, or is not an image classifier with one or two outputs.
         """
         self._compiled = [_compile(path, spec or OnnxSpec(), size) for path in paths]
 

@@ -73,7 +73,7 @@ def fit(
         UsageError: the recipe cannot be followed, or the folder holds another training.
         SourceError: the images cannot be used.
         ModelError: the start or a teacher is missing or does not fit.
-        TrainingError: the loss is no number any more.
+        TrainingError: the loss is not a number any more.
     """
     import keras
 
@@ -214,7 +214,7 @@ class _Training:
         logits = split_outputs(predict(whole, self.pixels))
         if not np.isfinite(logits).all():
             raise TrainingError(
-                f"the outputs are no numbers at step {self.step}: lower the rate, now "
+                f"the outputs are not numbers at step {self.step}: lower the rate, now "
                 f"{self.config.rate:.2g}; {self.work} keeps the state before"
             )
         row |= validation_figures(logits, self.fake)

@@ -217,7 +217,7 @@ def valid_policy() -> dict[str, Any]:
 )
 def test_what_is_no_policy_is_refused(change: dict[str, Any]):
     data = json.dumps(valid_policy() | change).encode()
-    with pytest.raises(UsageError, match=r"^there\.json is no policy: .*deepfake calibrate"):
+    with pytest.raises(UsageError, match=r"^there\.json is not a policy: .*deepfake calibrate"):
         parse_policy(data, "there.json")
 
 

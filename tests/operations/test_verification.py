@@ -167,7 +167,7 @@ def test_images_that_are_gone_or_others(
 def test_another_score_is_found(
     image_folder: Callable[..., Path], tiny_registry: Path, tmp_path: Path
 ):
-    """Whoever could make the list of hashes anew is still found by judging again."""
+    """Whoever could make the list of hashes again is still found by judging again."""
     output = tmp_path / "out"
     config = ScanConfig(source=str(image_folder(3)), output=str(output), model="tiny", run_id="r")
     scan(config, registry=tiny_registry)
@@ -193,7 +193,7 @@ def test_signatures(output: Path, verify: Verify, keys: tuple[Path, Path], tmp_p
     status, found = verify("first", "--key", str(keys[0]), "--sample", "0")
     assert status == 1
     assert "not signed" in found["problems"][0]
-    # Who changes a link and computes its hash anew cannot sign it.
+    # Who changes a link and computes its hash again cannot sign it.
     chain = output / "runs/second/files.json"
     stored = json.loads(chain.read_text())
     stored["links"][0]["link"]["why"] = "other"

@@ -272,7 +272,7 @@ def test_a_bundle_names_no_file_outside_of_its_folder(registry: Path):
     described = json.loads(path.read_text())
     for name in ("../secret", "/etc/passwd", "a/b", "..", ".", ""):
         path.write_text(json.dumps(described | {"files": {name: "0" * 64}}))
-        with pytest.raises(ModelError, match="is no bundle: files"):
+        with pytest.raises(ModelError, match="is not a bundle: files"):
             read_bundle(path.parent)
 
 

@@ -170,7 +170,7 @@ PAST = "20261101T020000Z-past"
 
 @pytest.fixture
 def night(tmp_path: Path, tiny_registry: Path) -> Callable[..., Json]:
-    """Scans 210 files that are no image, after a run without a failure."""
+    """Scans 210 files that are not images, after a run without a failure."""
     source, output = tmp_path / "source", tmp_path / "out"
     source.mkdir()
     for index in range(210):

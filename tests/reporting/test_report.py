@@ -134,7 +134,7 @@ def test_it_says_what_was_found_and_what_was_not_judged(summary):
     failed = len(FAILURE_WORDS)
     counts = f"{1_503 + failed:,} listed = 1,503 judged + {failed} failed + 0 skipped"
     assert counts in words
-    assert "1 file is no image at all" in words
+    assert "1 file is not an image" in words
     assert "A score is not proof." in words
     for code, explanation in FAILURE_WORDS.items():
         assert f"{explanation} {code}" in words

@@ -229,7 +229,7 @@ def test_a_recipe_that_is_none_is_named(tmp_path: Path):
     with pytest.raises(UsageError, match=r"training\.steps"):
         read_recipe(recipe)
     recipe.write_text('{"training": ')
-    with pytest.raises(UsageError, match=r"recipe\.json is no recipe: Invalid JSON: .* line 1"):
+    with pytest.raises(UsageError, match=r"recipe\.json is not a recipe: Invalid JSON: .* line 1"):
         read_recipe(recipe)
     with pytest.raises(UsageError, match="cannot read"):
         read_recipe(tmp_path / "none.json")

@@ -331,7 +331,7 @@ def test_slow_and_cut_uploads_are_given_up(tiny_registry: Path, picture: Picture
         figures = httpx.get(f"{url}/metrics").text
         assert "deepfake_uploads 0.0" in figures
         assert "deepfake_upload_bytes 0.0" in figures
-        # Nobody was there to be answered; a cut upload is no error of the service.
+        # Nobody was there to be answered; a cut upload is not an error of the service.
         assert 'status="500"' not in figures
 
 

@@ -197,7 +197,7 @@ def too_large() -> dict[str, bytes]:
 
 
 def unsupported() -> dict[str, bytes]:
-    """Files that are no images, or in formats that are not read."""
+    """Files that are not images, or in formats that are not read."""
     return {
         "empty.jpg": b"",
         "text.jpg": b"This is a text.\n",

@@ -71,7 +71,7 @@ def page(inspection: Inspection) -> str:
         kinds=KINDS,
         min_judged=MIN_JUDGED,
     )
-    # Bytes of a file name that are no UTF-8 must not break the write.
+    # Bytes of a file name that are not UTF-8 must not break the write.
     return text.encode("utf-8", "replace").decode()
 
 

@@ -26,7 +26,7 @@ def describe_sets(
 ) -> tuple[Sets, list[str]]:
     """Describe and audit each set.
 
-    A folder whose sets are no splits, some with one class only, is audited as a whole besides.
+    A folder whose sets are not splits, some with one class only, is audited as a whole besides.
 
     Args:
         images: those that can be read, in the sets that they belong to.

@@ -33,7 +33,7 @@ FEATURES: Mapping[str, str] = {
 # With fewer images of a class a perfect separation can be chance.
 MIN_JUDGED = 10
 RESAMPLES = 200
-# Rarer values of a feature that is no number are taken together.
+# Rarer values of a feature that is not a number are taken together.
 MIN_OF_A_KIND = 5
 FOLDS, TREES, MIN_LEAF, DEPTH, RATE = 5, 30, 5, 3, 0.2
 # An AUC of this many images is exact to a hundredth; more would only take longer.

@@ -190,7 +190,7 @@ def show_explanation(found: Explanation | Failure, name: str) -> None:
     compared = tested(found)
     if not found.faithful:
         st.info(
-            f"No picture is shown, because it would mislead. {compared} That is no clear "
+            f"No picture is shown, because it would mislead. {compared} That is not a clear "
             "difference: where this score comes from is not known."
         )
         return

@@ -79,7 +79,7 @@ reason to ask for the original.
 - Earrings, glasses or collars that do not match left to right.
 - Teeth that run together, or a pupil that is not round.
 - Hair that melts into the background or into the skin.
-- Writing on clothes or walls that is no writing.
+- Letters on clothes or walls that spell nothing.
 - Eyes exactly in the middle of the picture, as in portraits of one family of generators.
 - Skin without pores beside hair with every strand sharp.
 - A second face at the edge that falls apart.

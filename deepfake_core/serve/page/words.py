@@ -18,7 +18,7 @@ UNCERTAIN_TITLE = "The model cannot tell"
 SENTENCES: Mapping[Label, str] = {
     Label.FAKE: "The score is above the line from which this model flags a picture.",
     Label.UNCERTAIN: "The score lies between the model's two lines. "
-    "It is no half of a verdict: treat the picture as not judged.",
+    "It is not half a verdict: treat the picture as not judged.",
     Label.NOT_APPLICABLE: "The model has no business judging this picture.",
     Label.REAL: "The score is below the line under which this model counts nothing as found. "
     "That is not a finding that the picture is authentic.",
@@ -118,7 +118,7 @@ FAILURES: Mapping[FailureCode, tuple[str, str]] = {
     ),
     FailureCode.READ_FAILED: (
         "The file could not be read, also when it was tried again.",
-        "Scan again; a failed read is always tried anew.",
+        "Scan again; a failed read is always tried again.",
     ),
     FailureCode.DECODE_UNSUPPORTED: (
         "This is not a picture in a format that is read here.",
