@@ -32,7 +32,7 @@ MAX_LINES = 300
 
 def make_targets() -> dict[str, str]:
     """Each target of the Makefile with its help line, or an empty one."""
-    rules = re.findall(r"^([a-z]+):(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    rules = re.findall(r"^([a-z-]+):(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     return {name: rest.partition("## ")[2].strip() for name, rest in rules}
 
 
