@@ -128,6 +128,8 @@ PRIVACY = """
   answer, the verdict and the file's fingerprint (SHA-256) are kept. Of an upload neither the
   picture nor its name is kept, unless you tick the box that says that the picture is. Of a scan
   the verdict names the file, and later models may be tested on it where it lies.
+- **Decisions in a review are kept with your name.** Each is a line in `{reports}/review.jsonl`:
+  time, your name as you wrote it, the picture's fingerprint, what you decided, and why.
 - **You can take it back.** `deepfake erase` with the fingerprint deletes what is kept about a
   picture.
 - **Who can see this page?** By default only this computer. If it was started with another
