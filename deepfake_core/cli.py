@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -47,6 +48,8 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0 done, 1 failed, 2 wrong usage."""
+    # Only its errors are for people; whoever wants to see more has set it.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with pipes_may_close():
         return _run(arguments)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 
 class DeepfakeError(Exception):
@@ -67,6 +68,19 @@ class CredentialsRefused(StoreError):
 
 class BrokenInvariant(DeepfakeError):
     """Rows do not add up; nothing is published from such a state."""
+
+
+class LeakedImages(SourceError):
+    """Images that a model should be tested on were used to make it.
+
+    Attributes:
+        images: all of them.
+    """
+
+    def __init__(self, message: str, images: tuple[Path, ...]) -> None:
+        """Keep the images beside the message."""
+        super().__init__(message)
+        self.images = images
 
 
 class CandidateRefused(DeepfakeError):

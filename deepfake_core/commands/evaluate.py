@@ -87,11 +87,36 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     return DONE
 
 
+def _of_all(counts: Json) -> str:
+    """One figure for everything that was judged."""
+    return (
+        f"all {counts['images']:,} images: {100 * counts['right_share']:.1f} % are labelled as "
+        f"they are ({counts['right_real']:,} of {counts['real']:,} real, "
+        f"{counts['right_fake']:,} of {counts['fake']:,} fake), {counts['wrong']:,} wrong, "
+        f"{counts['uncertain']:,} uncertain"
+    )
+
+
+def _to_quote(name: str) -> str:
+    """Which figures say what to expect of other images."""
+    from deepfake_core.evaluation.partition import CHOSEN, REPORT, TRAIN
+
+    if name.endswith(REPORT):
+        whole = name.removesuffix(REPORT)
+        return (
+            f"may be quoted: {name}, the half of {whole} on which nothing was chosen; not all of "
+            f"{whole}, and not {whole}{CHOSEN}"
+        )
+    if name == TRAIN or name.endswith(CHOSEN):
+        return f"may be quoted: nothing; the model was trained or tuned on {name}"
+    return f"may be quoted: {name}, if none of its images was used to make the model"
+
+
 def in_words(evaluation: Json, report: str) -> str:
     """A few lines for a person: what is wrong first."""
     from deepfake_core.evaluation.report import headline
 
-    lines = [headline(evaluation)]
+    lines = [headline(evaluation), _of_all(evaluation["all"]), _to_quote(evaluation["headline"])]
     for name, one in evaluation["sets"].items():
         found = one["figures"]
         if "auc" in found:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepfake_core.commands.library_noise import without_notices
 from deepfake_core.commands.retrain_progress import RetrainProgress
 from deepfake_core.commands.terminal import (
     DONE,
     FAILED,
+    INTERRUPTED,
     add_json,
     add_reading,
     add_registry,
@@ -69,8 +72,17 @@ def add(commands: Commands) -> None:
 def _retrain(parsed: argparse.Namespace) -> int:
     from deepfake_core.retraining.retrain import retrain
 
-    folder = registry_of(parsed)
-    result = retrain(_config(parsed), registry=folder, notify=RetrainProgress())
+    folder, config = registry_of(parsed), _config(parsed)
+    progress = RetrainProgress(words=parsed.words)
+    try:
+        with without_notices():
+            progress.stream = sys.stderr
+            result = retrain(config, registry=folder, notify=progress)
+    except KeyboardInterrupt:
+        advice = f"; continue with: {progress.resume}" if progress.resume else ""
+        return complain(f"interrupted; what was done is kept{advice}", INTERRUPTED)
+    finally:
+        progress.close()
     tell(result if parsed.json else None, _words(result))
     if result["passed"]:
         return DONE

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from deepfake_core.commands.terminal import show
+from deepfake_core.commands.terminal import resumed, show
 from deepfake_core.records import Json
 
 if TYPE_CHECKING:
@@ -18,16 +19,20 @@ SECONDS_BETWEEN_LINES = 30.0
 class RetrainProgress:
     """Shows what `deepfake_core.retraining.retrain.retrain` and the training in it tell."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        """Write to `stream`, by default standard error."""
-        self._stream = stream or sys.stderr
+    def __init__(self, stream: TextIO | None = None, *, words: Sequence[str] = ()) -> None:
+        """Write to `stream`, by default standard error; `words` are those of the command."""
+        self._words = words
+        self.resume = ""
+        self.stream = stream or sys.stderr
         self._bar: tqdm[None] | None = None
         self._last_line = time.monotonic()
 
     def __call__(self, event: str, facts: Json) -> None:
         """Take one event."""
         if event == "retraining":
-            self._line(f"run {facts['run_id']}; to go on after a stop: --work {facts['work']}")
+            self.resume = resumed(self._words, "--work", str(facts["work"]))
+            if not facts["finished"]:
+                self._line(f"run {facts['run_id']}; to go on after a stop: {self.resume}")
         elif event == "step":
             self._line(f"{facts['name']} …")
         elif event == "said":
@@ -52,14 +57,14 @@ class RetrainProgress:
     def _start(self, facts: Json) -> None:
         goes_on = f", going on from step {facts['step']}" if facts["step"] else ""
         self._line(f"training for {facts['steps']} steps{goes_on}")
-        if self._stream.isatty():
+        if self.stream.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(
                 total=facts["steps"],
                 initial=facts["step"],
                 unit="steps",
-                file=self._stream,
+                file=self.stream,
                 leave=False,
             )
 
@@ -73,9 +78,9 @@ class RetrainProgress:
     def _line(self, text: str) -> None:
         self._last_line = time.monotonic()
         if self._bar is not None:
-            self._bar.write(text, file=self._stream)
+            self._bar.write(text, file=self.stream)
         else:
-            show(text, self._stream)
+            show(text, self.stream)
 
 
 def validated_line(facts: Json) -> str:

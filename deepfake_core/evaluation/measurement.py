@@ -22,7 +22,7 @@ from deepfake_core.evaluation.partition import (
     split_sets,
 )
 from deepfake_core.evaluation.score_cache import ScoreCache, Scored
-from deepfake_core.evaluation.scored_set import CLASS_NAMES, ScoredSet, judge
+from deepfake_core.evaluation.scored_set import CLASS_NAMES, ScoredSet, count_all, judge
 from deepfake_core.evaluation.set_figures import Known, measure_set
 from deepfake_core.evaluation.set_scoring import SetScorer, open_scorer
 from deepfake_core.evaluation.training_list import read_training_list
@@ -53,8 +53,9 @@ def evaluate(
 
     Returns:
         Plain numbers: the model, ``sets`` with their figures, curves and worst mistakes by name,
-        ``headline`` (the name of the set to quote), ``warnings``, ``failures`` (images that are
-        not in any figure), ``leave_one_out`` and ``explanations``.
+        ``headline`` (the name of the set to quote), ``all`` (one figure for all images, see
+        `deepfake_core.evaluation.scored_set.count_all`), ``warnings``, ``failures`` (images that
+        are not in any figure), ``leave_one_out`` and ``explanations``.
 
     Raises:
         UsageError: there is no such folder or set, or it holds nothing that can be judged.
@@ -87,6 +88,7 @@ def evaluate(
         say(f"measuring {name}")
         evaluation["sets"][name] = measure_set(part, data, known)
     evaluation["headline"] = choose_headline(parts)
+    evaluation["all"] = count_all(judged.values())
     evaluation["warnings"] += [*warnings, *find_overlaps(learnt, listing.images, parts)]
     if config.explanations:
         fakes = parts[evaluation["headline"]]

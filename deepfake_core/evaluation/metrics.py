@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,16 +32,25 @@ CLASS_SHARES = {
 
 
 def tpr_at_fpr(scores: Float32Array, fake: BoolArray, fpr: float) -> float:
-    """The largest share of fakes found while at most `fpr` of the reals are flagged."""
+    """The largest share of fakes found while at most `fpr` of the reals are flagged.
+
+    Not a number where there are no fakes.
+    """
     reals = np.sort(scores[~fake])[::-1]
     allowed = int(np.floor(fpr * len(reals) + 1e-9))
     if allowed >= len(reals):
         return 1.0
-    return float((scores[fake] > reals[allowed]).mean())
+    found = scores[fake] > reals[allowed]
+    return float(found.mean()) if len(found) else math.nan
 
 
 def balanced_accuracy(called_fake: BoolArray, fake: BoolArray) -> float:
-    """The mean of the shares of fakes and of reals that were called right."""
+    """The mean of the shares of fakes and of reals that were called right.
+
+    Not a number where there is one class only.
+    """
+    if fake.all() or not fake.any():
+        return math.nan
     return float((called_fake[fake].mean() + (~called_fake[~fake]).mean()) / 2)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +76,25 @@ class ScoredSet:
         measured = figures(scores, decide(scores, self.thresholds), self.fake[shown], groups)
         refused = int((~shown).sum())
         return measured | ({"not_applicable": refused} if refused else {})
+
+
+def count_all(sets: Iterable[ScoredSet]) -> Json:
+    """One figure for everything that was judged: how many labels are right.
+
+    Returns:
+        ``images``, ``real``, ``fake``, ``right``, ``wrong`` and ``uncertain``, ``right_real`` and
+        ``right_fake`` (counts), and ``right_share`` (0 to 1).
+    """
+    counts: Counter[str] = Counter()
+    for one in sets:
+        for label, fake in zip(one.labels, one.fake.tolist(), strict=True):
+            truth = Label.FAKE if fake else Label.REAL
+            outcome = "uncertain" if label is Label.UNCERTAIN else "wrong"
+            outcome = "right" if label == truth else outcome
+            counts.update(("images", str(truth), outcome, f"{outcome}_{truth}"))
+    names = ("images", "real", "fake", "right", "wrong", "uncertain", "right_real", "right_fake")
+    found = {name: counts[name] for name in names}
+    return {**found, "right_share": counts["right"] / max(1, counts["images"])}
 
 
 def judge(

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepfake_core.datasets.labelled import Labelled, is_fake
 from deepfake_core.datasets.splits import split_labelled
-from deepfake_core.errors import SourceError
+from deepfake_core.errors import LeakedImages, SourceError
 from deepfake_core.evaluation.score_cache import ScoreCache
 from deepfake_core.evaluation.training_list import read_training_list
 from deepfake_core.inference.cropping import open_cropper
@@ -21,9 +21,12 @@ from deepfake_core.release.engine_parity import check_engines
 from deepfake_core.release.gate_comparison import Answers, Row, differences, draw, floors, judge
 from deepfake_core.release.gate_config import GateConfig
 from deepfake_core.release.gate_feedback import judge_answered
+from deepfake_core.rendering.text import percent
 
 NAMED = 3
 ENGINE_IMAGES = 256
+# Of each class; a share of nothing in so many is at most 1.5 %, with 95 % confidence.
+FEW_OF_A_CLASS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def examine(
         current = None
     result = compare_models(candidate, current, data, config=config, facts=facts)
     engines = check_engines(candidate, data[:ENGINE_IMAGES])
-    reasons, notes = result.reasons, result.notes
+    reasons, notes = result.reasons, result.notes + _few(data)
     if not engines.checked:
         notes += tuple(f"engines were not compared with Keras: {one}" for one in engines.reasons)
     elif not engines.passed:
@@ -166,6 +169,21 @@ def examine_on(
     )
 
 
+def _few(data: Sequence[Labelled]) -> tuple[str, ...]:
+    """A note where so few images were judged that the figures say little."""
+    fakes = sum(image.fake for image in data)
+    least = min(fakes, len(data) - fakes)
+    if least >= FEW_OF_A_CLASS:
+        return ()
+    # The rule of three: what did not happen once in n images has a share of at most 3 / n.
+    unseen = percent(3 / least)
+    return (
+        f"only {len(data) - fakes} real and {fakes} fake images decided this: a mistake that none "
+        f"of them showed may still happen in {unseen} of others; at least {FEW_OF_A_CLASS} of "
+        "each are needed before the figures can be relied on",
+    )
+
+
 def refuse_seen(bundle: Bundle, data: Sequence[Labelled]) -> list[str]:
     """Refuse images that a model has learnt from.
 
@@ -173,7 +191,7 @@ def refuse_seen(bundle: Bundle, data: Sequence[Labelled]) -> list[str]:
         A note where the bundle does not record its training images; else nothing.
 
     Raises:
-        SourceError: some were, by their bytes or by their group.
+        LeakedImages: some were, by their bytes or by their group.
     """
     training = read_training_list(bundle)
     if training is None:
@@ -181,9 +199,11 @@ def refuse_seen(bundle: Bundle, data: Sequence[Labelled]) -> list[str]:
     seen = training.overlap(data)
     if seen:
         named = ", ".join(str(image.path) for image in seen[:NAMED])
-        raise SourceError(
+        more = f" and {len(seen) - NAMED} more" if len(seen) > NAMED else ""
+        raise LeakedImages(
             f"{bundle.model_id} was trained or tuned on {len(seen)} of the {len(data)} images it "
-            f"should be tested on, or on others of their groups: {named}; leave them out"
+            f"should be tested on, or on others of their groups: {named}{more}; leave them out",
+            tuple(image.path for image in seen),
         )
     return []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -12,7 +13,7 @@ from deepfake_core.datasets.class_folders import is_image
 from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.datasets.splits import arrange, split_labelled
 from deepfake_core.engines.keras_network import keras_weights
-from deepfake_core.errors import CandidateRefused, DataRefused, ModelError
+from deepfake_core.errors import CandidateRefused, DataRefused, LeakedImages, ModelError
 from deepfake_core.evaluation.config import EvaluateConfig
 from deepfake_core.evaluation.measurement import evaluate
 from deepfake_core.evaluation.report import render as render_evaluation
@@ -42,6 +43,7 @@ __all__ = ["Recipe", "RetrainConfig", "read_recipe", "retrain"]
 
 T = TypeVar("T")
 GATE_FILE = "gate.json"
+LEAKED_FILE, LEAKED_SHOWN = "leaked.txt", 20
 TRAINING_FILES = ("history.csv", "curves.png", "model.txt")
 
 
@@ -134,8 +136,24 @@ def arrange_data(run: Run, inspection: Inspection) -> Path:
     current = find_current(run.config.name, run.registry)
     if current is not None:
         # Said before hours are spent; the gate asks again.
-        refuse_seen(current, split_labelled(data).report)
+        try:
+            refuse_seen(current, split_labelled(data).report)
+        except LeakedImages as error:
+            raise _with_list(run, error) from error
     return data
+
+
+def _with_list(run: Run, error: LeakedImages) -> LeakedImages:
+    """The same refusal, with a file of all images and their names on the terminal."""
+    # In a view of the folder they are links to the images as they were given.
+    names = [os.path.relpath(path.resolve(), run.data.resolve()) for path in error.images]
+    listed = run.report / LEAKED_FILE
+    listed.write_text("".join(f"{name}\n" for name in names), errors="surrogateescape")
+    for name in names[:LEAKED_SHOWN]:
+        run.say(f"leaked: {name}")
+    if len(names) > LEAKED_SHOWN:
+        run.say(f"leaked: and {len(names) - LEAKED_SHOWN} more")
+    return LeakedImages(f"{error}; all are listed in {listed}", error.images)
 
 
 def fit_network(run: Run, data: Path) -> Weights:

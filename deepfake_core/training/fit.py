@@ -40,7 +40,7 @@ from deepfake_core.training.objective import (
     predict,
     spread,
 )
-from deepfake_core.training.recipe import TrainConfig, rate_at
+from deepfake_core.training.recipe import TrainConfig, rate_at, warmup_line
 
 if TYPE_CHECKING:
     import keras
@@ -166,6 +166,8 @@ class _Training:
     def run(self, stream: Batches, whole: keras.Model) -> None:
         """Train until the steps are done or the validation gets no better."""
         self.notify("started", {"step": self.step, "steps": self.steps})
+        if 0 < self.steps <= self.config.warmup:
+            self.notify("said", {"line": warmup_line(self.config, self.steps)})
         with closing(stream.batches(self.step, self.steps)) as batches:
             while self.step < self.steps and not self.ended:
                 self._stretch(batches, whole)

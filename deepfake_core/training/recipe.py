@@ -105,6 +105,15 @@ class TrainConfig(BaseModel):
         return math.ceil(self.epochs * images / self.batch_size) if self.epochs else self.steps
 
 
+def warmup_line(config: TrainConfig, steps: int) -> str:
+    """Says that a training ends before its learning rate has risen."""
+    reached = rate_at(steps - 1, config, steps)
+    return (
+        f"note: the learning rate rises over {config.warmup} steps and the training has {steps}: "
+        f"it reaches {reached:.2g} of {config.rate:g}; set a smaller warmup, or train longer"
+    )
+
+
 def rate_at(step: int, config: TrainConfig, steps: int) -> float:
     """The learning rate of a step of so many: linear warm-up, then the schedule."""
     if step < config.warmup:

@@ -2,6 +2,7 @@
 
 import argparse
 import datetime as dt
+import io
 import json
 import os
 import shlex
@@ -14,10 +15,13 @@ import pytest
 
 from deepfake_core import cli
 from deepfake_core.commands import scan as command
+from deepfake_core.commands.evaluate import _to_quote
 from deepfake_core.commands.plain_words import count, moment
+from deepfake_core.commands.retrain_progress import RetrainProgress
 from deepfake_core.commands.terminal import resumed
 from deepfake_core.errors import SourceOutage
 from deepfake_core.scanning import scan as core
+from deepfake_core.training.recipe import TrainConfig, warmup_line
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = dt.datetime(2026, 11, 27, 20, 15, 30, tzinfo=dt.UTC)
@@ -164,3 +168,62 @@ def test_a_card_is_shown_without_what_is_for_machines(capsys: pytest.CaptureFixt
 def test_choices_of_an_option_are_found_in_its_type():
     field = command.ScanConfig.model_fields["faces"]
     assert command._choices(field.annotation) == ["find", "frame"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("valid_report", "valid_report, the half of valid on which nothing was chosen"),
+        ("valid_chosen", "nothing; the model was trained or tuned on valid_chosen"),
+        ("train", "nothing; the model was trained or tuned on train"),
+        ("mine", "mine, if none of its images was used to make the model"),
+    ],
+)
+def test_an_evaluation_says_what_may_be_quoted(name: str, words: str):
+    assert _to_quote(name).startswith(f"may be quoted: {words}")
+
+
+def test_a_retraining_says_the_whole_command_that_goes_on():
+    stream = io.StringIO()
+    progress = RetrainProgress(stream, words=["retrain", "--data", "my faces", "--json"])
+    progress("retraining", {"run_id": "r", "work": Path("a b/work"), "finished": False})
+    line = stream.getvalue()
+    assert line == f"run r; to go on after a stop: {progress.resume}\n"
+    assert shlex.split(progress.resume) == [
+        "deepfake", "retrain", "--data", "my faces", "--json", "--work", "a b/work",
+    ]  # fmt: skip
+
+
+def test_a_warm_up_that_swallows_the_rate_is_told():
+    config = TrainConfig(steps=50, warmup=200, rate=1e-3)
+    assert "rises over 200 steps and the training has 50: it reaches 0.00025" in warmup_line(
+        config, 50
+    )
+
+
+NOISY = """
+import os, sys
+from deepfake_core.commands.library_noise import without_notices
+print("before", file=sys.stderr)
+with without_notices():
+    os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called\\n")
+    os.write(2, b"I0000 00:00:1795811192.142481   31904 port.cc:153] custom operations\\n")
+    os.write(2, b"E0000 00:00:1795811192.142481   31904 a.cc:1] out of memory\\n")
+    print("I0000 00:00:1.1 said by Python", file=sys.stderr)
+print("after", file=sys.stderr)
+raise SystemExit(3)
+"""
+
+
+def test_notices_of_libraries_are_dropped_and_errors_are_not():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", NOISY], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 3
+    assert sorted(done.stderr.splitlines()) == [
+        "E0000 00:00:1795811192.142481   31904 a.cc:1] out of memory",
+        "I0000 00:00:1.1 said by Python",
+        "after",
+        "before",
+    ]

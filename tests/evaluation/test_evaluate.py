@@ -483,10 +483,18 @@ def test_the_command_tells_what_is_wrong_first(
     assert main(["evaluate", "tiny@1", *common, *few]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith("On test, of 35 photographs")
+    assert told[1].startswith("all 70 images: ")
+    assert "of 35 real" in told[1]
+    assert told[2].startswith("may be quoted: test, if none of its images was used")
     assert told[-1] == f"report: {tmp_path / 'report.html'}"
     assert main(["evaluate", "tiny", *common, *few, "--explanations", "3", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["sets"]["test"]["figures"]["images"] == 70
+    counts = found["all"]
+    assert counts["right"] + counts["wrong"] + counts["uncertain"] == counts["images"] == 70
+    assert counts["right_share"] == pytest.approx(counts["right"] / 70)
+    labels = found["sets"]["test"]["figures"]
+    assert counts["wrong"] == round(35 * (labels["fpr_at_fake"] + labels["fakes_called_real"]))
     explained = found["explanations"]
     assert explained["all"]["images"] == 3
     assert 0 <= explained["all"]["shown"] <= 1

@@ -1,5 +1,7 @@
 """Metrics, calibration, thresholds and the comparison of precisions."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -191,3 +193,10 @@ def test_the_curve_over_thresholds_is_that_of_the_labels():
     assert curve["fpr"][at] == pytest.approx(found["fpr_at_fake"], abs=1e-4)
     assert curve["tpr"][at] == pytest.approx(found["tpr_at_fake"], abs=1e-4)
     assert curve["fpr"] == sorted(curve["fpr"], reverse=True)
+
+
+def test_what_needs_a_class_that_is_missing_is_no_number() -> None:
+    scores, fakes = np.array([0.2, 0.9], np.float32), np.array([True, True])
+    assert math.isnan(balanced_accuracy(scores >= 0.5, fakes))
+    assert math.isnan(balanced_accuracy(scores >= 0.5, ~fakes))
+    assert math.isnan(tpr_at_fpr(scores, ~fakes, 0.05))

@@ -19,6 +19,7 @@ from deepfake_core.datasets.labelled import Labelled, list_labelled, read_labell
 from deepfake_core.datasets.splits import arrange, split_labelled
 from deepfake_core.errors import (
     DataRefused,
+    LeakedImages,
     ModelError,
     OutputError,
     PlanMismatch,
@@ -270,3 +271,26 @@ def test_too_few_images_are_refused(tmp_path: Path):
     data = save_pictures(tmp_path / "data", {"train": 5, "valid": 1})
     with pytest.raises(SourceError, match="at least 2 of each are needed"):
         arrange(data, list_labelled(data).images, tmp_path / "view")
+
+
+def test_all_images_that_leaked_are_listed(
+    first: dict, data: Path, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(bundle: object, images: list[Labelled]) -> list[str]:
+        raise LeakedImages("2 leaked", tuple(image.path for image in images))
+
+    monkeypatch.setattr("deepfake_core.retraining.retrain.refuse_seen", refuse)
+    said: list[str] = []
+
+    def notify(event: str, facts: dict) -> None:
+        if event == "said":
+            said.append(facts["line"])
+
+    with pytest.raises(LeakedImages, match=r"2 leaked; all are listed in .*leaked\.txt"):
+        retrain(config_of(data, tmp_path), registry=work / "models", notify=notify)
+    (listed,) = tmp_path.glob("out/retrain/*/leaked.txt")
+    names = listed.read_text().splitlines()
+    assert len(names) > 20
+    assert all((data / name).is_file() for name in names)
+    assert f"leaked: {names[0]}" in said
+    assert said[-1] == f"leaked: and {len(names) - 20} more"
