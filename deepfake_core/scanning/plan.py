@@ -3,73 +3,48 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import json
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from deepfake_core import __version__
 from deepfake_core.errors import (
-    DamagedFile,
-    ModelError,
-    PlanMismatch,
     RunTaken,
     SourceError,
-    unreadable,
 )
 from deepfake_core.inference.opening import Networks, choose_networks
 from deepfake_core.models.bundle import Bundle
-from deepfake_core.models.policy import Policy
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
-from deepfake_core.results.layout import MANIFEST_FILE, REDECIDING, RUN_FILE, run_file
+from deepfake_core.results.layout import MANIFEST_FILE, RUN_FILE, run_file
 from deepfake_core.results.manifest import (
     MANIFEST_SCHEMA,
     fingerprint,
     read_manifest,
-    run_of,
     to_bytes,
     turn_order,
     unskipped,
 )
 from deepfake_core.results.run_ids import new_run_id
-from deepfake_core.results.run_record import RowFacts, RunRecord
+from deepfake_core.results.run_record import RunRecord
 from deepfake_core.results.schema import SCHEMA_VERSION, check_version
 from deepfake_core.results.signing import open_signer
 from deepfake_core.results.store import Results
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.history import read_history
 from deepfake_core.scanning.policy_file import read_policy
+from deepfake_core.scanning.resume import (
+    Asked,
+    check_same,
+    find_planned,
+    fingerprint_of,
+    run_in,
+)
 from deepfake_core.scanning.selection import build_manifest, idle_globs, skip_some
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.listing import Listing
 from deepfake_core.storage.opening import open_source, open_storage
-
-# Settings that a resumed run must share with its plan, by the name a person knows them by.
-CHECKED = (
-    *("source", "file", "model_id", "precision", "engine", "shard_size"),
-    *("faces", "finder_id", "finder_precision", "second_look", "second_model_id"),
-    *("second_precision", "pair", "policy", "stability"),
-)
-# Of these the ones that can change a verdict; what is as it was before there were faces is left
-# out, so that images which were judged then are known.
-DECIDING = ("model_id", "precision", "engine")
-BEFORE_FACES: dict[str, object] = {
-    "faces": "frame",
-    "finder_id": None,
-    "finder_precision": None,
-    "second_look": "off",
-    "second_model_id": None,
-    "second_precision": None,
-    "pair": None,
-    "policy": None,
-    "stability": False,
-}
-
-Asked = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -159,7 +134,7 @@ class Plan:
         storage, data = self.results.storage, to_bytes(self.manifest, run=self.run)
         if storage.create(path, data):
             return
-        first = _run_in(storage, path)
+        first = run_in(storage, path)
         if first is None:
             # Left by a version that kept nothing of the run in it, or damaged.
             storage.put(path, data)
@@ -168,6 +143,34 @@ class Plan:
                 f"run {self.run_id} was planned by another process at the same moment; let that "
                 "one finish, or start the run again to continue it if it has ended"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What a plan is made of."""
+
+    config: ScanConfig
+    source: Storage
+    # The only image that is wanted, where the source is one.
+    file: str | None
+    results: Results
+    networks: Networks
+
+    @property
+    def asked(self) -> Asked:
+        """The settings that make a run what it is."""
+        return {
+            "source": self.source.name,
+            "file": self.file,
+            "shard_size": self.config.shard_size,
+            **self.networks.facts,
+            # Whole pictures are judged as they were before there were faces.
+            "stability": self.config.stability and self.networks.finder is not None,
+        }
+
+    def plan(self, run: RunRecord, manifest: pa.Table, *, begun: bool) -> Plan:
+        """The plan of a run with this manifest."""
+        return Plan(self.config, self.source, self.results, self.networks, run, manifest, begun)
 
 
 def make_plan(
@@ -193,10 +196,20 @@ def make_plan(
     source, file = (source, None) if source else open_source(config.source)
     signer = open_signer(config.sign_with) if config.sign_with else None
     results = Results(open_storage(config.output), signer)
-    stored, begun = _planned(results, config.run_id) if config.run_id else (None, False)
+    stored, begun = find_planned(results, config.run_id) if config.run_id else (None, False)
     if stored is not None:
         check_version(stored.schema_version, f"{RUN_FILE} of run {stored.run_id}")
-    networks = choose_networks(
+    opened = _Opened(config, source, file, results, _networks(config, registry))
+    if stored is None:
+        return _new_plan(opened, now)
+    if stored.state == "done":
+        return opened.plan(stored, MANIFEST_SCHEMA.empty_table(), begun=True)
+    check_same(stored, opened.asked)
+    return opened.plan(stored, read_manifest(results, stored.run_id), begun=begun)
+
+
+def _networks(config: ScanConfig, registry: Path) -> Networks:
+    return choose_networks(
         find_model(config.model, registry),
         precision=config.precision,
         engine=config.engine,
@@ -205,33 +218,25 @@ def make_plan(
         policy=read_policy(config.policy) if config.policy else None,
         registry=registry,
     )
-    if stored is not None and stored.state == "done":
-        return Plan(config, source, results, networks, stored, MANIFEST_SCHEMA.empty_table(), True)
-    asked: Asked = {
-        "source": source.name,
-        "file": file,
-        "shard_size": config.shard_size,
-        **networks.facts,
-        # Whole pictures are judged as they were before there were faces.
-        "stability": config.stability and networks.finder is not None,
-    }
-    if stored is not None:
-        _check(stored, asked)
-        listed = read_manifest(results, stored.run_id)
-        return Plan(config, source, results, networks, stored, listed, begun)
+
+
+def _new_plan(opened: _Opened, now: dt.datetime) -> Plan:
+    """List the source, and plan what of it is judged."""
+    config, asked, results = opened.config, opened.asked, opened.results
     results.storage.check_writable()
-    listing = _list(source, file, leave_out=results.storage.address(""))
-    config_fingerprint = _fingerprint(asked)
+    listing = _list(opened.source, opened.file, leave_out=results.storage.address(""))
+    config_fingerprint = fingerprint_of(asked)
     past = read_history(
         results,
-        source.name,
+        opened.source.name,
         config_fingerprint,
         listed=build_manifest(listing),
         unreadable=listing.unreadable,
     )
+    policy = opened.networks.policy
     run = RunRecord(
         **asked,
-        policy_content=networks.policy.model_dump(mode="json") if networks.policy else None,
+        policy_content=policy.model_dump(mode="json") if policy else None,
         run_id=config.run_id or new_run_id(now),
         run_date=now.date().isoformat(),
         run_started=now.isoformat(timespec="microseconds"),
@@ -242,77 +247,14 @@ def make_plan(
         manifest_fingerprint=fingerprint(past.listed),
         unlisted_folders=listing.unreadable,
         # Of one file nobody knows what became of the others.
-        gone=None if file else past.gone,
-        renamed=None if file else past.renamed,
+        gone=None if opened.file else past.gone,
+        renamed=None if opened.file else past.renamed,
         idle_globs=idle_globs(past.listed, config),
         versions={"deepfake": __version__, "python": platform.python_version()},
     )
-    chosen = skip_some(past.listed, config, past.known)
-    return Plan(config, source, results, networks, run, chosen, warnings=past.warnings)
-
-
-def networks_of(run: RowFacts, bundle: Bundle, registry: Path) -> Networks:
-    """The networks that a run was planned with, found again on another machine.
-
-    Raises:
-        ModelError: one of them is missing here, is another one, or cannot run as it was planned.
-    """
-    networks = choose_networks(
-        bundle,
-        precision=run.precision,
-        engine=run.engine,
-        faces="find" if run.faces == "find" else "frame",
-        second_look=run.second_look,
-        policy=Policy.model_validate(run.policy_content) if run.policy_content else None,
-        registry=registry,
-    )
-    for name, value in networks.facts.items():
-        if getattr(run, name) != value:
-            raise ModelError(
-                f"the run was planned with {name} {getattr(run, name)}, here it is {value}; copy "
-                "the registry of the machine that planned it"
-            )
-    return networks
-
-
-def _planned(results: Results, run_id: str) -> tuple[RunRecord | None, bool]:
-    """What ``run.json`` says, or would say had its writing not been cut off, and if it is there."""
-    stored = results.get_run(run_id)
-    path = run_file(run_id, MANIFEST_FILE)
-    if stored is not None or not results.storage.exists(path):
-        return stored, stored is not None
-    return _run_in(results.storage, path), False
-
-
-def _run_in(storage: Storage, path: str) -> RunRecord | None:
-    """The run in a manifest's footer; None where it does not say, or cannot be read any more."""
-    try:
-        return run_of(_stored(storage, path), storage.address(path))
-    except DamagedFile:
-        return None
-
-
-def _stored(storage: Storage, path: str) -> bytes:
-    try:
-        return storage.read(path)
-    except OSError as error:
-        raise unreadable(storage.address(path), error) from error
-
-
-def _check(stored: RunRecord, asked: Asked) -> None:
-    if stored.state == REDECIDING:
-        origin = stored.redecided.origin if stored.redecided else "unknown"
-        raise PlanMismatch(
-            f"run {stored.run_id} decides the labels of run {origin} again;"
-            " finish it with deepfake redecide, or choose another run id"
-        )
-    for name in CHECKED:
-        planned = getattr(stored, name)
-        if planned != asked[name]:
-            raise PlanMismatch(
-                f"run {stored.run_id} was started with {name} {planned}, now {asked[name]}."
-                f" Resume with the same {name}, or choose another run id."
-            )
+    plan = opened.plan(run, skip_some(past.listed, config, past.known), begun=False)
+    plan.warnings = past.warnings
+    return plan
 
 
 def _list(source: Storage, file: str | None, *, leave_out: str) -> Listing:
@@ -329,10 +271,3 @@ def _list(source: Storage, file: str | None, *, leave_out: str) -> Listing:
             "give a folder of images, or one image (names that begin with a dot are left out)"
         )
     return listing
-
-
-def _fingerprint(asked: Asked) -> str:
-    """The hash of what can change a verdict."""
-    deciding = {name: asked[name] for name in DECIDING}
-    deciding |= {name: asked[name] for name, usual in BEFORE_FACES.items() if asked[name] != usual}
-    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()

@@ -20,7 +20,7 @@ from deepfake_core.results.manifest import path_of, read_manifest
 from deepfake_core.results.run_record import RunRecord
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import read_verdicts
-from deepfake_core.scanning.plan import networks_of
+from deepfake_core.scanning.resume import networks_of
 from deepfake_core.scanning.verdict_rows import verdict_rows
 from deepfake_core.storage.opening import open_storage
 from deepfake_core.storage.reading import read_or_failure
