@@ -113,12 +113,15 @@ class Decoders:
         self._busy: set[_Decoder] = set()
         self._process = os.getpid()
         self._registered = False
+        self._stops = 0
 
     def decode(self, data: bytes, wanted: Wanted) -> Loaded | Failure:
         """Decode a file in another process; never raises on bad bytes."""
-        decoder = None
+        decoder, stops = None, self._stops
         try:
             decoder = self._take()
+            if self._stops != stops:
+                raise TimeoutError
             loaded = decoder.decode(data, wanted)
         except TimeoutError:
             self._drop(decoder)
@@ -134,6 +137,8 @@ class Decoders:
     def stop(self) -> None:
         """End what is being decoded; those who wait are told that it took too long."""
         with self._lock:
+            # Counted for those whose process is being started.
+            self._stops += 1
             for decoder in self._busy:
                 decoder.kill()
 

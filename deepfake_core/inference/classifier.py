@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -86,7 +86,7 @@ class Classifier:
         self.looks = Looks(engine, self.curve, second)
         self.reader, self.policy = reader, policy
 
-    def judge(self, contents: Sequence[bytes | Failure]) -> JudgedBatch:
+    def judge(self, contents: Iterable[bytes | Failure]) -> JudgedBatch:
         """Judge images from their bytes; reads that failed stay failures.
 
         Returns:

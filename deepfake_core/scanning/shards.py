@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 
 import pyarrow as pa
 
 from deepfake_core.errors import BrokenInvariant, SourceOutage
+from deepfake_core.images.isolation import decoders
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.judgement import JudgedBatch, Judgement, StageSeconds
 from deepfake_core.records import Failure, FailureCode, Json
@@ -24,13 +26,12 @@ from deepfake_core.results.verdict_files import read_footer
 from deepfake_core.scanning.plan import Plan
 from deepfake_core.scanning.verdict_rows import verdict_rows
 from deepfake_core.storage.base import Storage
-from deepfake_core.storage.reading import read_or_failure
+from deepfake_core.storage.reading import MAX_FILE_BYTES, read_or_failure
 
 READ_THREADS = 16
 OUTAGE_AFTER = 32
 # Bytes of undecoded files that are held at once; one larger file may exceed it alone.
 MAX_BYTES_AHEAD = 128 * 2**20
-MAX_FILE_BYTES = 512 * 2**20
 TIMINGS_KEY = "timings"
 
 Rows = list[Json]
@@ -110,6 +111,7 @@ class ShardJudge:
         self._on_batch = on_batch
         # Over all shards: small ones would hide an outage.
         self._failed_in_a_row = 0
+        self._stopping = threading.Event()
         self._lanes = ThreadPoolExecutor(classifier.engine.lanes, "lane")
         self._readers = ThreadPoolExecutor(READ_THREADS, "read")
 
@@ -123,8 +125,11 @@ class ShardJudge:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Drop what has not begun and wait for what has."""
-        self._readers.shutdown(cancel_futures=True)
+        """Drop what has not begun and wait for what has; after an error, for no more than that."""
+        if kind is not None:
+            self._stopping.set()
+            decoders.stop()
+        self._readers.shutdown(wait=kind is None, cancel_futures=True)
         self._lanes.shutdown(cancel_futures=True)
 
     def commit(self, plan: Plan, index: int) -> CommittedShard:
@@ -221,9 +226,16 @@ class ShardJudge:
 
     def _judge(self, reads: list[Future[Read]]) -> tuple[JudgedBatch, list[bool]]:
         done = [read.result() for read in reads]
-        batch = self._classifier.judge([content for content, _, _ in done])
+        batch = self._classifier.judge(self._until_stopped([content for content, _, _ in done]))
         batch.seconds.read = sum(seconds for _, _, seconds in done)
         return batch, [outage for _, outage, _ in done]
+
+    def _until_stopped(self, contents: list[bytes | Failure]) -> Iterator[bytes | Failure]:
+        """The same, up to the moment when nobody waits for their verdicts any more."""
+        for content in contents:
+            if self._stopping.is_set():
+                raise CancelledError
+            yield content
 
     def _read(self, entry: Json) -> Read:
         listed = entry["bytes"]

@@ -21,6 +21,14 @@ class Archived(OSError):
     """The object is in an archive and has to be restored before it can be read."""
 
 
+class TooLarge(OSError):
+    """The file has more bytes than are read."""
+
+
+class NoFile(OSError):
+    """What was a file when it was listed is a pipe, a device or a folder now."""
+
+
 class Changed(OSError):
     """The file is not what a condition says, or is being written."""
 
@@ -52,6 +60,15 @@ class Storage(Protocol):
 
     def read(self, path: str) -> bytes:
         """The bytes of a file; raises OSError."""
+        ...
+
+    def read_image(self, path: str, most: int) -> bytes:
+        """Like `read`, of what may be anything since it was listed; never waits for a pipe.
+
+        Raises:
+            TooLarge: it has more than `most` bytes, none of which were read, or no more.
+            NoFile: it is no regular file.
+        """
         ...
 
     def readable(self, path: str) -> Readable:

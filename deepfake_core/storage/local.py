@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from deepfake_core import files
 from deepfake_core.errors import OutputError, SourceError, output_error, unreadable
@@ -21,7 +22,7 @@ from deepfake_core.files import (
     sweep_temporary,
     write_through,
 )
-from deepfake_core.storage.base import Content, Readable, Update
+from deepfake_core.storage.base import Content, NoFile, Readable, TooLarge, Update
 from deepfake_core.storage.listing import Listing
 
 STAGING = ".staging"
@@ -107,8 +108,29 @@ class LocalStorage:
         """See `Storage.read`; a file that could not be looked at must show that it now can."""
         if path in self._unknown:
             os.stat(os.path.join(self.root, path))
-        with open(os.path.join(self.root, path), "rb") as stream:
-            return stream.read()
+        with self._open_file(path) as stream:
+            return stream.read(os.fstat(stream.fileno()).st_size)
+
+    def read_image(self, path: str, most: int) -> bytes:
+        """See `Storage.read_image`."""
+        if path in self._unknown:
+            os.stat(os.path.join(self.root, path))
+        with self._open_file(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+        if size > most:
+            raise TooLarge(f"{size} bytes; at most {most} are read")
+        return self.read(path)
+
+    def _open_file(self, path: str) -> IO[bytes]:
+        """Open a regular file, and nothing else.
+
+        A pipe without a writer would keep an ordinary `open` waiting, and a device never ends.
+        """
+        opened = os.open(os.path.join(self.root, path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            os.close(opened)
+            raise NoFile(errno.EINVAL, "it was a file when it was listed, and is none now")
+        return os.fdopen(opened, "rb", buffering=0)
 
     def readable(self, path: str) -> Readable:
         """See `Storage.readable`."""

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from deepfake_core.errors import CredentialsRefused, StoreError, StoreGone, reason
 from deepfake_core.records import Failure, FailureCode
-from deepfake_core.storage.base import Archived, Storage
+from deepfake_core.storage.base import Archived, NoFile, Storage, TooLarge
 
 FIRST_PAUSE_SECONDS = 0.1
+MAX_FILE_BYTES = 512 * 2**20
 
 
 def read_or_failure(
@@ -24,6 +25,10 @@ def read_or_failure(
     """
     try:
         return _read(storage, path, pause), False
+    except TooLarge as error:
+        return Failure(FailureCode.DECODE_TOO_LARGE, str(error)), False
+    except NoFile as error:
+        return Failure(FailureCode.READ_FAILED, reason(error)), False
     except StoreGone as error:
         return Failure(FailureCode.READ_NOT_FOUND, str(error)), True
     except CredentialsRefused as error:
@@ -43,9 +48,9 @@ def read_or_failure(
 def _read(storage: Storage, path: str, pause: Callable[[float], None]) -> bytes:
     for attempt in range(storage.attempts - 1):
         try:
-            return storage.read(path)
-        except (FileNotFoundError, PermissionError, Archived, StoreError):
+            return storage.read_image(path, MAX_FILE_BYTES)
+        except (FileNotFoundError, PermissionError, Archived, StoreError, TooLarge, NoFile):
             raise
         except OSError:
             pause(FIRST_PAUSE_SECONDS * 4**attempt)
-    return storage.read(path)
+    return storage.read_image(path, MAX_FILE_BYTES)

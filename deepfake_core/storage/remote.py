@@ -10,8 +10,10 @@ from typing import Any, BinaryIO
 
 from deepfake_core.errors import SourceError, output_error, reason
 from deepfake_core.files import spooled, sweep_temporary
-from deepfake_core.storage.base import Content, Update
+from deepfake_core.storage.base import Content, TooLarge, Update
 from deepfake_core.storage.listing import Listing, is_hidden
+
+READ_AT_ONCE = 2**20
 
 
 class RemoteStorage:
@@ -72,6 +74,21 @@ class RemoteStorage:
         """See `Storage.read`."""
         data: bytes = self._fs.cat_file(self._at(path))
         return data
+
+    def read_image(self, path: str, most: int) -> bytes:
+        """See `Storage.read_image`; what is sent without its length is read no further."""
+        streamed = {"block_size": 0} if self.name.startswith(("http:", "https:")) else {}
+        with self._fs.open(self._at(path), "rb", **streamed) as file:
+            size = getattr(file, "size", None)
+            if size is not None and size > most:
+                raise TooLarge(f"{size} bytes; at most {most} are read")
+            parts, count = [], 0
+            while part := file.read(READ_AT_ONCE):
+                parts.append(part)
+                count += len(part)
+                if count > most:
+                    raise TooLarge(f"more than the {most} bytes that are read at most")
+        return b"".join(parts)
 
     def readable(self, path: str) -> BinaryIO:
         """See `Storage.readable`."""

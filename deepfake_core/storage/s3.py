@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import random
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from deepfake_core.errors import (
     unreadable,
 )
 from deepfake_core.files import spooled, sweep_temporary
-from deepfake_core.storage.base import Archived, Changed, Content, Update
+from deepfake_core.storage.base import Archived, Changed, Content, TooLarge, Update
 from deepfake_core.storage.listing import Listing, is_hidden
 from deepfake_core.storage.range_file import TAIL_BYTES, RangeFile, Span
 from deepfake_core.storage.remote import without_credentials
@@ -115,13 +116,17 @@ class BucketStorage:
 
     def read(self, path: str) -> bytes:
         """See `Storage.read`; objects that were listed as archived are not asked for."""
+        return self.read_image(path, sys.maxsize)
+
+    def read_image(self, path: str, most: int) -> bytes:
+        """See `Storage.read_image`."""
         if path in self._archived:
             raise Archived("it was listed as archived")
         direct = self._reader.usable
-        data = self._reader.read(self._prefix + path) if direct else None
+        data = self._reader.read(self._prefix + path, most) if direct else None
         if data is not None:
             return data
-        data, _ = self._get(path)
+        data, _ = self._get(path, most)
         if direct:
             self._reader.was_useless()
         return data
@@ -141,7 +146,8 @@ class BucketStorage:
         condition = {"IfMatch": etag} if etag else {}
 
         def read(span: Span) -> bytes:
-            return self._get(path, Range=f"bytes={span[0]}-{span[1] - 1}", **condition)[0]
+            told = {"Range": f"bytes={span[0]}-{span[1] - 1}", **condition}
+            return self._get(path, sys.maxsize, **told)[0]
 
         file = RangeFile(read, size=size, tail=tail) if len(tail) < size else io.BytesIO(tail)
         return cast(BinaryIO, file), etag
@@ -234,15 +240,21 @@ class BucketStorage:
             page = self._call("list_objects_v2", Prefix=prefix, **arguments)
             yield page
 
-    def _get(self, path: str, **arguments: str) -> tuple[bytes, Answer]:
+    def _get(self, path: str, most: int = sys.maxsize, **arguments: str) -> tuple[bytes, Answer]:
         async def get() -> tuple[bytes, Answer]:
             answer = await self._fs._call_s3(
                 "get_object", Bucket=self._bucket, Key=self._prefix + path, **arguments
             )
+            if answer["ContentLength"] > most:
+                answer["Body"].close()
+                return b"", answer
             async with answer["Body"] as body:
                 return await body.read(), answer
 
-        return self._tried(get)
+        data, answer = self._tried(get)
+        if answer["ContentLength"] > most:
+            raise TooLarge(f"{answer['ContentLength']} bytes; at most {most} are read")
+        return data, answer
 
     def _put(self, path: str, data: Content, condition: Condition) -> None:
         if condition and not self._conditional:

@@ -12,6 +12,8 @@ import time
 from typing import Any
 from urllib.parse import quote
 
+from deepfake_core.storage.base import TooLarge
+
 CONNECTIONS = 64
 CONNECT_SECONDS, ANSWER_SECONDS = 5, 20
 # Credentials of a role are renewed by the client; this is how often they are looked up.
@@ -36,8 +38,12 @@ class DirectReader:
         plain = plain and not client.s3_additional_kwargs and ":" not in bucket
         self.usable = plain and not bucket.endswith("--x-s3")
 
-    def read(self, key: str) -> bytes | None:
-        """The bytes of an object; None where the client should be asked."""
+    def read(self, key: str, most: int) -> bytes | None:
+        """The bytes of an object; None where the client should be asked.
+
+        Raises:
+            TooLarge: it has more than `most` bytes.
+        """
         import urllib3
         from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
         from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
@@ -48,10 +54,20 @@ class DirectReader:
             if self._client.requester_pays:
                 request.headers["x-amz-request-payer"] = "requester"
             self._auth.add_auth(request)
-            answer = self._session.send(request.prepare())
+            prepared = request.prepare()
+            prepared.stream_output = True
+            answer = self._session.send(prepared)
+            length = answer.headers.get("Content-Length", "")
+            if answer.status_code != 200 or not length.isdecimal():
+                answer.raw.drain_conn()
+                return None
+            if int(length) > most:
+                answer.raw.close()
+                raise TooLarge(f"{length} bytes; at most {most} are read")
             # This session does not notice a connection that was cut in the middle of a body.
-            whole = answer.headers.get("Content-Length") == str(len(answer.content))
-            return bytes(answer.content) if whole and answer.status_code == 200 else None
+            return bytes(answer.content) if len(answer.content) == int(length) else None
+        except TooLarge:
+            raise
         except (BotoCoreError, urllib3.exceptions.HTTPError, OSError):
             return None
 
