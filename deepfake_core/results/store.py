@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -54,6 +55,8 @@ class Results:
     def __init__(self, storage: Storage, signer: Signer | None = None) -> None:
         """Wrap the output's storage; `signer` signs what is told of finished runs' files."""
         self.storage, self.signer = storage, signer
+        # What was written here is read whole, however large.
+        storage.most_bytes = sys.maxsize
         # Of the files that were written by this process.
         self.hashes: dict[str, FileHash] = {}
 

@@ -25,8 +25,8 @@ from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import read_footer
 from deepfake_core.scanning.plan import Plan
 from deepfake_core.scanning.verdict_rows import verdict_rows
-from deepfake_core.storage.base import Storage
-from deepfake_core.storage.reading import MAX_FILE_BYTES, read_or_failure
+from deepfake_core.storage.base import MAX_FILE_BYTES, Storage
+from deepfake_core.storage.reading import read_or_failure
 
 READ_THREADS = 16
 OUTAGE_AFTER = 32

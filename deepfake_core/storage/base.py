@@ -17,6 +17,9 @@ Readable = str | BinaryIO
 Update = Callable[[Readable | None, Path], None]
 
 
+MAX_FILE_BYTES = 512 * 2**20
+
+
 class Archived(OSError):
     """The object is in an archive and has to be restored before it can be read."""
 
@@ -39,11 +42,13 @@ class Storage(Protocol):
     Attributes:
         name: the folder, normalised, without credentials; a local one is absolute.
         attempts: how often `read` is worth trying; 1 where it tries again by itself.
+        most_bytes: larger files are not read by `read`; that of results is lifted.
         is_local: whether it lies on this machine, so that another may see another folder.
     """
 
     name: str
     attempts: int
+    most_bytes: int
     is_local: bool
 
     def list_files(self, *, leave_out: str = "") -> Listing:
@@ -59,15 +64,12 @@ class Storage(Protocol):
         ...
 
     def read(self, path: str) -> bytes:
-        """The bytes of a file; raises OSError."""
-        ...
-
-    def read_image(self, path: str, most: int) -> bytes:
-        """Like `read`, of what may be anything since it was listed; never waits for a pipe.
+        """The bytes of a file, which may be anything since it was listed; never waits for a pipe.
 
         Raises:
-            TooLarge: it has more than `most` bytes, none of which were read, or no more.
+            TooLarge: it has more than `most_bytes`, and is not read, or no further.
             NoFile: it is no regular file.
+            OSError: it cannot be read.
         """
         ...
 

@@ -22,7 +22,7 @@ from deepfake_core.files import (
     sweep_temporary,
     write_through,
 )
-from deepfake_core.storage.base import Content, NoFile, Readable, TooLarge, Update
+from deepfake_core.storage.base import MAX_FILE_BYTES, Content, NoFile, Readable, TooLarge, Update
 from deepfake_core.storage.listing import Listing
 
 STAGING = ".staging"
@@ -36,6 +36,7 @@ class LocalStorage:
     """A folder of this machine."""
 
     attempts = 3
+    most_bytes = MAX_FILE_BYTES
     is_local = True
 
     def __init__(self, root: Path) -> None:
@@ -109,17 +110,10 @@ class LocalStorage:
         if path in self._unknown:
             os.stat(os.path.join(self.root, path))
         with self._open_file(path) as stream:
-            return stream.read(os.fstat(stream.fileno()).st_size)
-
-    def read_image(self, path: str, most: int) -> bytes:
-        """See `Storage.read_image`."""
-        if path in self._unknown:
-            os.stat(os.path.join(self.root, path))
-        with self._open_file(path) as stream:
             size = os.fstat(stream.fileno()).st_size
-        if size > most:
-            raise TooLarge(f"{size} bytes; at most {most} are read")
-        return self.read(path)
+            if size > self.most_bytes:
+                raise TooLarge(f"{size} bytes; at most {self.most_bytes} are read")
+            return stream.read(size)
 
     def _open_file(self, path: str) -> IO[bytes]:
         """Open a regular file, and nothing else.
@@ -130,7 +124,7 @@ class LocalStorage:
         if not stat.S_ISREG(os.fstat(opened).st_mode):
             os.close(opened)
             raise NoFile(errno.EINVAL, "it was a file when it was listed, and is none now")
-        return os.fdopen(opened, "rb", buffering=0)
+        return os.fdopen(opened, "rb")
 
     def readable(self, path: str) -> Readable:
         """See `Storage.readable`."""

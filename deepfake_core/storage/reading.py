@@ -10,7 +10,6 @@ from deepfake_core.records import Failure, FailureCode
 from deepfake_core.storage.base import Archived, NoFile, Storage, TooLarge
 
 FIRST_PAUSE_SECONDS = 0.1
-MAX_FILE_BYTES = 512 * 2**20
 
 
 def read_or_failure(
@@ -48,9 +47,9 @@ def read_or_failure(
 def _read(storage: Storage, path: str, pause: Callable[[float], None]) -> bytes:
     for attempt in range(storage.attempts - 1):
         try:
-            return storage.read_image(path, MAX_FILE_BYTES)
+            return storage.read(path)
         except (FileNotFoundError, PermissionError, Archived, StoreError, TooLarge, NoFile):
             raise
         except OSError:
             pause(FIRST_PAUSE_SECONDS * 4**attempt)
-    return storage.read_image(path, MAX_FILE_BYTES)
+    return storage.read(path)

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from deepfake_core.errors import SourceError, output_error, reason
 from deepfake_core.files import spooled, sweep_temporary
-from deepfake_core.storage.base import Content, TooLarge, Update
+from deepfake_core.storage.base import MAX_FILE_BYTES, Content, TooLarge, Update
 from deepfake_core.storage.listing import Listing, is_hidden
 
 READ_AT_ONCE = 2**20
@@ -20,6 +20,7 @@ class RemoteStorage:
     """A folder behind a URL; what its fsspec implementation raises must be OSErrors."""
 
     attempts = 3
+    most_bytes = MAX_FILE_BYTES
     is_local = False
 
     def __init__(self, url: str) -> None:
@@ -71,12 +72,8 @@ class RemoteStorage:
             return []
 
     def read(self, path: str) -> bytes:
-        """See `Storage.read`."""
-        data: bytes = self._fs.cat_file(self._at(path))
-        return data
-
-    def read_image(self, path: str, most: int) -> bytes:
-        """See `Storage.read_image`; what is sent without its length is read no further."""
+        """See `Storage.read`; what is sent without its length is read no further."""
+        most = self.most_bytes
         streamed = {"block_size": 0} if self.name.startswith(("http:", "https:")) else {}
         with self._fs.open(self._at(path), "rb", **streamed) as file:
             size = getattr(file, "size", None)

@@ -26,7 +26,7 @@ from deepfake_core.errors import (
     unreadable,
 )
 from deepfake_core.files import spooled, sweep_temporary
-from deepfake_core.storage.base import Archived, Changed, Content, TooLarge, Update
+from deepfake_core.storage.base import MAX_FILE_BYTES, Archived, Changed, Content, TooLarge, Update
 from deepfake_core.storage.listing import Listing, is_hidden
 from deepfake_core.storage.range_file import TAIL_BYTES, RangeFile, Span
 from deepfake_core.storage.remote import without_credentials
@@ -50,6 +50,7 @@ class BucketStorage:
     """A folder of a bucket; credentials and endpoint come from the usual places of AWS."""
 
     attempts = 1
+    most_bytes = MAX_FILE_BYTES
     is_local = False
 
     def __init__(self, url: str) -> None:
@@ -116,17 +117,13 @@ class BucketStorage:
 
     def read(self, path: str) -> bytes:
         """See `Storage.read`; objects that were listed as archived are not asked for."""
-        return self.read_image(path, sys.maxsize)
-
-    def read_image(self, path: str, most: int) -> bytes:
-        """See `Storage.read_image`."""
         if path in self._archived:
             raise Archived("it was listed as archived")
         direct = self._reader.usable
-        data = self._reader.read(self._prefix + path, most) if direct else None
+        data = self._reader.read(self._prefix + path, self.most_bytes) if direct else None
         if data is not None:
             return data
-        data, _ = self._get(path, most)
+        data, _ = self._get(path, self.most_bytes)
         if direct:
             self._reader.was_useless()
         return data

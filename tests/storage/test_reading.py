@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from deepfake_core.records import Failure
-from deepfake_core.storage import reading
 from deepfake_core.storage.base import TooLarge
 from deepfake_core.storage.local import LocalStorage
 from deepfake_core.storage.opening import open_storage
@@ -93,13 +92,13 @@ def site() -> Iterator[str]:
         server.shutdown()
 
 
-def test_an_answer_without_end_is_cut(site: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(reading, "MAX_FILE_BYTES", 3_000_000)
+def test_an_answer_without_end_is_cut(site: str):
     storage = open_storage(site)
+    storage.most_bytes = 3_000_000
 
-    assert storage.read_image("told.jpg", 6) == b"told.."
+    assert storage.read("told.jpg") == b"told.."
     with pytest.raises(TooLarge):
-        storage.read_image("endless.jpg", 100_000)
+        storage.read("endless.jpg")
     content, outage = read_or_failure(storage, "endless.jpg")
     assert isinstance(content, Failure)
     assert (str(content.code), outage) == ("decode.too_large", False)
