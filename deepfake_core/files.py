@@ -179,6 +179,10 @@ def create(file: Path, final: Path) -> bool:
     return True
 
 
+def _like_results(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o666 & ~results_umask())
+
+
 @contextlib.contextmanager
 def locked(file: Path, *, wait: bool = True) -> Iterator[FileIO]:
     """Hold a lock among the processes of this program; it ends with the process, however that ends.
@@ -193,7 +197,7 @@ def locked(file: Path, *, wait: bool = True) -> Iterator[FileIO]:
     Raises:
         BlockingIOError: another process holds it, and this one does not wait.
     """
-    with file.open("ab+", buffering=0) as stream:
+    with open(file, "ab+", buffering=0, opener=_like_results) as stream:
         fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield stream
 

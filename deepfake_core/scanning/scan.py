@@ -116,6 +116,7 @@ def _beside_others(
     return beside_others(
         output,
         f"a scan of {source}",
+        lasting=True,
         run_id=run_id,
         say=lambda line: notify("warned", {"words": line}),
     )

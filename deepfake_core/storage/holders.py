@@ -31,6 +31,7 @@ class Holder:
     Attributes:
         what: what it does, such as ``scan of /photos``.
         alone: whether nobody else may use the output meanwhile.
+        lasting: whether it may take hours, as a scan does.
         run_id: the run that it works on, which nobody else may do; empty where there is none.
         who: the user and the machine.
         pid: the process.
@@ -43,6 +44,7 @@ class Holder:
 
     what: str
     alone: bool
+    lasting: bool = False
     run_id: str = ""
     who: str = field(default_factory=who)
     pid: int = field(default_factory=os.getpid)

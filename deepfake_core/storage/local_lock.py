@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepfake_core.errors import output_error
-from deepfake_core.files import make_results_folder
+from deepfake_core.files import make_results_folder, results_umask
 from deepfake_core.storage.holders import Holder, read_holder
 
 LOCK = ".output.lock"
@@ -57,7 +57,7 @@ class LocalLock:
 
     def _open(self) -> int:
         make_results_folder(self._root)
-        descriptor = os.open(self._root / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(self._root / LOCK, os.O_RDWR | os.O_CREAT, 0o666 & ~results_umask())
         _forget_in_children()
         _held.add(descriptor)
         return descriptor
@@ -84,7 +84,7 @@ class LocalLock:
                 # Nobody else holds it, so these were left by processes that were killed.
                 for left in folder.glob("*.json"):
                     left.unlink(missing_ok=True)
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666 & ~results_umask())
             _held.add(descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             os.write(descriptor, holder.to_bytes())

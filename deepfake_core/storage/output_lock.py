@@ -37,7 +37,7 @@ def rewriting(
     Args:
         storage: the output.
         what: what is done, for those who wait.
-        wait_seconds: how long to wait for scans to end; others that rewrite are waited for.
+        wait_seconds: how long to wait for scans to end; whatever else goes on is waited for.
         say: told once who is waited for.
 
     Raises:
@@ -52,6 +52,7 @@ def beside_others(
     storage: Storage,
     what: str,
     *,
+    lasting: bool = False,
     run_id: str = "",
     say: Say = silent,
 ) -> Iterator[None]:
@@ -60,6 +61,7 @@ def beside_others(
     Args:
         storage: the output.
         what: what is done, for those who wait.
+        lasting: whether it may take hours: who wants the output alone does not wait for it.
         run_id: the run that is worked on; nobody else may do so meanwhile.
         say: told once who is waited for.
 
@@ -67,7 +69,7 @@ def beside_others(
         OutputBusy: somebody has been rewriting it for too long; the message names them.
         RunTaken: another process works on the run.
     """
-    with _held(storage, Holder(what, False, run_id), 0.0, say):
+    with _held(storage, Holder(what, False, lasting, run_id), 0.0, say):
         yield
 
 
@@ -98,7 +100,7 @@ def _patience(storage: Storage, holder: Holder, others: list[Holder], wait_secon
     if any(other.precedes(holder) for other in others):
         # In a store it may have died and not be known to have; here the system tells.
         return 0.0 if storage.is_local else 2 * SILENT_SECONDS
-    if any(not other.alone for other in others):
+    if any(other.lasting for other in others):
         return wait_seconds
     return max(wait_seconds, REWRITING_SECONDS)
 

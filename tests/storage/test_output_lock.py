@@ -32,8 +32,8 @@ HOLD = """
 import sys, time
 from deepfake_core.storage.opening import open_storage
 from deepfake_core.storage.output_lock import beside_others, rewriting
-hold = rewriting if sys.argv[2] == "alone" else beside_others
-with hold(open_storage(sys.argv[1]), "a test"):
+storage, alone = open_storage(sys.argv[1]), sys.argv[2] == "alone"
+with rewriting(storage, "a test") if alone else beside_others(storage, "a test", lasting=True):
     print("held", flush=True)
     sys.stdin.read()
 """
