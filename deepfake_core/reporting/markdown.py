@@ -8,6 +8,7 @@ from deepfake_core.rendering.evidence import label_words
 from deepfake_core.rendering.text import NOT_PROOF, as_markdown, expected_text, percent, score_text
 from deepfake_core.reporting.changes import in_words
 from deepfake_core.reporting.findings import blind_spot
+from deepfake_core.reporting.prior import worth_words
 from deepfake_core.reporting.summary import COUNTS, ROWS_SHOWN
 from deepfake_core.reporting.summary_record import LabelChanges, Summary
 from deepfake_core.results.run_record import RunWarning
@@ -119,6 +120,7 @@ def markdown(summary: Summary) -> str:
         (percent(row.share_of_fakes), expected_text(row.flagged_real_share, at_most=row.at_most))
         for row in summary.expectations
     )
+    lines += ["", as_markdown(worth_words(summary.flag_worth))] if summary.flag_worth else []
     lines += _table(
         ("if this share of the source is fake", "so many flagged are photographs"), expected
     )

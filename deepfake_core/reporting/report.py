@@ -22,6 +22,7 @@ from deepfake_core.reporting.markdown import (
     warned,
     warning_title,
 )
+from deepfake_core.reporting.prior import worth_words
 from deepfake_core.reporting.summary_record import Summary
 
 # Rows that a person has before them at once.
@@ -67,6 +68,7 @@ def render(summary: Summary, *, thumbnails: Mapping[str, bytes]) -> str:
         headline=headline(summary),
         blind_spot=blind_spot(summary.card.figures),
         scale=SCALE,
+        worth=worth_words(summary.flag_worth) if summary.flag_worth else None,
         pages=_pages(summary),
         not_proof=NOT_PROOF,
         failure_words=FAILURE_WORDS,

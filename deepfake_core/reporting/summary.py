@@ -15,9 +15,11 @@ from deepfake_core.models.decision import Thresholds
 from deepfake_core.records import FailureCode, Label
 from deepfake_core.rendering.evidence import mistaken_share
 from deepfake_core.reporting.findings import by_folder, declared_images, flagged_images
+from deepfake_core.reporting.prior import flag_worth
 from deepfake_core.reporting.summary_record import (
     Expectation,
     FailedImage,
+    FlagWorth,
     Histogram,
     LabelChanges,
     ShownImage,
@@ -59,6 +61,7 @@ def summarise(
     # Compared in float32, as scores are stored and labels decided.
     histogram, _ = np.histogram(scores, edges.astype(np.float32))
     declared, declared_shown = declared_images(verdicts)
+    own_line = run.policy is None and run.redecided is None
     decided = sum(labels.values()) - labels[Label.NOT_APPLICABLE]
     if not counts.judged == decided == histogram.sum():
         raise BrokenInvariant(f"{counts.judged} judged, but labels {labels} or scores differ")
@@ -80,7 +83,9 @@ def summarise(
         declared=declared,
         declared_images=declared_shown,
         timings=_timings(run, verdicts.num_rows),
-        expectations=expectations(run.card.figures),
+        # With another line than the model's own, its figures say nothing of mistakes.
+        expectations=expectations(run.card.figures) if own_line else [],
+        flag_worth=_worth(run, labels, counts.judged) if own_line else None,
         changes=changes,
         warnings=run.warnings or [],
     )
@@ -117,6 +122,15 @@ def _faces(verdicts: pa.Table) -> dict[str, int]:
         name: int((kinds == at).sum())
         for at, name in enumerate(("none", "one", "two to five", "more"))
     }
+
+
+def _worth(run: RunRecord, labels: Mapping[str, int], judged: int) -> FlagWorth | None:
+    """What a flag of the run is worth, by the share of fakes that was given or that it shows."""
+    figures = run.card.figures.get("report")
+    if not isinstance(figures, Mapping):
+        return None
+    prior = run.config.get("prior")
+    return flag_worth(figures, prior=prior, flagged=labels[Label.FAKE], judged=judged)
 
 
 def _tally(column: pa.ChunkedArray) -> dict[str, int]:

@@ -118,6 +118,24 @@ class LabelChanges(Stored):
     models: dict[str, int] = Field(default_factory=dict)
 
 
+class FlagWorth(Stored):
+    """How many of the flags of a run are photographs.
+
+    Attributes:
+        prior: the share of fakes in the source.
+        given: whether a person gave it; else it was estimated from the share of flags.
+        low: least share of photographs among the flags, by the intervals of what was measured.
+        best: the estimate.
+        high: largest share.
+    """
+
+    prior: float
+    given: bool
+    low: float
+    best: float
+    high: float
+
+
 class Expectation(Stored):
     """How many flagged images would be real, for a share of fakes in the source.
 
@@ -180,6 +198,7 @@ class Summary(Stored):
     declared_images: list[DeclaredImage] = Field(default_factory=list)
     timings: dict[str, float] = Field(default_factory=dict)
     expectations: list[Expectation] = Field(default_factory=list)
+    flag_worth: FlagWorth | None = None
     card: ModelFacts = Field(default_factory=ModelFacts)
     changes: LabelChanges | None = None
     warnings: list[RunWarning] = Field(default_factory=list)

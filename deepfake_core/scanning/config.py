@@ -114,6 +114,13 @@ class ScanConfig(BaseModel):
         exclude=True,
         description="File with an Ed25519 private key (PEM) that signs the run's list of files.",
     )
+    prior: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of fakes among your pictures, if you know it, such as 0.01; the report "
+        "then says how many flags are photographs.",
+    )
     thumbnails: bool = Field(True, description="Whether the report shows small pictures.")
 
     @field_validator("since", mode="before")

@@ -85,7 +85,7 @@ def test_a_statement_reads_as_a_document(output: Path):
     text = escaped.replace("\\", "")
     assert "| flags overturned by people | 1 of 2: 50 % (1.3 % to 99 %) |" in text
     assert "| judged: nothing found | 1 |" in text
-    assert "no legal advice" in text
+    assert "not legal advice" in text
     assert " real" not in text
 
 
