@@ -28,7 +28,7 @@ from tests.support.lookups import SILENCERS, Watched
 from tests.support.made_server import Running, running_server
 from tests.support.webhook import listening, wait_until_told
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -36,7 +36,6 @@ NAMES = ["scan/nightly-scan", "retrain/retrain", "scan/scan", "watch/watch"]
 SECRET_PATH = "/hook/k7-very-secret"
 RUN_SECONDS = 400
 # On a busy machine the start of each of Prefect's processes takes a minute and more.
-pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

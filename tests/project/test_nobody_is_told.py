@@ -23,10 +23,9 @@ from tests.support.lookups import Watched
 from tests.support.made_server import free_port
 from tests.support.onnx_files import write_onnx
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.timeout(600)
 MAIN = ("-m", "deepfake_core.cli")
 IMAGE = "0" * 64
 # Words of each command; {name} is a path below the folder of the test. Statuses other than 0

@@ -162,3 +162,36 @@ def test_the_lock_file_holds_every_dependency():
 def test_the_lock_file_is_free_of_gpu_libraries():
     lock = (ROOT / "requirements.lock").read_text()
     assert not re.findall(r"^(?:torch|nvidia\S*|triton)==", lock, re.MULTILINE)
+
+
+def test_the_map_names_every_package():
+    core = ROOT / "deepfake_core"
+    names = {f"{file.parent.name}/" for file in core.glob("*/__init__.py")}
+    names |= {file.name for file in core.glob("*.py") if file.name != "__init__.py"}
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    shown = text.partition("<!-- map -->")[2].partition("<!-- /map -->")[0]
+    lines = [line for line in shown.strip().splitlines() if not line.startswith("```")]
+    assert {line.split()[0] for line in lines} == names
+    assert set(re.findall(r"`(\w+/\w+\.py)`", text)) <= {
+        str(file.relative_to(core)) for file in core.rglob("*.py")
+    } | {"flows/scan.py"}
+
+
+def test_every_page_and_decision_is_listed_and_has_the_same_form():
+    docs = ROOT / "docs"
+    index = (docs / "README.md").read_text()
+    for page in docs.glob("*.md"):
+        assert page.name == "README.md" or f"({page.name})" in index
+    for record in sorted((docs / "decisions").glob("*.md")):
+        text, number = record.read_text(), record.name[:4]
+        title = text.splitlines()[0].removeprefix(f"# {number}: ")
+        assert f"| [{number}](decisions/{record.name}) | {title} |" in index
+        for part in ("Context", "Decision", "What would change our mind"):
+            assert f"\n**{part}.**" in text, f"{record.name} lacks {part}"
+
+
+@pytest.mark.processes
+def test_packages_use_what_lies_below_them_and_nothing_needs_itself():
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]

@@ -15,12 +15,11 @@ import pytest
 
 from deepfake_core.models.registry import list_models
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "data" / "samples"
 VERDICT_SECONDS = 60
-pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
