@@ -15,6 +15,7 @@ from deepfake_core.commands import (
     calibrate,
     changes,
     dataset,
+    diff,
     erase,
     evaluate,
     export,
@@ -88,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     for module in (serve, plan, erase, retention, trend, export, statement, verify_run, repair):
         module.add(commands)
     calibrate.add(commands)
+    diff.add(commands)
     return parser
 
 
