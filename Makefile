@@ -59,10 +59,13 @@ PORT ?= 4200
 server: setup ## Start a Prefect server, a worker and the deployments on PORT; Ctrl-C stops all
 	@exec $(BIN)/python -m flows.server --port $(PORT)
 
-wheel: setup ## Build the wheel, which carries the current models, into dist/
-	@$(BIN)/python -c 'import pip' 2>/dev/null && $(BIN)/python -m pip wheel --quiet --no-deps \
-	  --no-build-isolation --wheel-dir dist . || $(UV) build --quiet --wheel --out-dir dist .
-	@rm -rf build; ls -l dist/*.whl
+wheel: setup ## Build the wheels into dist/: the program with its models, and the second look
+	@for source in . ./models/clip; do \
+	  if $(BIN)/python -c 'import pip' 2>/dev/null; \
+	  then $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist $$source; \
+	  else $(UV) build --quiet --wheel --out-dir dist $$source; fi || exit 1; \
+	  rm -rf $$source/build $$source/*.egg-info; \
+	done; ls -l dist/*.whl
 
 clean: ## Remove the environment, caches and build products; reports stay
 	rm -rf $(VENV) .audit build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -82,7 +82,7 @@ def pair_second(
     if not wanted.finds_faces:
         reason = "whole pictures are judged, and the second look judges faces"
     elif look is None:
-        reason = "there is no second look in the registry"
+        reason = f"there is none in {registry}; install deepfake-verification-second-look"
     elif pair is None:
         advice = ADVICE.format(first=first.partition("+")[0])
         reason = f"{look.model_id} has no pair with {first}; {advice}"
@@ -90,8 +90,9 @@ def pair_second(
         return PairedLook(look, pair, _precision(look, pair, wanted.precision), wanted.mode), None
     if wanted.mode == "all":
         raise ModelError(f"no second look can be taken: {reason}")
-    # Without faces, or without any second look, nothing is missing that could be expected.
-    return None, f"no second look: {reason}" if wanted.finds_faces and look else None
+    # Without faces, or in a registry of somebody's own, nothing is missing that could be expected.
+    missed = wanted.finds_faces and (look is not None or registry == DEFAULT_REGISTRY)
+    return None, f"no second look: {reason}" if missed else None
 
 
 def _precision(look: SecondBundle, pair: Pair, asked: str) -> Precision:

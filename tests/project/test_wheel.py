@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_core.models.registry import list_models
+from deepfake_core.models.second_look import find_second
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "data" / "samples"
 VERDICT_SECONDS = 60
+SEPARATE = {"clip"}
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +32,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / "source" / name, ignore=ignored)
     for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / "source")
-    command = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
-    subprocess.run([sys.executable, "-m", *command, str(folder / "source")], check=True)
-    (built,) = folder.glob("*.whl")
+    (built,) = build(folder / "source", folder)
     return built
+
+
+def build(source: Path, folder: Path) -> list[Path]:
+    command = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
+    subprocess.run([sys.executable, "-m", *command, str(source)], check=True)
+    return list(folder.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
@@ -57,22 +62,41 @@ def run(program: Path, *words: object, cwd: Path) -> subprocess.CompletedProcess
     )
 
 
+def versions_of(model: str) -> list[str]:
+    return sorted(path.name for path in (ROOT / "models" / model).iterdir() if path.name.isdigit())
+
+
 def test_the_wheel_carries_of_each_model_the_version_that_is_used(wheel: Path):
     names = zipfile.ZipFile(wheel).namelist()
-    carried = {name.split("/")[1] for name in names if name.startswith("deepfake_models/")}
-    separate = {"clip"}
-    assert carried == set(list_models()) - separate | {"recipe.json"}
-    for model in set(list_models()) - separate:
-        versions = {
-            name.split("/")[2]
-            for name in names
-            if name.startswith(f"deepfake_models/{model}/") and name.count("/") > 2
-        }
+    shipped = [name.split("/")[1:] for name in names if name.startswith("deepfake_models/")]
+    models = {path.name for path in (ROOT / "models").iterdir() if path.is_dir()}
+    assert {parts[0] for parts in shipped} == models - SEPARATE | {"recipe.json"}
+    for model in models - SEPARATE:
+        carried = {parts[1] for parts in shipped if parts[0] == model and len(parts) > 2}
         mark = ROOT / "models" / model / "current.json"
-        used = json.loads(mark.read_text())["version"] if mark.exists() else None
-        assert versions == {str(used or list_models()[model][-1])}
+        used = json.loads(mark.read_text())["version"] if mark.exists() else versions_of(model)[-1]
+        assert carried == {str(used)}, model
     # Package indexes take no larger file.
     assert wheel.stat().st_size < 100e6
+
+
+def test_the_second_look_comes_in_a_wheel_of_its_own(program: Path, tmp_path: Path):
+    source = tmp_path / "clip"
+    shutil.copytree(ROOT / "models" / "clip", source, ignore=shutil.ignore_patterns("build"))
+    (built,) = build(source, tmp_path)
+    assert built.stat().st_size < 100e6
+    names = zipfile.ZipFile(built).namelist()
+    folder = "deepfake_models/clip"
+    (version,) = versions_of("clip")
+    assert f"{folder}/current.json" in names
+    assert f"{folder}/{version}/second_look.json" in names
+    ours = [name for name in names if not name.startswith(f"{folder}/") and "dist-info" not in name]
+    assert ours == []
+    target = tmp_path / "there"
+    zipfile.ZipFile(built).extractall(target)
+    look = find_second(None, target / "deepfake_models")
+    assert look is not None
+    assert look.weights()
 
 
 @pytest.mark.parametrize("what", ["a folder", "one file"])
@@ -87,8 +111,8 @@ def test_an_empty_machine_gets_a_verdict_at_once(program: Path, tmp_path: Path, 
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - began < VERDICT_SECONDS
     result = json.loads(done.stdout)
-    assert result["judged"] == (2 if what == "a folder" else 1)
-    assert sum(result["labels"].values()) == result["judged"]
+    pictures = 2 if what == "a folder" else 1
+    assert result["judged"] + result["not_applicable"] == pictures
     assert result["failures"] == ({"decode.unsupported": 1} if what == "a folder" else {})
 
 
@@ -100,3 +124,10 @@ def test_the_models_of_the_wheel_are_found_from_anywhere(program: Path, tmp_path
     shown = run(program, "models", "show", "nothing", cwd=tmp_path)
     assert shown.returncode == 2
     assert str(program.parents[1]) in shown.stderr
+
+
+def test_a_second_look_that_is_missing_is_named(program: Path, tmp_path: Path):
+    asked = ("scan", SAMPLES / "render-01.jpg", "--faces", "find", "--second-look", "all")
+    done = run(program, *asked, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "install deepfake-verification-second-look" in done.stderr
