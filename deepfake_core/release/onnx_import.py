@@ -32,6 +32,7 @@ from deepfake_core.records import Float32Array, UInt8Array
 from deepfake_core.release.candidate import ForeignNetwork, Material, make_candidate
 from deepfake_core.release.gate import Facts, GateResult, examine
 from deepfake_core.release.gate_config import GateConfig
+from deepfake_core.release.onnx_trial import try_network
 from deepfake_core.release.precision_trials import score_all
 
 CHECK_IMAGES = 200
@@ -96,6 +97,7 @@ def import_model(
         raise UsageError(
             f"{foreign.name!r} names no model; use small letters, digits, - and _, at most 64"
         )
+    try_network(foreign.path, foreign.spec)
     graph = foreign_graph(foreign.path, foreign.spec)
     size = graph_size(graph)
     split = split_labelled(data, foreign.one_class)
