@@ -4,21 +4,17 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from deepfake_core.cli import main
 from deepfake_core.datasets.labelled import read_labelled
 from deepfake_core.inference.cropping import WholePictures
-from deepfake_core.models.bundle import read_bundle, write_description
-from deepfake_core.models.decision import Calibration
+from deepfake_core.models.bundle import read_bundle
 from deepfake_core.models.registry import find_model
-from deepfake_core.models.second_look import LookDescription, find_second, write_second
+from deepfake_core.models.second_look import find_second, write_second
 from deepfake_core.release.clip_import import store_arrays
+from tests.support.second_look import two_looks
 from tests.support.training import save_face
-from tests.support.vision_transformer import TINY_SHAPE, reference_logits, tiny_arrays
-
-SIDE = 32
 
 
 @pytest.fixture
@@ -31,34 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def models(tmp_path: Path, tiny_registry: Path) -> Path:
-    """A registry with a first look that judges faces, and a second that sees brightness."""
-    own = tmp_path / "own"
-    shutil.copytree(tiny_registry, own)
-    first = find_model("tiny", own)
-    preprocessing = first.description.preprocessing.model_copy(update={"faces": "find"})
-    write_description(
-        first.folder, first.description.model_copy(update={"preprocessing": preprocessing})
-    )
-    size = preprocessing.size
-    shape = TINY_SHAPE.model_copy(update={"size": size})
-    arrays = tiny_arrays()
-    grey = np.stack([np.full((size, size, 3), value, np.uint8) for value in (80, 170)])
-    dark, bright = reference_logits(shape, arrays, grey)
-    for name in ("head/linear/kernel", "head/out/kernel"):
-        arrays[name] *= np.sign(bright - dark)
-    folder = own / "clip" / "1"
-    store_arrays(folder, arrays)
-    told = LookDescription(
-        name="clip",
-        version=1,
-        shape=shape,
-        finder="centerface@1",
-        calibrations={"fp32": Calibration()},
-        files={},
-    )
-    write_second(folder, told)
-    (own / "clip" / "current.json").write_text('{"version": 1}')
-    return own
+    return two_looks(tmp_path / "own", tiny_registry)
 
 
 @pytest.fixture(autouse=True)
