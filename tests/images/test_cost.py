@@ -24,6 +24,8 @@ from deepfake_core.images.picture import Loaded, Wanted
 from deepfake_core.records import Failure, FailureCode
 from tests.support.zoo import ZOO, encode, photograph
 
+pytestmark = pytest.mark.processes
+
 WANTED = Wanted(256, None, (255, 255, 255), "srgb")
 
 
@@ -184,7 +186,6 @@ print(decode_here(sys.stdin.buffer.read(), Wanted(256, None, (255, 255, 255), "s
 """
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "AVIF", "GIF"])
 def test_a_lack_of_memory_is_no_damage(kind: str):
     data = encode(Image.new("RGB", (3600, 3600), (1, 2, 3)), kind)
@@ -207,7 +208,6 @@ def test_no_memory_in_this_process_is_told_as_such(monkeypatch: pytest.MonkeyPat
     assert loaded.code == FailureCode.DECODE_OUT_OF_MEMORY
 
 
-@pytest.mark.processes
 def test_the_decoders_end_with_their_program(tmp_path: Path):
     program = """
 import sys

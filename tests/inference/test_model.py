@@ -51,6 +51,7 @@ def test_the_card_is_made_of_the_figures(shipped: Bundle) -> None:
     assert shipped.description.trained_on in text
 
 
+@pytest.mark.slow
 def test_openvino_and_keras_agree(shipped: Bundle, pixels: UInt8Array) -> None:
     fast = open_engine(shipped, kind="openvino", precision="fp32").logits(pixels)
     reference = open_engine(shipped, kind="keras", precision="fp32").logits(pixels)
@@ -59,6 +60,7 @@ def test_openvino_and_keras_agree(shipped: Bundle, pixels: UInt8Array) -> None:
     np.testing.assert_allclose(calibrate(fast, curve), calibrate(reference, curve), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_score_does_not_depend_on_its_batch(shipped: Bundle, pixels: UInt8Array) -> None:
     curve = shipped.description.calibration
     for precision in set(shipped.description.precisions) & processor_precisions():
@@ -71,6 +73,7 @@ def test_a_score_does_not_depend_on_its_batch(shipped: Bundle, pixels: UInt8Arra
             np.testing.assert_allclose(scores, whole, atol=tolerance, err_msg=precision)
 
 
+@pytest.mark.slow
 def test_faster_precisions_stay_near_fp32(shipped: Bundle, pixels: UInt8Array) -> None:
     curve = shipped.description.calibration
     reference = open_engine(shipped, kind="openvino", precision="fp32").logits(pixels)
