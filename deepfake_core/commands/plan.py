@@ -87,7 +87,10 @@ def in_words(capacity: Capacity, figures: dict[str, Figure]) -> str:
         "",
         "| phase | hours | pace is set by |",
         "|---|--:|---|",
-        *(f"| {one.name} | {one.seconds / 3600:.2f} | {one.limit} |" for one in capacity.phases),
+        *(
+            f"| {phase.name} | {phase.seconds / 3600:.2f} | {phase.limit} |"
+            for phase in capacity.phases
+        ),
         "",
         "| limit of judging | images/s |",
         "|---|--:|",
@@ -99,7 +102,7 @@ def in_words(capacity: Capacity, figures: dict[str, Figure]) -> str:
         "",
         "| what breaks first, in one run | from images |",
         "|---|--:|",
-        *(f"| {one.what} | {one.images:,.0f} |" for one in capacity.breaks),
+        *(f"| {limit.what} | {limit.images:,.0f} |" for limit in capacity.breaks),
         "",
         "| figure | value | from |",
         "|---|--:|---|",

@@ -53,9 +53,9 @@ def measure_explanations(classifier: Classifier, images: Sequence[Labelled]) -> 
 def _shares(explanations: Sequence[Explanation]) -> Json:
     if not explanations:
         return {"images": 0}
-    drops = np.array([one.drop for one in explanations])
-    random_drops = np.array([one.random_drops for one in explanations])
-    shown = np.array([one.faithful for one in explanations])
+    drops = np.array([explanation.drop for explanation in explanations])
+    random_drops = np.array([explanation.random_drops for explanation in explanations])
+    shown = np.array([explanation.faithful for explanation in explanations])
     return {
         "images": len(explanations),
         "shown": float(shown.mean()),

@@ -82,14 +82,14 @@ class ScoreCache:
         files = [self._files[image.path] for image in images]
         failures = {row: one.failure for row, one in enumerate(files) if one.failure is not None}
         logits = {
-            tier: np.array([one.logits.get(tier, np.nan) for one in files], np.float32)
+            tier: np.array([file.logits.get(tier, np.nan) for file in files], np.float32)
             for tier in tiers
         }
         face_sizes = {
-            tier: np.array([one.face_sizes.get(tier, np.nan) for one in files], np.float32)
+            tier: np.array([file.face_sizes.get(tier, np.nan) for file in files], np.float32)
             for tier in tiers
         }
         for values in logits.values():
             values[list(failures)] = np.nan
-        sizes = np.array([one.size for one in files]).reshape(-1, 2)
+        sizes = np.array([file.size for file in files]).reshape(-1, 2)
         return Scored(logits, failures, sizes, face_sizes)

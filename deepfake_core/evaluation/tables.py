@@ -44,9 +44,9 @@ def build_tables(evaluation: Json) -> Json:
         "sources": table(_sources(sets)),
         "sizes": table(
             [
-                (f"{name}: {one['size']}", one)
+                (f"{name}: {size['size']}", size)
                 for name, part in sets.items()
-                for one in part["sizes"]
+                for size in part["sizes"]
             ]
         ),
         "unseen": _unseen(evaluation["leave_one_out"]),

@@ -183,7 +183,7 @@ def rollback(name: str, *, why: str = "", registry: Path = DEFAULT_REGISTRY) -> 
     present = current_version(name, registry)
     with locked(registry / name) as log:
         lines = read_log(registry / name)
-        promotions = [one for one in lines if one["what"] == "promote" and one["to"] == present]
+        promotions = [line for line in lines if line["what"] == "promote" and line["to"] == present]
         before = promotions[-1]["from"] if promotions else None
         if before is None:
             raise ModelError(

@@ -259,12 +259,12 @@ def _with_least_size(told: Preprocessing, tiers: dict[str, _Set], curve: Curve) 
 
 def _calibrate(tiers: dict[str, _Set], preprocessing: Preprocessing) -> Curve:
     known = Known(
-        fake=np.concatenate([is_fake(one.images) for one in tiers.values()]),
-        groups=[image.group_id for one in tiers.values() for image in one.images],
-        sizes=np.concatenate([one.face_sizes for one in tiers.values()]),
+        fake=np.concatenate([is_fake(tier.images) for tier in tiers.values()]),
+        groups=[image.group_id for tier in tiers.values() for image in tier.images],
+        sizes=np.concatenate([tier.face_sizes for tier in tiers.values()]),
         by_size=preprocessing.faces == "find",
     )
-    return fit_curve(np.concatenate([one.logits for one in tiers.values()]), known)
+    return fit_curve(np.concatenate([tier.logits for tier in tiers.values()]), known)
 
 
 def _all_figures(sets: dict[str, _Set], curve: Curve) -> Json:

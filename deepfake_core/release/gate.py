@@ -137,7 +137,9 @@ def examine(
     engines = check_engines(candidate, data[:ENGINE_IMAGES])
     reasons, notes = result.reasons, result.notes + _few(data)
     if not engines.checked:
-        notes += tuple(f"engines were not compared with Keras: {one}" for one in engines.reasons)
+        notes += tuple(
+            f"engines were not compared with Keras: {reason}" for reason in engines.reasons
+        )
     elif not engines.passed:
         reasons += engines.reasons
     complete = replace(

@@ -71,8 +71,8 @@ def judge_answered(
     bundles = [candidate] if current is None else [candidate, current]
     kept = _unseen(images, bundles)
     answers = [_mistakes(bundle, kept) for bundle in bundles]
-    usable = np.all([np.isfinite(one) for one in answers], axis=0)
-    wrong = [one[usable] for one in answers]
+    usable = np.all([np.isfinite(answer) for answer in answers], axis=0)
+    wrong = [answer[usable] for answer in answers]
     counted = [
         f"{bundle.model_id} labels {int(one.sum())} of them wrongly"
         for bundle, one in zip(bundles, wrong, strict=True)

@@ -146,7 +146,7 @@ def check_scores(engine: OpenVinoEngine, images: Sequence[Labelled], *, size: in
     Raises:
         ForeignModelError: scores are not numbers, constant, reversed, or differ with the batch.
     """
-    fakes, reals = ([one for one in images if one.fake is kind] for kind in (True, False))
+    fakes, reals = ([image for image in images if image.fake is kind] for kind in (True, False))
     some = [*thin(fakes, CHECK_IMAGES), *thin(reals, CHECK_IMAGES)]
     pixels = read_pixels(some, size=size)
     logits = score_all(engine, pixels)

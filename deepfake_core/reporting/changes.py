@@ -93,7 +93,7 @@ def changes_of_run(rows: pa.Table, manifest: pa.Table) -> LabelChanges | None:
 
 def left_of_changes(before: LabelChanges, rows: pa.Table) -> LabelChanges:
     """What a summary counted, without the images that have no row any more."""
-    names = pa.array([one.image for one in before.images], pa.string())
+    names = pa.array([image.image for image in before.images], pa.string())
     there = pc.is_in(names, rows["image"].combine_chunks()).to_pylist()
     kept = [one for one, is_there in zip(before.images, there, strict=True) if is_there]
     gone = Counter(

@@ -141,8 +141,13 @@ def statement_markdown(found: Statement) -> str:
         ("reviewers disagree or are unsure", f"{found.disputed:,}"),
     ]
     models = [
-        (one.model_id, f"{one.runs:,}", one.false_alarms or "unknown", one.misses or "unknown")
-        for one in found.models
+        (
+            model.model_id,
+            f"{model.runs:,}",
+            model.false_alarms or "unknown",
+            model.misses or "unknown",
+        )
+        for model in found.models
     ]
     return "\n".join(
         [

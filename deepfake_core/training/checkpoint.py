@@ -37,7 +37,7 @@ def save_state(path: Path, facts: Json, arrays: Mapping[str, np.ndarray]) -> Non
         OutputError: it cannot be written; the state before is left as it was.
     """
     told = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-    size = sum(one.nbytes for one in arrays.values()) / 1e6
+    size = sum(array.nbytes for array in arrays.values()) / 1e6
     advice = f"make room for {2 * size:,.0f} MB and start again, it goes on from the state before"
     with written_beside(path, advice) as stream:
         np.savez(stream, allow_pickle=False, **{FACTS: told}, **arrays)

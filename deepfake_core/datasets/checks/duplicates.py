@@ -154,7 +154,9 @@ def join_groups(images: Sequence[Labelled], duplicates: Sequence[Duplicates]) ->
     """
     first = {image.group_id: place for place, image in reversed(list(enumerate(images)))}
     declared = [(first[image.group_id], place) for place, image in enumerate(images)]
-    found = [(one.members[0], other) for one in duplicates for other in one.members[1:]]
+    found = [
+        (duplicate.members[0], other) for duplicate in duplicates for other in duplicate.members[1:]
+    ]
     links = np.array(declared + found, np.int64).reshape(-1, 2)
     joined = list(images)
     for members in _members(_connected(len(images), links)):

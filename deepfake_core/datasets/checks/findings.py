@@ -148,9 +148,9 @@ def _moved(evidence: Evidence) -> list[str]:
 def _joined(evidence: Evidence) -> list[str]:
     """Images that show the same and had not been declared as one group."""
     undeclared = [
-        one
-        for one in evidence.duplicates
-        if len({evidence.images[place].group_id for place in one.members}) > 1
+        duplicate
+        for duplicate in evidence.duplicates
+        if len({evidence.images[place].group_id for place in duplicate.members}) > 1
     ]
     if not undeclared:
         return []
@@ -167,9 +167,10 @@ def _joined(evidence: Evidence) -> list[str]:
 def _alike_across_classes(evidence: Evidence) -> list[str]:
     """Near-duplicates with different labels, such as a photo and its manipulation."""
     named = [
-        " ≈ ".join(evidence.name(place) for place in one.members[:2])
-        for one in evidence.duplicates
-        if not one.exact and len({evidence.images[place].fake for place in one.members}) > 1
+        " ≈ ".join(evidence.name(place) for place in duplicate.members[:2])
+        for duplicate in evidence.duplicates
+        if not duplicate.exact
+        and len({evidence.images[place].fake for place in duplicate.members}) > 1
     ]
     if not named:
         return []

@@ -147,12 +147,12 @@ def _facts(evidence: Evidence, listing: Listing) -> Json:
         "sets": evidence.sets,
         "duplicates": [
             {
-                "exact": one.exact,
-                "mirrored": one.mirrored,
-                "across": len({images[place].split for place in one.members}) > 1,
-                "images": [evidence.name(place) for place in one.members],
+                "exact": duplicate.exact,
+                "mirrored": duplicate.mirrored,
+                "across": len({images[place].split for place in duplicate.members}) > 1,
+                "images": [evidence.name(place) for place in duplicate.members],
             }
-            for one in evidence.duplicates
+            for duplicate in evidence.duplicates
         ],
         "regrouped": {
             evidence.name(place): {

@@ -55,7 +55,9 @@ def page(inspection: Inspection) -> str:
     facts = inspection.facts
     sets = dict(list(facts["sets"].items())[:SHOWN_SETS])
     # Those that crossed splits matter most.
-    duplicates = sorted(facts["duplicates"], key=lambda one: not one["across"])[:SHOWN_DUPLICATES]
+    duplicates = sorted(facts["duplicates"], key=lambda duplicate: not duplicate["across"])[
+        :SHOWN_DUPLICATES
+    ]
     text = template("dataset.html.j2").render(
         facts=facts,
         problems=inspection.problems,
@@ -98,7 +100,7 @@ def _view(name: str, one: Mapping[str, Any], limit: float) -> Json:
 
 def _shown_images(sets: Mapping[str, Any], duplicates: Sequence[Mapping[str, Any]]) -> list[str]:
     samples = [name for one in sets.values() for some in one["samples"].values() for name in some]
-    alike = [name for one in duplicates for name in one["images"][:SHOWN_MEMBERS]]
+    alike = [name for duplicate in duplicates for name in duplicate["images"][:SHOWN_MEMBERS]]
     return sorted({*samples, *alike})
 
 
