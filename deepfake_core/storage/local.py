@@ -17,13 +17,11 @@ from deepfake_core.files import (
     locked,
     make_results_folder,
     results_umask,
-    spooled,
-    sweep,
-    sweep_temporary,
     write_through,
 )
 from deepfake_core.storage.base import MAX_FILE_BYTES, Content, NoFile, Readable, TooLarge, Update
 from deepfake_core.storage.listing import Listing
+from deepfake_core.storage.staging import spooled, sweep, sweep_temporary
 
 STAGING = ".staging"
 # A file that vanished meanwhile, or a link that leads nowhere.

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deepfake_core.errors import SourceError, output_error, reason
-from deepfake_core.files import spooled, sweep_temporary
 from deepfake_core.storage.base import MAX_FILE_BYTES, Content, TooLarge, Update
 from deepfake_core.storage.listing import Listing, is_hidden
+from deepfake_core.storage.staging import MadeHere
 
 READ_AT_ONCE = 2**20
 
 
-class RemoteStorage:
+class RemoteStorage(MadeHere):
     """A folder behind a URL; what its fsspec implementation raises must be OSErrors."""
 
     attempts = 3
@@ -92,10 +92,6 @@ class RemoteStorage:
         file: BinaryIO = self._fs.open(self._at(path), "rb")
         return file
 
-    def spool(self) -> contextlib.AbstractContextManager[Path]:
-        """See `Storage.spool`."""
-        return spooled()
-
     def put(self, path: str, data: Content) -> None:
         """One put; the store makes it atomic."""
         try:
@@ -127,10 +123,6 @@ class RemoteStorage:
                 self._fs.rm_file(self._at(path))
         except OSError as error:
             raise output_error(self.address(path), error, started=self._started) from error
-
-    def sweep(self) -> int:
-        """See `Storage.sweep`; files for a store are made on this machine."""
-        return sweep_temporary()
 
     def exists(self, path: str = "") -> bool:
         """See `Storage.exists`."""

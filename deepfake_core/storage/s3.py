@@ -6,7 +6,6 @@ reads ask for an object's size first, and its listings keep everything they have
 
 from __future__ import annotations
 
-import contextlib
 import io
 import random
 import sys
@@ -25,7 +24,6 @@ from deepfake_core.errors import (
     reason,
     unreadable,
 )
-from deepfake_core.files import spooled, sweep_temporary
 from deepfake_core.storage.base import MAX_FILE_BYTES, Archived, Changed, Content, TooLarge, Update
 from deepfake_core.storage.listing import Listing, is_hidden
 from deepfake_core.storage.range_file import TAIL_BYTES, RangeFile, Span
@@ -33,6 +31,7 @@ from deepfake_core.storage.remote import without_credentials
 from deepfake_core.storage.s3_errors import NoRange, Transient, Unconditional, complaints, translate
 from deepfake_core.storage.s3_multipart import MULTIPART_ABOVE_BYTES, put_in_parts, size_of
 from deepfake_core.storage.s3_reader import DirectReader, client
+from deepfake_core.storage.staging import MadeHere
 
 # With their pauses of 0.1 s to 6.4 s the attempts bridge about 9 s.
 ATTEMPTS = 5
@@ -46,7 +45,7 @@ Condition = dict[str, str]
 T = TypeVar("T")
 
 
-class BucketStorage:
+class BucketStorage(MadeHere):
     """A folder of a bucket; credentials and endpoint come from the usual places of AWS."""
 
     attempts = 1
@@ -149,10 +148,6 @@ class BucketStorage:
         file = RangeFile(read, size=size, tail=tail) if len(tail) < size else io.BytesIO(tail)
         return cast(BinaryIO, file), etag
 
-    def spool(self) -> contextlib.AbstractContextManager[Path]:
-        """See `Storage.spool`."""
-        return spooled()
-
     def put(self, path: str, data: Content) -> None:
         """One request, which the store makes atomic; what is large goes in parts."""
         try:
@@ -204,10 +199,6 @@ class BucketStorage:
             self._call("delete_object", Key=self._prefix + path)
         except OSError as error:
             raise self._unwritable(path, error) from error
-
-    def sweep(self) -> int:
-        """See `Storage.sweep`; files for a store are made on this machine."""
-        return sweep_temporary()
 
     def exists(self, path: str = "") -> bool:
         """See `Storage.exists`."""

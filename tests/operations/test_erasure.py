@@ -206,9 +206,8 @@ def test_what_a_killed_scan_left_half_written_goes(
     # As `create` leaves it between giving the final name and removing the other.
     child = subprocess.Popen(["true"])
     child.wait()
-    name = files.spooled(output / ".staging")
-    with name as spooled:
-        left = spooled.with_name(spooled.name.replace(str(os.getpid()), str(child.pid), 1))
+    with LocalStorage(output).spool() as own:
+        left = own.with_name(own.name.replace(str(os.getpid()), str(child.pid), 1))
     os.link(file, left)
     assert str(left.relative_to(output)) in still_in(str(output), digest)
     erase(str(output), digest)
