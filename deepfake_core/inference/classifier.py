@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from deepfake_core.engines.engine import Engine
 from deepfake_core.images.decoding import decode
@@ -168,20 +169,28 @@ class Classifier:
         counts = [len(some) for some in crops]
         sizes = [size for each in judgements for size in _sizes(each, self.crop_side)]
         scored = self.looks.look(np.concatenate(crops), sizes)
-        labels = self._decide(scored.scores, judgements, counts)
+        largest = [largest_judged(judgement) for judgement in judgements]
+        labels = self.decide(
+            scored.scores, largest=np.repeat(largest, counts), faces=np.repeat(counts, counts)
+        )
         start = 0
         for judgement, count in zip(judgements, counts, strict=True):
             self._fill(judgement, scored, labels, range(start, start + count))
             start += count
 
-    def _decide(
-        self, scores: Float32Array, judgements: Sequence[Judgement], counts: Sequence[int]
+    def decide(
+        self, scores: Float32Array, *, largest: npt.ArrayLike, faces: npt.ArrayLike
     ) -> list[Label]:
-        """The label of each face, by the bundle's line or by that of a policy."""
+        """The label of each face, by the bundle's line or by that of a policy.
+
+        Args:
+            scores: float32[N] in [0, 1].
+            largest: float[N] or one number, the largest face that is judged in its picture.
+            faces: int[N] or one number, how many are judged there.
+        """
         if self.policy is None:
-            return decide(scores, self.curve.thresholds, np.repeat(counts, counts))
-        largest = [largest_judged(judgement) for judgement in judgements]
-        sizes = np.repeat(np.array(largest, np.float32), counts)
+            return decide(scores, self.curve.thresholds, faces)
+        sizes = np.broadcast_to(np.asarray(largest, np.float32), scores.shape)
         return decide_by_policy(scores, self.curve.thresholds, policy=self.policy, sizes=sizes)
 
     @property

@@ -34,7 +34,7 @@ class AlignedFaces:
     def read(self, content: bytes, seconds: StageSeconds) -> ReadFaces | Failure:
         """See `FaceReader.read`."""
         started = time.perf_counter()
-        loaded = self._load(content, FINDING_SIDE)
+        loaded = self.load(content)
         decoded = time.perf_counter()
         seconds.decode += decoded - started
         if isinstance(loaded, Failure):
@@ -45,9 +45,15 @@ class AlignedFaces:
         seconds.find += time.perf_counter() - decoded
         return self._align(content, loaded, found)
 
-    def _load(self, content: bytes, side: int) -> Loaded | Failure:
+    def load(self, content: bytes, side: int = FINDING_SIDE) -> Loaded | Failure:
+        """Decode a picture for finding; a large JPEG at the smallest scale of twice the side."""
         told = self.preprocessing
         return load(content, size=side, background=told.background, colour=told.colour)
+
+    def find(self, image: Image.Image) -> list[FoundFace]:
+        """The faces of a decoded picture, in its pixels; none where the finder fails."""
+        (found,) = self.finder.find([image])
+        return [] if isinstance(found, Failure) else list(found)
 
     def _align(
         self, content: bytes, loaded: Loaded, found: Sequence[FoundFace]
@@ -61,7 +67,7 @@ class AlignedFaces:
         side = self.preprocessing.size
         smallest = min((_size(face) for face in judged), default=np.inf) / max(scale)
         if smallest < side and max(scale) > 1:
-            finer = self._load(content, int(FINDING_SIDE * min(max(scale), side / smallest)) + 1)
+            finer = self.load(content, int(FINDING_SIDE * min(max(scale), side / smallest)) + 1)
             if isinstance(finer, Failure):
                 return finer
             image = finer.image

@@ -91,19 +91,20 @@ class Looks:
         """Join the engine of the first look, its calibration, and the second look."""
         self.engine, self.curve, self.second = engine, curve, second
 
-    def look(self, crops: UInt8Array, sizes: npt.ArrayLike) -> Scored:
+    def look(self, crops: UInt8Array, sizes: npt.ArrayLike, *, both: bool = False) -> Scored:
         """Look at faces.
 
         Args:
             crops: uint8[N, size, size, 3].
             sizes: float[N], sides of the crops in pixels of their pictures.
+            both: whether all of them are given the second look, if there is one.
         """
         sizes = np.asarray(sizes, np.float32)
         first = self.engine.logits(crops)
         scores = calibrate(first, self.curve.calibration, sizes)
         second, went_on = np.full(len(first), np.nan, np.float32), np.zeros(len(first), bool)
         if self.second is not None:
-            went_on = scores >= np.float32(self.second.line)
+            went_on = scores >= np.float32(0.0 if both else self.second.line)
             on = np.flatnonzero(went_on)
             if len(on):
                 second[on] = self.second.logits(crops[on])

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,13 +16,16 @@ import pyarrow as pa
 from deepfake_core.errors import BrokenInvariant, SourceOutage
 from deepfake_core.images.isolation import decoders
 from deepfake_core.inference.classifier import Classifier
+from deepfake_core.inference.face_reading import AlignedFaces
 from deepfake_core.inference.judgement import JudgedBatch, Judgement, StageSeconds
+from deepfake_core.inference.stability import choose, judge_again
 from deepfake_core.records import Failure, FailureCode, Json
 from deepfake_core.results.layout import part_name, run_file
 from deepfake_core.results.manifest import path_of
 from deepfake_core.results.run_record import RowFacts
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import read_footer
+from deepfake_core.scanning.grouping import MAX_BYTES_AHEAD, Rows, groups
 from deepfake_core.scanning.plan import Plan
 from deepfake_core.scanning.verdict_rows import verdict_rows
 from deepfake_core.storage.base import MAX_FILE_BYTES, Storage
@@ -30,11 +33,8 @@ from deepfake_core.storage.reading import read_or_failure
 
 READ_THREADS = 16
 OUTAGE_AFTER = 32
-# Bytes of undecoded files that are held at once; one larger file may exceed it alone.
-MAX_BYTES_AHEAD = 128 * 2**20
 TIMINGS_KEY = "timings"
 
-Rows = list[Json]
 Read = tuple[bytes | Failure, bool, float]
 
 
@@ -164,7 +164,23 @@ class ShardJudge:
             self._on_batch(len(batch.judgements))
         if following is not None and self._failed_in_a_row:
             self._read_on(following.to_pylist(), run)
+        if run.stability:
+            self._judge_again(entries, judgements)
         return verdict_rows(entries, judgements, run), seconds
+
+    def _judge_again(self, entries: Rows, judgements: Sequence[Judgement]) -> None:
+        """See whether what was flagged survives cheap changes; the whole shard is known by now."""
+        reader = self._classifier.reader
+        if not isinstance(reader, AlignedFaces):
+            return
+
+        def again(at: int) -> None:
+            content, _, _ = self._read(entries[at])
+            if not isinstance(content, Failure):
+                judge_again(self._classifier, reader, judgements[at], content)
+
+        for _ in self._lanes.map(again, choose(judgements)):
+            pass
 
     def _read_on(self, entries: Rows, run: RowFacts) -> None:
         """Read until one can be read, or it is known to be an outage."""
@@ -206,7 +222,7 @@ class ShardJudge:
         pending: deque[tuple[int, Future[tuple[JudgedBatch, list[bool]]]]] = deque()
         bytes_ahead = 0
         try:
-            for group in _groups(entries, self._batch_size):
+            for group in groups(entries, self._batch_size):
                 group_bytes = sum(entry["bytes"] or 0 for entry in group)
                 while pending and (
                     len(pending) > 2 * self._classifier.engine.lanes
@@ -281,19 +297,3 @@ def judge_and_commit(judge: ShardJudge, shard: Shard, results: Results) -> Commi
     metadata = {**shard.metadata, TIMINGS_KEY: json.dumps(timings)}
     results.commit(run_id, shard.index, rows, metadata)
     return CommittedShard(shard.index, rows.num_rows, timings)
-
-
-def _groups(entries: Rows, size: int) -> Iterator[Rows]:
-    """Slices of at most `size` entries and about `MAX_BYTES_AHEAD` / 4 bytes."""
-    group: Rows = []
-    group_bytes = 0
-    for entry in entries:
-        if group and (
-            len(group) == size or group_bytes + (entry["bytes"] or 0) > MAX_BYTES_AHEAD // 4
-        ):
-            yield group
-            group, group_bytes = [], 0
-        group.append(entry)
-        group_bytes += entry["bytes"] or 0
-    if group:
-        yield group
