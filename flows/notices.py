@@ -39,6 +39,7 @@ def digest_of(summary: Summary, report: str) -> Json:
         "headline": headline(summary),
         "listed": summary.listed,
         "judged": summary.judged,
+        "not_applicable": summary.not_applicable,
         "failed": summary.failed,
         "labels": summary.labels,
         "failures": summary.failures,

@@ -60,11 +60,13 @@ def _thresholds(text: str) -> Thresholds:
 
 def _in_words(result: RedecisionResult) -> str:
     """A few lines for a person."""
-    labels = ", ".join(f"{count} {label}" for label, count in result["labels"].items())
+    from deepfake_core.rendering.evidence import label_words
+
+    labels = ", ".join(f"{n} {label_words(label)}" for label, n in result["labels"].items() if n)
     return "\n".join(
         [
             f"run {result['run_id']}: the labels of run {result['redecided_from']}, decided again",
-            f"labels: {labels}",
+            labels,
             *(
                 f"changed: {row['images']} from {row['from']} to {row['to']}"
                 for row in result["changes"] or [{"images": 0, "from": "any", "to": "another"}]

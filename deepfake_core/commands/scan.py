@@ -18,7 +18,7 @@ from deepfake_core.commands.terminal import (
     tell,
 )
 from deepfake_core.errors import DeepfakeError, UsageError
-from deepfake_core.records import Json
+from deepfake_core.records import DECIDED, Json
 from deepfake_core.results.manifest import EXCLUDED, KNOWN, OLD
 from deepfake_core.scanning.config import ScanConfig
 
@@ -123,6 +123,7 @@ def _scan(parsed: argparse.Namespace) -> int:
 
 def _in_words(result: ScanResult) -> str:
     """A few lines for a person."""
+    from deepfake_core.rendering.evidence import label_words
     from deepfake_core.reporting.changes import source_words
 
     of_source = {
@@ -132,18 +133,21 @@ def _in_words(result: ScanResult) -> str:
         "gone": result["gone"],
         "renamed": result["renamed"],
     }
-    if not result["judged"] + result["failed"]:
+    if not result["judged"] + result["not_applicable"] + result["failed"]:
         tidings = [*source_words({**of_source, "left": 0}), *_warnings(result)]
         return "\n".join([_nothing_judged(result), *tidings, f"report: {result['report']}"])
     tidings = source_words(of_source)
     if result["flipped"]:
         tidings.append(f"{result['flipped']} have another label than before; see the report.")
     tidings += _warnings(result)
-    labels = ", ".join(f"{count} {label}" for label, count in result["labels"].items())
+    found = {label: count for label, count in result["labels"].items() if label in DECIDED}
+    refused = result["not_applicable"]
     lines = [
-        f"{result['listed']} listed = {result['judged']} judged + {result['failed']} failed"
-        f" + {result['skipped']} skipped",
-        f"labels: {labels}",
+        f"{result['listed']} listed = {result['judged']} judged"
+        + (f" + {refused} not applicable" if refused else "")
+        + f" + {result['failed']} failed + {result['skipped']} skipped",
+        ", ".join(f"{count} {label_words(label)}" for label, count in found.items()),
+        *(f"{count} {reason}" for reason, count in sorted(result["reasons"].items())),
         *(f"failed: {count} {code}" for code, count in sorted(result["failures"].items())),
         *tidings,
         f"model: {result['model_id']} at {result['precision']}",

@@ -24,7 +24,7 @@ def read_thumbnails(summary: Summary, source: Storage) -> dict[str, bytes]:
             break
         if isinstance(content, Failure) or hashlib.sha256(content).hexdigest() != row.sha256:
             continue
-        picture = thumbnail(content)
+        picture = thumbnail(content, faces=row.faces or ())
         if picture is not None:
             pictures[row.image] = picture
     return pictures

@@ -25,6 +25,12 @@ FAILURE_WORDS: Mapping[str, str] = {
     "decode.out_of_memory": "there was not enough memory for it; the next scan tries once more",
     "score.not_finite": "the network gave no number for the image",
 }
+REASON_WORDS: Mapping[str, str] = {
+    "no_face": "no face was found in it; only faces are judged",
+    "face_too_small": "its faces are too small to be judged",
+    "unfamiliar": "its face is unlike those that the model was made and tested with",
+    "unstable": "made uncertain: it was flagged, but not after a cheap re-encoding",
+}
 SKIP_WORDS: Mapping[str, str] = {
     "known": "judged before by the same model, and unchanged since",
     "excluded": "left out by --include or --exclude",
@@ -41,11 +47,15 @@ OF_GLOBS = ("include", "exclude")
 def headline(summary: Summary) -> str:
     """The result in one sentence."""
     judged, failed, labels = summary.judged, summary.failed, summary.labels
+    refused = summary.not_applicable
     if judged:
-        return (
+        found = (
             f"Of {judged:,} judged images {labels['fake']:,} were flagged as machine-generated, "
             f"{labels['uncertain']:,} are uncertain, and in {labels['real']:,} nothing was found."
         )
+        return f"{found} {refused:,} more show no face that can be judged." if refused else found
+    if refused:
+        return f"None of {refused:,} images shows a face that can be judged."
     if failed:
         return f"None of the {failed:,} files that were tried could be judged."
     if summary.skipped_reasons.get("known") and summary.known_flagged is not None:
@@ -99,6 +109,7 @@ def markdown(summary: Summary) -> str:
     )
     lines += _table(("declares itself generated", "the file says", "the model says"), declared)
     for title, names, words in (
+        ("not applicable because", summary.reasons, REASON_WORDS),
         ("failed because", summary.failures, FAILURE_WORDS),
         ("skipped because", summary.skipped_reasons, SKIP_WORDS),
     ):

@@ -17,6 +17,7 @@ from deepfake_core.reporting.changes import in_words
 from deepfake_core.reporting.findings import blind_spot, link_to_original
 from deepfake_core.reporting.markdown import (
     FAILURE_WORDS,
+    REASON_WORDS,
     SKIP_WORDS,
     headline,
     warned,
@@ -73,6 +74,7 @@ def render(summary: Summary, *, thumbnails: Mapping[str, bytes]) -> str:
         not_proof=NOT_PROOF,
         failure_words=FAILURE_WORDS,
         skip_words=SKIP_WORDS,
+        reason_words=REASON_WORDS,
         unlike=warning_title(summary),
         warned=[one_line(sentence) for sentence in warned(summary)],
         source_words=[one_line(sentence) for sentence in in_words(summary)],

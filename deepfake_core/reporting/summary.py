@@ -36,7 +36,7 @@ FACTS = (
     *("new", "backlog", "left", "gone", "renamed", "redecided", "thresholds", "temperature"),
     *("skipped_reasons", "unlisted_folders", "card", "known_flagged"),
 )
-COLUMNS_SHOWN = ("image", "score", "label", "width", "height", "format", "sha256")
+COLUMNS_SHOWN = ("image", "score", "label", "width", "height", "format", "sha256", "faces")
 
 
 def summarise(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from deepfake_core.models.decision import Thresholds
@@ -30,6 +32,7 @@ class ShownImage(Stored):
     """A judged image that the report shows, as its row has it."""
 
     image: str
+    faces: list[dict[str, Any]] | None = None
     score: float
     label: str
     width: int | None = None

@@ -102,7 +102,7 @@ def test_the_new_run_says_what_it_is(run: Run, output: Path):
         text = (folder / name).read_text()
         assert first["run_id"] in text
         assert "No image was read" in text
-        assert "fake from 0.95" in text
+        assert "flagged from 0.950" in text
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["changes"]["flipped"] == again["flipped"]
     assert "decided with real below 0.1" in summary["card"]["limits"][-1]

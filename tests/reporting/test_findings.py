@@ -1,11 +1,14 @@
 """What a run found, image by image: nothing is left out, claims and pixels are both told."""
 
+import hashlib
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from deepfake_core.records import Json
 from deepfake_core.reporting.findings import (
@@ -17,11 +20,13 @@ from deepfake_core.reporting.findings import (
     flagged_images,
     link_to_original,
 )
+from deepfake_core.reporting.gallery import read_thumbnails
 from deepfake_core.reporting.markdown import headline, markdown
 from deepfake_core.reporting.report import PAGE, render
 from deepfake_core.reporting.summary import summarise
 from deepfake_core.reporting.summary_record import Summary
 from deepfake_core.results.schema import VERDICTS
+from deepfake_core.storage.local import LocalStorage
 from tests.support.published import row
 from tests.support.runs import a_run
 
@@ -174,3 +179,34 @@ def test_originals_are_linked_where_a_browser_can_open_them(tmp_path: Path):
 def test_no_source_becomes_a_script(source: str):
     link = link_to_original(source, "a.jpg")
     assert link is None or link.startswith("file:///")
+
+
+def test_what_is_not_applicable_is_counted_apart_and_says_why():
+    rows = [row("a.jpg", 0.9, "fake", faces_found=2)]
+    rows += [row(f"{n}.jpg", None, "not_applicable", reason="no_face", faces_found=0) for n in "bc"]
+    rows += [row("d.jpg", None, "not_applicable", reason="face_too_small", faces_found=1)]
+    summary = summary_of(rows)
+    assert headline(summary).endswith("3 more show no face that can be judged.")
+    html = render(summary, thumbnails={})
+    words = re.sub(r"<[^>]*>|\s+", " ", html)
+    assert "4 listed = 1 judged + 3 not applicable + 0 failed + 0 skipped" in words
+    assert "no face was found in it" in words
+    assert "none in 2" in words
+    assert "| its faces are too small to be judged | face\\_too\\_small | 1 |" in markdown(summary)
+    refused = summary_of(rows[1:])
+    assert headline(refused) == "None of 3 images shows a face that can be judged."
+
+
+def test_a_thumbnail_shows_the_faces_that_were_judged(tmp_path: Path):
+    Image.new("RGB", (400, 200), "white").save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    face = {"x": 200.0, "y": 50.0, "width": 100.0, "height": 100.0, "size": 90.0, "roll": 0.0,
+            "found": 0.9, "score": 0.9, "label": "fake"}  # fmt: skip
+    digest = hashlib.sha256(content).hexdigest()
+    summary = summary_of([row("a.png", 0.9, "fake", sha256=digest, faces=[face])])
+    shown = read_thumbnails(summary, LocalStorage(tmp_path))["a.png"]
+    picture = Image.open(io.BytesIO(shown))
+    # At 72 of 144 pixels begins the box, in red.
+    red, green, _ = picture.getpixel((72, 36))
+    assert red > green + 50
+    assert min(picture.getpixel((30, 36))) > 240

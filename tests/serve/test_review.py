@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from deepfake_core.images.thumbnails import thumbnail
 from deepfake_core.records import Label
 from deepfake_core.results.review_log import ReviewLog, decided, standings
 from deepfake_core.serve.page.launch import SCRIPT
-from deepfake_core.serve.page.review_pictures import fingerprint, near_identical, with_boxes
+from deepfake_core.serve.page.review_pictures import fingerprint, near_identical
 from deepfake_core.serve.page.review_queue import (
     CAMERA,
     COSTLY,
@@ -124,14 +125,14 @@ def test_boxes_are_drawn_where_the_faces_are():
     stream = io.BytesIO()
     Image.new("RGB", (1000, 500), "white").save(stream, "PNG")
     face = {"x": 500.0, "y": 100.0, "width": 300.0, "height": 300.0, "label": "fake"}
-    shown = with_boxes(stream.getvalue(), [face, face | {"width": 0.0}], side=200)
+    shown = thumbnail(stream.getvalue(), side=200, faces=[face, face | {"width": 0.0}])
     assert shown is not None
     image = Image.open(io.BytesIO(shown))
     assert image.size == (200, 100)
     red, green, _ = image.getpixel((100, 50))
     assert red > green + 50
     assert image.getpixel((50, 50))[1] > 200
-    assert with_boxes(b"no picture", [], side=200) is None
+    assert thumbnail(b"no picture", side=200) is None
 
 
 # The page itself.

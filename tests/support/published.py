@@ -45,7 +45,9 @@ def publish(
     content = [one | {"run_id": run_id, "run_started": started} for one in rows]
     ordered = sorted(content, key=lambda one: one["image"].encode())
     failed = sum(one["status"] == "failed" for one in rows)
-    counts = {"listed": len(rows), "skipped": 0, "judged": len(rows) - failed, "failed": failed}
+    refused = sum(one["label"] == "not_applicable" for one in rows)
+    counts = {"listed": len(rows), "skipped": 0, "judged": len(rows) - failed - refused}
+    counts |= {"not_applicable": refused, "failed": failed}
     run = {
         "run_id": run_id,
         "run_date": run_date,

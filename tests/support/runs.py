@@ -3,8 +3,8 @@
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from deepfake_core.reporting.summary import count_rows
 from deepfake_core.results.run_record import RunRecord
 
 
@@ -22,7 +22,6 @@ def a_run(rows: pa.Table | None = None, **facts: Any) -> RunRecord:
         "state": "done",
     }
     if rows is not None:
-        judged = pc.sum(pc.equal(rows["status"], "ok")).as_py() or 0
-        counts = {"listed": len(rows), "judged": judged, "failed": len(rows) - judged}
-        usual["counts"] = {**counts, "skipped": 0}
+        found = count_rows(rows)
+        usual["counts"] = {**found.model_dump(), "listed": len(rows), "skipped": 0}
     return RunRecord.model_validate(usual | facts)

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import pyarrow as pa
 import streamlit as st
 
+from deepfake_core.images.thumbnails import thumbnail
 from deepfake_core.records import Failure, Json
 from deepfake_core.serve.page import scans
-from deepfake_core.serve.page.review_pictures import fingerprint, near_identical, with_boxes
+from deepfake_core.serve.page.review_pictures import fingerprint, near_identical
 from deepfake_core.serve.page.review_queue import Reviewable, reviewable
 
 LARGE, SMALL = 560, 160
@@ -37,7 +38,7 @@ def _picture(wanted: str, side: int) -> tuple[bytes | None, str]:
     content = scans.read_image(row)
     if isinstance(content, Failure):
         return None, content.detail or str(content.code)
-    return with_boxes(content, row["faces"] or (), side=side), "it cannot be decoded"
+    return thumbnail(content, side=side, faces=row["faces"] or ()), "it cannot be decoded"
 
 
 def file_of(row: Json) -> bytes | None:

@@ -1,51 +1,18 @@
-"""Pictures as a reviewer sees them: with boxes around faces, near-identical ones together."""
+"""Near-identical pictures, which a reviewer decides on together."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from deepfake_core.images.decoding import load
-from deepfake_core.records import Failure, Label
+from deepfake_core.records import Failure
 
-COLOURS: Mapping[str, str] = {
-    Label.FAKE: "#b3261e",
-    Label.UNCERTAIN: "#c07800",
-    Label.REAL: "#0b6b5d",
-    Label.NOT_APPLICABLE: "#7d8794",
-}
 # Bits of 64 in which two fingerprints of near-identical pictures may differ.
 NEAR_BITS = 4
-
-
-def with_boxes(content: bytes, faces: Sequence[Mapping[str, Any]], *, side: int) -> bytes | None:
-    """A small upright JPEG with a box around each face; None where it cannot be decoded.
-
-    Args:
-        content: the file.
-        faces: of a verdict row; boxes in pixels after EXIF orientation.
-        side: pixels of the longer side.
-    """
-    loaded = load(content, size=side)
-    if isinstance(loaded, Failure):
-        return None
-    image = loaded.image.convert("RGB")
-    image.thumbnail((side, side))
-    scale = image.width / max(1, loaded.width)
-    pen = ImageDraw.Draw(image)
-    for face in faces:
-        left, top = face["x"] * scale, face["y"] * scale
-        right, bottom = left + face["width"] * scale, top + face["height"] * scale
-        if right > left and bottom > top:
-            pen.rectangle((left, top, right, bottom), outline=COLOURS[face["label"]], width=3)
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=85)
-    return stream.getvalue()
 
 
 def fingerprint(content: bytes) -> int | None:
