@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageCms
 
 from deepfake_core.images.colour import to_srgb
+from deepfake_core.records import UInt8Array
 
 # The modes in which a large image is made smaller before it is converted: half the memory.
 REDUCIBLE_MODES = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
+
+ROWS_AT_ONCE = 256
 
 Background = tuple[int, int, int]
 
@@ -79,14 +83,41 @@ def _with_hole(image: Image.Image) -> Image.Image:
 
 def _deep_grey(image: Image.Image) -> Image.Image:
     """Reduce 16-bit, 32-bit and floating grey to 8 bits; Pillow alone would clip at 255."""
-    grey = np.asarray(image).astype(np.float32)
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format != "TIFF"):
-        ceiling = 65535.0
-    else:
-        # Such files do not say what is white: the least usual maximum that covers them.
-        ceiling = float(np.max(grey, initial=1.0, where=np.isfinite(grey)))
-        ceiling = next((top for top in (1.0, 255.0, 65535.0) if ceiling <= top), ceiling)
-        np.nan_to_num(grey, copy=False, nan=0.0, posinf=ceiling, neginf=0.0)
-    grey *= np.float32(255 / ceiling)
-    np.rint(np.clip(grey, 0, 255, out=grey), out=grey)
-    return Image.fromarray(grey.astype(np.uint8))
+    values = np.asarray(image)
+    if image.mode == "I" and image.format != "TIFF":
+        values = values.astype(np.uint16)
+    return Image.fromarray(to_8_bits(values))
+
+
+def to_8_bits(values: npt.NDArray[Any]) -> UInt8Array:
+    """Deep values as 8 bits: from black, 0, to white, the most that they can be.
+
+    Floating values and 32 bits do not say what is white: 1 or the greatest number, but 255 or
+    65,535 in files that only use these. What goes a little beyond white is white.
+
+    Args:
+        values: [H, ...] of any type that has numbers of 8 bits or more.
+    """
+    if values.dtype == np.uint8:
+        return values
+    scale = np.float32(255 / _white(values))
+    reduced = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), ROWS_AT_ONCE):
+        part = values[start : start + ROWS_AT_ONCE].astype(np.float32)
+        part *= scale
+        np.nan_to_num(part, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
+        np.rint(np.clip(part, 0, 255, out=part), out=part)
+        reduced[start : start + ROWS_AT_ONCE] = part
+    return reduced
+
+
+def _white(values: npt.NDArray[Any]) -> float:
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        return 65535.0
+    floating = values.dtype.kind == "f"
+    finite = np.isfinite(values) if floating else True
+    largest = float(np.max(values, initial=0, where=finite))
+    # An overshoot of white is small; the ranges lie far apart.
+    overshoot = 4.0 if floating else 1.0
+    usual = (1.0, 255.0, 65535.0) if floating else (255.0, 65535.0)
+    return next((top for top in usual if largest <= top * overshoot), 2.0**32 - 1)

@@ -11,13 +11,14 @@ from typing import NamedTuple
 from deepfake_core.images.formats import TGA_FOOTER, is_heif
 from deepfake_core.images.heif_boxes import declared_size
 from deepfake_core.images.picture import MAX_PIXELS, too_large
+from deepfake_core.images.tiff import TIFF_SIGNATURES, tiff_size
 from deepfake_core.records import Failure, FailureCode
 
 MEGA = 1_000_000
 # OpenJPEG keeps a structure of some kilobytes for each tile and component.
 MAX_TILES = 4096
 BYTES_PER_PIXEL = 16
-MAX_NEEDED_BYTES = 400 * 2**20
+MAX_NEEDED_BYTES = 256 * 2**20
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _CODING_STYLE = b"\xff\x52"
 _NUMBERS = re.compile(rb"P[1-6](?:\s+|#[^\r\n]*[\r\n])+(\d+)(?:\s+|#[^\r\n]*[\r\n])+(\d+)")
@@ -130,8 +131,8 @@ def _told(data: bytes) -> Cost:
         return Cost("HEIF", *declared_size(data))
     if data.startswith((b"GIF87a", b"GIF89a")):
         return Cost("GIF", *struct.unpack_from("<HH", data, 6))
-    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return Cost("TIFF", 0, 0)
+    if data.startswith(TIFF_SIGNATURES):
+        return Cost("TIFF", *tiff_size(data))
     if data.startswith((b"\0\0\0\x0cjP  ", _CODESTREAM)):
         return Cost("JPEG2000", *_codestream_size(data))
     if data.startswith(b"qoif"):

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from deepfake_core.images.conversion import to_rgb
 from deepfake_core.images.cost import resolutions
-from deepfake_core.images.exif_orientation import exif_orientation
+from deepfake_core.images.finishing import finish
 from deepfake_core.images.formats import AVIF_BRANDS, heif_brands, is_heif, pillow_formats
 from deepfake_core.images.heif_boxes import declared_size, video_colours
 from deepfake_core.images.icc import video_profile
@@ -21,10 +21,9 @@ from deepfake_core.images.picture import (
     Wanted,
     one_at_a_time,
     too_large,
-    upright,
 )
 from deepfake_core.images.png_chunks import SIGNATURE, PngDamage, TooManyChunks, read_png
-from deepfake_core.images.silence import silence_libtiff
+from deepfake_core.images.tiff import TIFF_SIGNATURES, read_tiff
 from deepfake_core.images.truncation import find_loss
 from deepfake_core.records import Failure, FailureCode
 
@@ -38,13 +37,14 @@ def read_other(data: bytes, wanted: Wanted) -> Loaded | Failure:
         return _read_png(data, wanted)
     if is_heif(data):
         return _read_heif(data, wanted)
-    silence_libtiff()
+    if data.startswith(TIFF_SIGNATURES):
+        return read_tiff(data, wanted)
     image = Image.open(io.BytesIO(data), formats=pillow_formats(data))
     if loss := find_loss(data, image.format or ""):
         return Failure(FailureCode.DECODE_CORRUPT, f"truncated or damaged: {loss}")
     if image.format == "JPEG2000" and image.width * image.height > REDUCED_FROM:
         return _read_reduced(data, image, wanted)
-    return _finish(image, wanted, image.info.get("icc_profile"))
+    return finish(image, wanted, image.info.get("icc_profile"))
 
 
 def _read_reduced(data: bytes, image: Image.Image, wanted: Wanted) -> Loaded | Failure:
@@ -78,7 +78,7 @@ def _read_png(data: bytes, wanted: Wanted) -> Loaded | Failure:
         canvas.paste(image.convert("RGBA"), place)
         canvas.format = image.format
         image = canvas
-    return _finish(image, wanted, png.profile() if wanted.colour == "srgb" else None)
+    return finish(image, wanted, png.profile() if wanted.colour == "srgb" else None)
 
 
 def _read_heif(data: bytes, wanted: Wanted) -> Loaded | Failure:
@@ -91,7 +91,7 @@ def _read_heif(data: bytes, wanted: Wanted) -> Loaded | Failure:
     profile = image.info.get("icc_profile")
     if not profile and (video := video_colours(data)):
         profile = video_profile(video)
-    return _finish(image, wanted, profile)
+    return finish(image, wanted, profile)
 
 
 def _open_heif(data: bytes) -> Image.Image:
@@ -103,21 +103,3 @@ def _open_heif(data: bytes) -> Image.Image:
         return Image.open(io.BytesIO(data), formats=("AVIF",))
     except UnidentifiedImageError:
         return cast(Image.Image, pi_heif.HeifImageFile(io.BytesIO(data)))
-
-
-def _finish(image: Image.Image, wanted: Wanted, profile: bytes | None) -> Loaded | Failure:
-    """Load an opened image and make it upright RGB."""
-    size, pixels, kind = image.size, image.width * image.height, image.format or "unknown"
-    if pixels > MAX_PIXELS:
-        return too_large(*size)
-    # Pillow would also turn a picture by its XMP block, which the standard readers do not.
-    image.info.pop("xmp", None)
-    with one_at_a_time(pixels):
-        image.load()
-        reduction = wanted.reduction(*size)
-        shrink = wanted.shrink(reduction) if pixels > LARGE_PIXELS else None
-        told = profile if wanted.colour == "srgb" else None
-        rgb = to_rgb(image, wanted.background, profile=told, shrink=shrink)
-    # Pillow itself turns TIFFs upright.
-    orientation = 1 if kind == "TIFF" else exif_orientation(image.info.get("exif"))
-    return upright(rgb, orientation, kind=kind, reduction=reduction, size=size)

@@ -18,7 +18,7 @@ from deepfake_core.records import Failure, Json
 
 # More than any picture within the limits takes; a file that takes more is out of memory here
 # before the machine is.
-MAX_EXTRA_BYTES = 900 * 2**20
+MAX_EXTRA_BYTES = 1000 * 2**20
 # Should the program that waits be gone, nothing else ends a decoder that hangs.
 GIVE_UP_SECONDS = 30
 PR_SET_PDEATHSIG = 1

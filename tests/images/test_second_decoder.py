@@ -1,0 +1,185 @@
+"""Every kind of TIFF and PNG that is read is read as another decoder reads it, or refused by name.
+
+The files are written by tifffile and imagecodecs; what they show is known, since they were made
+of known pixels.
+"""
+
+import io
+import itertools
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepfake_core.images.decoding import decode_picture, load
+from deepfake_core.images.picture import Loaded
+from deepfake_core.images.tiff_layout import MAX_VALUES
+from deepfake_core.records import Failure, FailureCode
+from tests.support.zoo import photograph
+
+tifffile = pytest.importorskip("tifffile", reason="the second decoder is for development")
+pytest.importorskip("imagecodecs", reason="the second decoder is for development")
+
+SIZE = (96, 64)
+WHITE = {"u1": 255, "u2": 65535, "u4": 2**32 - 1, "f2": 1.0, "f4": 1.0, "f8": 1.0}
+LAYOUTS = ("minisblack", "miniswhite", "rgb", "grey+alpha", "rgb+alpha", "cmyk")
+PACKINGS = (None, "lzw", "zlib", "packbits", "zstd", "lzma")
+CELLS = [
+    cell
+    for cell in itertools.product(
+        LAYOUTS, WHITE, ("contig", "separate"), PACKINGS, ("<", ">"), (False, True), (None, 32)
+    )
+    # Predictors are for what is packed, and channels lie apart where there are several.
+    if not (cell[5] and cell[3] in (None, "packbits"))
+    and not (cell[2] == "separate" and cell[0] in ("minisblack", "miniswhite"))
+]
+
+
+def shown() -> np.ndarray:
+    """float[H, W, 3], 0 to 1."""
+    return np.asarray(photograph(SIZE)) / 255
+
+
+def cell_of(
+    layout: str,
+    dtype: str,
+    planar: str,
+    packing: str | None,
+    order: str,
+    predicted: bool,
+    tile: int | None,
+) -> tuple[bytes, np.ndarray]:
+    """A file and the picture that it shows, float[H, W, 3], 0 to 1."""
+    colours, white = shown(), WHITE[dtype]
+    grey = colours.mean(axis=2, keepdims=True)
+    alpha = np.broadcast_to(np.linspace(0, 1, SIZE[0])[None, :, None], grey.shape)
+    values, expected = {
+        "minisblack": (grey, grey),
+        "miniswhite": (1 - grey, grey),
+        "rgb": (colours, colours),
+        "grey+alpha": (np.concatenate([grey, alpha], 2), grey * alpha + 1 - alpha),
+        "rgb+alpha": (np.concatenate([colours, alpha], 2), colours * alpha + 1 - alpha),
+        "cmyk": (np.concatenate([1 - colours, 0 * grey], 2), colours),
+    }[layout]
+    stored = values * white
+    stored = (np.floor(stored) if dtype[0] == "u" else stored).astype(np.dtype(dtype))
+    photometric = {"grey+alpha": "minisblack", "rgb+alpha": "rgb", "cmyk": "separated"}
+    options: dict[str, object] = {"photometric": photometric.get(layout, layout)}
+    if "alpha" in layout:
+        options["extrasamples"] = ["unassalpha"]
+    if values.shape[2] > 1:
+        options["planarconfig"] = planar
+    if tile:
+        options["tile"] = (tile, tile)
+    stored = stored[..., 0] if values.shape[2] == 1 else stored
+    stored = np.moveaxis(stored, 2, 0) if planar == "separate" else stored
+    stream = io.BytesIO()
+    tifffile.imwrite(
+        stream,
+        stored,
+        byteorder=order,
+        compression=packing,
+        predictor=predicted or None,
+        rowsperstrip=None if tile else 20,
+        metadata=None,
+        **options,
+    )
+    return stream.getvalue(), np.broadcast_to(expected, colours.shape)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", WHITE)
+def test_every_cell_is_as_it_was_written_or_is_refused_by_name(layout: str, dtype: str):
+    wrong, read = {}, 0
+    for cell in (cell for cell in CELLS if cell[:2] == (layout, dtype)):
+        try:
+            data, expected = cell_of(*cell)
+        except (ValueError, NotImplementedError, KeyError):
+            continue
+        loaded = load(data, size=2000)
+        if isinstance(loaded, Failure):
+            # As a colour this is in no program, and one such file is known to be damaged.
+            known = "32 bits" if dtype == "u4" else "TIFF"
+            if known not in loaded.detail:
+                wrong[cell] = loaded
+            continue
+        read += 1
+        difference = abs(np.asarray(loaded.image) / 255 - expected).max()
+        if difference > 2.5 / 255:
+            wrong[cell] = difference
+    assert not wrong
+    assert read or (dtype == "u4" and layout in ("rgb", "rgb+alpha", "cmyk"))
+
+
+def test_the_picture_is_judged_and_not_its_thumbnail():
+    small, whole = np.zeros((12, 16, 3), np.uint8), np.asarray(photograph(SIZE))
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as file:
+        file.write(small, subfiletype=1, photometric="rgb", metadata=None)
+        file.write(whole, photometric="rgb", metadata=None)
+
+    picture = decode_picture(stream.getvalue())
+
+    assert not isinstance(picture, Failure)
+    assert np.array_equal(picture.pixels, whole)
+
+
+@pytest.mark.parametrize(("photometric", "channels"), [("cfa", ()), ("linear_raw", (3,))])
+def test_raw_files_are_named(photometric: str, channels: tuple[int, ...]):
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as file:
+        preview = np.zeros((12, 16, 3), np.uint8)
+        file.write(preview, photometric="rgb", subfiletype=1, subifds=1, metadata=None)
+        sensor = np.zeros((64, 96, *channels), np.uint16)
+        file.write(sensor, photometric=photometric, metadata=None)
+
+    failure = load(stream.getvalue(), size=64)
+
+    assert isinstance(failure, Failure)
+    assert (failure.code, failure.detail[:10]) == (FailureCode.DECODE_UNSUPPORTED, "camera raw")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_deep_pictures_are_turned_as_others_are(orientation: int):
+    deep = np.asarray(photograph(SIZE)).astype(np.uint16) * 257
+    turned = []
+    for pixels in (deep, (deep >> 8).astype(np.uint8)):
+        stream = io.BytesIO()
+        tags = [(274, "H", 1, orientation, True)]
+        tifffile.imwrite(stream, pixels, photometric="rgb", extratags=tags, metadata=None)
+        loaded = load(stream.getvalue(), size=2000)
+        assert isinstance(loaded, Loaded)
+        turned.append((np.asarray(loaded.image), loaded.width, loaded.height))
+
+    assert np.array_equal(turned[0][0], turned[1][0])
+    assert turned[0][1:] == turned[1][1:]
+
+
+def test_more_strips_than_a_picture_has_are_not_listed():
+    count = MAX_VALUES + 1
+    entries = [(256, 4, 1, 64), (257, 4, 1, count), (258, 3, 1, 8), (262, 3, 1, 1)]
+    entries += [(273, 4, count, 200), (278, 4, 1, 1), (279, 4, count, 200)]
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    data = b"II*\0" + struct.pack("<IH", 8, len(entries)) + packed + bytes(4)
+
+    failure = load(data.ljust(200 + 4 * count, b"\1"), size=64)
+
+    assert isinstance(failure, Failure)
+    assert failure.code == FailureCode.DECODE_TOO_LARGE
+
+
+def test_what_was_garbled_negative_or_a_thumbnail(shared: Path):
+    def pixels(name: str) -> np.ndarray:
+        loaded = load((shared / "cases" / name).read_bytes(), size=2000)
+        assert isinstance(loaded, Loaded), loaded
+        return np.asarray(loaded.image).astype(int)
+
+    apart = pixels("11-tiff-16bit-planar/rgb16-planar.tif")
+    assert np.array_equal(apart, pixels("11-tiff-16bit-planar/rgb16-contig.tif"))
+    control = pixels("12-tiff-deep-grey/control-8.tif")
+    for path in sorted((shared / "cases/12-tiff-deep-grey").glob("*.tif")):
+        assert abs(pixels(f"12-tiff-deep-grey/{path.name}") - control).max() <= 1
+    assert pixels("13-raw-thumbnail/thumbnail-first.tif").shape == (120, 120, 3)
+    pixels("19-valid-called-damaged/rgb-float.tif")
+    pixels("19-valid-called-damaged/grey-alpha-16.tif")
