@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepfake_core.bench.images import write_pictures
+from deepfake_core.bench.race import Contestant, race
 from deepfake_core.bench.setting import PartFailed, Setting, cores
-from deepfake_core.bench.stages import Contestant, race
-from deepfake_core.engines.engine import open_engine
 from deepfake_core.events import silent
-from deepfake_core.inference.classifier import Classifier
+from deepfake_core.inference.opening import open_classifier
 from deepfake_core.scanning.dask.executor import open_executor
 from deepfake_core.scanning.executor import Executor, Shards, Work
 from deepfake_core.scanning.plan import Plan, make_plan
@@ -90,8 +89,7 @@ def _bound(scans: Scans, shard_size: int, limit: int | None) -> Contestant:
 
 def _loaded(setting: Setting) -> Executor:
     """This process, with a model that stays loaded as the workers' does."""
-    engine = open_engine(setting.bundle, kind="openvino", precision=setting.precision)
-    classifier = Classifier(setting.bundle, engine)
+    classifier = open_classifier(setting.networks(setting.precision))
 
     def executor(plan: Plan, work: Work) -> AbstractContextManager[Shards]:  # noqa: ARG001
         return ShardJudge(plan.source, classifier, batch_size=plan.config.batch_size)

@@ -1,4 +1,4 @@
-"""Pictures to measure with: made from a seed, as smooth and as rough as photographs."""
+"""Pictures to measure with: made from a seed, as rough as photographs, with faces in them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageOps
 
 QUALITY = 95
 # Side of the random grid, and how far its values spread: from broad areas to fine grain.
 LAYERS = ((4, 60.0), (16, 25.0), (64, 9.0))
 GRAIN = 2.5
 FILES_PER_FOLDER = 1_000
+# Renders of people who do not exist, as they lie beside the source; without them no picture
+# shows a face.
+RENDERS = Path(__file__).resolve().parents[2] / "data" / "samples"
+# The face's share of the side of a large picture.
+LARGE_FACE = 0.3
 
 
 def photograph(seed: int, width: int, height: int) -> bytes:
@@ -31,6 +36,32 @@ def photograph(seed: int, width: int, height: int) -> bytes:
         pixels += _layer(random, side, spread, (width, height))
     grain = random.standard_normal((height, width, 1), dtype=np.float32)
     image = Image.fromarray(np.clip(pixels + GRAIN * grain, 0, 255).astype(np.uint8))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()
+
+
+def portrait(seed: int, width: int, height: int) -> bytes:
+    """A JPEG of quality 95 of a render's face: alone in a small picture, in a scene in a large one.
+
+    Without renders it is a `photograph`.
+    """
+    renders = sorted(RENDERS.glob("render-*.jpg"))
+    if not renders:
+        return photograph(seed, width, height)
+    random = np.random.default_rng(seed)
+    with Image.open(renders[seed % len(renders)]) as file:
+        face = file.convert("RGB").rotate(float(random.uniform(-5, 5)), Image.Resampling.BICUBIC)
+    if seed % 2:
+        face = ImageOps.mirror(face)
+    face = ImageEnhance.Brightness(face).enhance(float(random.uniform(0.85, 1.15)))
+    if max(width, height) <= 2 * face.width:
+        image = face.resize((width, height), Image.Resampling.BICUBIC)
+    else:
+        side = round(LARGE_FACE * height)
+        image = Image.open(io.BytesIO(photograph(seed, width, height)))
+        place = (width - side) // 2, (height - side) // 2
+        image.paste(face.resize((side, side), Image.Resampling.BICUBIC), place)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()
@@ -62,7 +93,7 @@ def write_pictures(folder: Path, count: int, *, distinct: int) -> list[Path]:
     for index, path in enumerate(paths):
         path.parent.mkdir(parents=True, exist_ok=True)
         if index < distinct:
-            path.write_bytes(photograph(index, 256, 256))
+            path.write_bytes(portrait(index, 256, 256))
         else:
             _link(paths[index % distinct], path)
     return paths

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepfake_core.bench.images import write_pictures
+from deepfake_core.bench.race import Contestant, race
 from deepfake_core.bench.s3_server import HOST, Server, running_server
 from deepfake_core.bench.setting import PartFailed, Setting
-from deepfake_core.bench.stages import Contestant, race
 from deepfake_core.scanning.executor import open_judge
 from deepfake_core.scanning.plan import Plan, make_plan
 from deepfake_core.scanning.scan import begin, commit_shard, finish

@@ -7,10 +7,12 @@ import platform
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deepfake_core.engines.engine import processor_precisions, resolve_precision
 from deepfake_core.errors import DeepfakeError
 from deepfake_core.events import Say
+from deepfake_core.inference.opening import Networks, choose_networks
 from deepfake_core.models.bundle import Bundle, Precision
 from deepfake_core.scanning.config import ScanConfig
 
@@ -19,6 +21,7 @@ FASTEST_FIRST: tuple[Precision, ...] = ("int8", "bf16", "fp32")
 PROMISED = (
     "read_per_s",
     "decode_per_s",
+    "find_per_s",
     "infer_per_s",
     "commit_per_s",
     "limit_per_s",
@@ -26,6 +29,8 @@ PROMISED = (
     "end_to_end_over_limit",
     "over_keras_dataset",
     "over_keras_one_by_one",
+    "default_per_s",
+    "second_look_share",
     "peak_mb_1k",
     "peak_mb_20k",
     "first_verdict_s",
@@ -126,15 +131,26 @@ class Setting:
         """The batch size of a scan that is not told another."""
         return int(ScanConfig.model_fields["batch_size"].default)
 
-    def scan_config(self, source: Path, output: Path, precision: Precision) -> ScanConfig:
-        """The configuration of a scan with this model."""
+    def scan_config(
+        self, source: Path, output: Path, precision: Precision, **settings: object
+    ) -> ScanConfig:
+        """The configuration of a scan with this model: one look, once, unless told otherwise."""
         description = self.bundle.description
-        return ScanConfig(
-            source=str(source),
-            output=str(output),
-            model=f"{description.name}@{description.version}",
-            precision=precision,
-        )
+        asked = {
+            "source": str(source),
+            "output": str(output),
+            "model": f"{description.name}@{description.version}",
+            "precision": precision,
+            "second_look": "off",
+            "stability": False,
+            **settings,
+        }
+        return ScanConfig.model_validate(asked)
+
+    def networks(self, precision: Precision, **settings: Any) -> Networks:  # noqa: ANN401
+        """The networks of such a scan."""
+        asked: dict[str, Any] = {"second_look": "off", "registry": self.registry, **settings}
+        return choose_networks(self.bundle, precision=precision, **asked)
 
 
 def cores() -> int:

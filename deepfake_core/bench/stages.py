@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
 from deepfake_core.bench.alternatives import KerasProcess
 from deepfake_core.bench.images import write_pictures
-from deepfake_core.bench.setting import FAILURES, PartFailed, Setting, cores
-from deepfake_core.engines.engine import Engine, open_engine
-from deepfake_core.events import Say
-from deepfake_core.images.decoding import decode
-from deepfake_core.inference.classifier import Classifier
+from deepfake_core.bench.race import Contestant, race, rate_of
+from deepfake_core.bench.scans import Scanned
+from deepfake_core.bench.setting import PartFailed, Setting, cores
+from deepfake_core.engines.engine import Engine
+from deepfake_core.images.decoding import Loaded, decode
+from deepfake_core.inference.cropping import LargestFaces
+from deepfake_core.inference.face_reading import AlignedFaces
 from deepfake_core.inference.judgement import Judgement
+from deepfake_core.inference.opening import open_classifier
 from deepfake_core.models.bundle import Precision
 from deepfake_core.records import Decoded, Label, UInt8Array
 from deepfake_core.scanning.plan import make_plan
-from deepfake_core.scanning.scan import begin, commit_shard, finish
-from deepfake_core.scanning.shards import READ_THREADS, ShardJudge
+from deepfake_core.scanning.shards import READ_THREADS
 from deepfake_core.scanning.verdict_rows import verdict_rows
 from deepfake_core.storage.local import LocalStorage
-
-# Measures once; returns images per second.
-Contestant = Callable[[], float]
 
 
 def speed(setting: Setting) -> Iterator[dict[str, float]]:
@@ -44,26 +41,6 @@ def speed(setting: Setting) -> Iterator[dict[str, float]]:
     yield compare_precisions(rates, setting.precisions)
 
 
-def race(contestants: Mapping[str, Contestant], rounds: int, tell: Say) -> dict[str, float]:
-    """Measure all in turns, so that what disturbs the machine disturbs each of them.
-
-    Returns:
-        The median rate of each; one that failed is left out.
-    """
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
-    for number in range(rounds):
-        tell(f"round {number + 1} of {rounds}")
-        for name, measure in contestants.items():
-            if name not in rates:
-                continue
-            try:
-                rates[name].append(measure())
-            except FAILURES as error:
-                tell(f"{name} is left out: {error}")
-                del rates[name]
-    return {name: median(each) for name, each in rates.items()}
-
-
 def compare_precisions(
     rates: dict[str, float], precisions: tuple[Precision, ...]
 ) -> dict[str, float]:
@@ -76,15 +53,20 @@ def compare_precisions(
     figures: dict[str, float] = {}
     for precision in precisions:
         alone = [rates.get("decode_per_s"), rates.get(f"infer_{precision}_per_s")]
+        # Where whole pictures are judged there is nothing to find.
+        alone += [rates[name] for name in (f"find_{precision}_per_s",) if name in rates]
         whole = rates.get(f"end_to_end_{precision}_per_s")
         if whole is None or None in alone:
             continue
+        frames = rates.get(f"frame_{precision}_per_s", whole)
         limit = 1 / sum(1 / rate for rate in alone if rate)
         figures[f"limit_{precision}_per_s"] = limit
+        figures[f"find_over_frame_{precision}_time"] = frames / whole
         figures[f"end_to_end_over_limit_{precision}"] = whole / limit
         for name in ("keras_dataset", "keras_one_by_one"):
             if f"{name}_per_s" in rates:
-                figures[f"over_{name}_{precision}"] = whole / rates[f"{name}_per_s"]
+                # Keras' ways judge whole pictures, so that is what they are held against.
+                figures[f"over_{name}_{precision}"] = frames / rates[f"{name}_per_s"]
     first = precisions[0]
     for name, value in (rates | figures).items():
         if name.endswith((f"_{first}", f"_{first}_per_s")):
@@ -102,25 +84,41 @@ def _stage_contestants(
     readers = opened.enter_context(ThreadPoolExecutor(READ_THREADS))
     decoders = opened.enter_context(ThreadPoolExecutor(cores()))
     contestants: dict[str, Contestant] = {
-        "read_per_s": lambda: _rate(len(names), lambda: list(readers.map(storage.read, names))),
-        "decode_per_s": lambda: _rate(
+        "read_per_s": lambda: rate_of(len(names), lambda: list(readers.map(storage.read, names))),
+        "decode_per_s": lambda: rate_of(
             len(contents),
             lambda: list(decoders.map(lambda data: decode(data, size=size), contents)),
         ),
         "commit_per_s": lambda: _commit(setting, pictures),
     }
-    decoded = [decode(data, size=size) for data in contents[: setting.sizes.distinct]]
+    distinct = contents[: setting.sizes.distinct]
+    decoded = [decode(data, size=size) for data in distinct]
     pixels = np.stack([one.pixels for one in decoded if isinstance(one, Decoded)])
     for precision in setting.precisions:
-        engine = open_engine(setting.bundle, kind="openvino", precision=precision)
+        classifier = open_classifier(setting.networks(precision))
+        engine = classifier.engine
         lanes = opened.enter_context(ThreadPoolExecutor(engine.lanes))
-        judge = ShardJudge(
-            storage, Classifier(setting.bundle, engine), batch_size=setting.batch_size
-        )
-        opened.enter_context(judge)
         contestants[f"infer_{precision}_per_s"] = _inference(setting, engine, lanes, pixels)
-        contestants[f"end_to_end_{precision}_per_s"] = _whole(setting, pictures, judge, precision)
+        scans: list[tuple[str, dict[str, str | bool]]] = [("end_to_end", {})]
+        if isinstance(classifier.reader, AlignedFaces):
+            contestants[f"find_{precision}_per_s"] = _finding(classifier.reader, distinct, lanes)
+            scans.append(("frame", {"faces": "frame"}))
+        for name, settings in scans:
+            scanned = Scanned(setting, pictures, precision, settings)
+            contestants[f"{name}_{precision}_per_s"] = scanned.contestant(opened)
+    usual: dict[str, str | bool] = {"second_look": "auto", "stability": True}
+    default = Scanned(setting, pictures, setting.precision, usual)
+    contestants["default_per_s"] = default.contestant(opened)
+    contestants["second_look_share"] = default.second_look_share
     return contestants
+
+
+def _finding(reader: AlignedFaces, contents: list[bytes], lanes: ThreadPoolExecutor) -> Contestant:
+    """Finding and aligning the faces of decoded pictures."""
+    cropper = LargestFaces(reader.finder, reader.preprocessing)
+    loaded = [one.image for data in contents if isinstance(one := reader.load(data), Loaded)]
+    list(lanes.map(cropper.crop, loaded[: 2 * cores()]))
+    return lambda: rate_of(len(loaded), lambda: list(lanes.map(cropper.crop, loaded)))
 
 
 def _keras_contestants(
@@ -144,12 +142,6 @@ def _keras_contestants(
     }
 
 
-def _rate(count: int, action: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    action()
-    return count / (time.perf_counter() - started)
-
-
 def _inference(
     setting: Setting, engine: Engine, lanes: ThreadPoolExecutor, pixels: UInt8Array
 ) -> Contestant:
@@ -161,34 +153,7 @@ def _inference(
     ]
     # Compiles the network and gives each lane its request.
     list(lanes.map(engine.logits, [batches[0]] * 2 * engine.lanes))
-    return lambda: _rate(count, lambda: list(lanes.map(engine.logits, batches)))
-
-
-def _whole(setting: Setting, pictures: Path, judge: ShardJudge, precision: Precision) -> Contestant:
-    """A whole scan but loading the model: plan, judge, commit, publish, latest, report."""
-    output = setting.folder / f"whole-{precision}"
-
-    def scan_again(config_run: int) -> None:
-        config = setting.scan_config(pictures, output / str(config_run), precision)
-        plan = make_plan(config, registry=setting.registry)
-        begin(plan)
-        for index in range(plan.shards):
-            commit_shard(plan, judge, index)
-        counts = finish(plan)
-        if counts["judged"] != setting.sizes.images:
-            raise PartFailed(f"only {counts['judged']} of {setting.sizes.images} were judged")
-
-    def measure() -> float:
-        number = len(list(output.glob("*")))
-        return _rate(setting.sizes.images, lambda: scan_again(number))
-
-    # Gives each of the judge's lanes its request.
-    warm = make_plan(
-        setting.scan_config(pictures, setting.folder / "warm", precision),
-        registry=setting.registry,
-    )
-    judge.judge(warm.shard(0).slice(0, 2 * cores() * setting.batch_size), warm.run)
-    return measure
+    return lambda: rate_of(count, lambda: list(lanes.map(engine.logits, batches)))
 
 
 def _commit(setting: Setting, pictures: Path) -> float:
@@ -198,4 +163,4 @@ def _commit(setting: Setting, pictures: Path) -> float:
     shard = plan.shard(0)
     judged = Judgement("0" * 64, "JPEG", 256, 256, logit=0.5, score=0.5, label=Label.REAL)
     rows = verdict_rows(shard.to_pylist(), [judged] * shard.num_rows, plan.run)
-    return _rate(rows.num_rows, lambda: plan.results.commit(plan.run_id, 0, rows, plan.metadata))
+    return rate_of(rows.num_rows, lambda: plan.results.commit(plan.run_id, 0, rows, plan.metadata))
