@@ -25,7 +25,7 @@ from deepfake_core.rendering.text import line_text
 from deepfake_core.results.feedback import Feedback
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.scan import scan
-from deepfake_core.serve.page import launch, scans, style, words
+from deepfake_core.serve.page import examples, launch, scans, style, words
 from deepfake_core.serve.page.operating import Point, expect, measured_points, share
 from deepfake_core.serve.page.pictures import judge_files
 from deepfake_core.serve.page.settings import MAX_PICTURES, Settings, read_settings
@@ -437,7 +437,7 @@ def test_settings_travel_as_an_argument():
 def test_every_option_is_one_that_streamlit_knows():
     options = launch.streamlit_options("127.0.0.1", 8501)
     known = set(streamlit_config.get_config_options())
-    assert {name.replace("_", ".", 1) for name in options} <= known
+    assert {name.replace("_", ".") for name in options} <= known
 
 
 @pytest.mark.parametrize(
@@ -475,3 +475,54 @@ def test_a_picture_that_is_not_judged_says_why_and_gets_no_score(reason: Reason)
     assert f"{words.DECLARED} ComfyUI" in said
     assert words.DISAGREES in said
     assert "Score" not in said
+
+
+def test_an_example_is_judged_like_an_upload(open_page: Callable[..., AppTest]):
+    page = open_page()
+    assert not page.session_state["judged"]
+    page = page.pills(key="example").set_value("a photograph").run()
+    assert not page.exception
+    (shown,) = page.session_state["judged"].values()
+    assert shown.name == examples.EXAMPLES["a photograph"]
+    assert shown.label is not None
+    page = page.pills(key="example").set_value("half a file").run()
+    (shown,) = page.session_state["judged"].values()
+    assert shown.failure == "decode.corrupt"
+    assert all((examples.FOLDER / name).is_file() for name in examples.EXAMPLES.values())
+
+
+def test_without_the_pictures_no_example_is_offered(
+    open_page: Callable[..., AppTest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(examples, "FOLDER", tmp_path)
+    assert not open_page().pills
+
+
+def luminance(colour: str) -> float:
+    channels = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("time", ["day", "night"])
+def test_text_can_be_read_by_day_and_by_night(time: str):
+    at = ("day", "night").index(time)
+    own = {
+        name: pair.split(", ")[at]
+        for name, pair in re.findall(r"--df-([a-z-]+): light-dark\(([^)]*)\)", style.CSS)
+    }
+    theme = (launch._DAY, launch._NIGHT)[at]
+    grounds = [theme["backgroundColor"], theme["secondaryBackgroundColor"], own["ground"]]
+    texts = [theme[name] for name in ("textColor", "linkColor", "primaryColor", "codeTextColor")]
+    texts += [own[name] for name in ("text", "quiet", "fake", "uncertain", "real")]
+    assert min(contrast(text, ground) for text in texts for ground in grounds) >= 4.5
+    assert contrast(own["text"], own["note"]) >= 4.5
+    for zone in ("zone-real", "zone-fake", "zone-a", "zone-b"):
+        assert contrast(own["text"], own[zone]) >= 3

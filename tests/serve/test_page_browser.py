@@ -137,8 +137,8 @@ def open_page(browser: Browser, served: Served) -> Iterator[Callable[..., Page]]
     hosts: set[str] = set()
     pages: list[Page] = []
 
-    def start(viewport: dict[str, int] = DESKTOP, path: str = "") -> Page:
-        page = browser.new_page(viewport=viewport)
+    def start(viewport: dict[str, int] = DESKTOP, path: str = "", *, scheme: str = "light") -> Page:
+        page = browser.new_page(viewport=viewport, color_scheme=scheme)
         page.set_default_timeout(PATIENCE_MS)
         page.on("request", lambda request: hosts.add(request.url))
         pages.append(page)
@@ -243,6 +243,34 @@ def test_each_page_fits_a_telephone(open_page: Callable[..., Page]):
         expect(page.locator("h1").first).to_have_text(PATHS[path])
         body = page.get_by_test_id("stMain")
         assert body.evaluate("it => it.scrollWidth <= it.clientWidth"), f"{path} is too wide"
+
+
+def test_the_menu_of_a_telephone_closes_after_a_choice(open_page: Callable[..., Page]):
+    page = open_page(TELEPHONE)
+    menu = page.get_by_test_id("stSidebar")
+    for name, title in (("Privacy", "Privacy"), ("Look critically", PATHS["look"])):
+        page.get_by_test_id("stExpandSidebarButton").click()
+        menu.get_by_role("link", name=name).click()
+        expect(page.locator("h1").first).to_have_text(title)
+        expect(menu).not_to_be_in_viewport()
+    # On a wide screen it stays.
+    wide = open_page()
+    wide.get_by_role("link", name="Privacy").click()
+    expect(wide.locator("h1").first).to_have_text("Privacy")
+    expect(wide.get_by_test_id("stSidebar")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_dark_where_the_browser_is(open_page: Callable[..., Page], scheme: str):
+    page = open_page(scheme=scheme)
+    note = page.locator(".df-note")
+    expect(note).to_be_visible()
+    app = page.get_by_test_id("stApp")
+    grounds = [
+        sum(map(int, re.findall(r"\d+", one.evaluate("e => getComputedStyle(e).backgroundColor"))))
+        for one in (app, note)
+    ]
+    assert all((ground > 384) == (scheme == "light") for ground in grounds)
 
 
 def test_a_foreign_name_of_this_machine_is_not_served(served: Served):

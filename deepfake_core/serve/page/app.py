@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> None:
     settings = read_settings(arguments)
     st.set_page_config(page_title="Deepfake verification", layout="centered")
     st.html(style.CSS)
-    st.navigation(
+    page = st.navigation(
         {
             "Verify": [
                 _page("Check a picture", "check", lambda: check.show(settings), default=True),
@@ -39,7 +39,11 @@ def main(arguments: Sequence[str]) -> None:
                 _page("Model card", "model-card", lambda: _model_card(settings)),
             ],
         }
-    ).run()
+    )
+    # Streamlit leaves an open menu over the page that was chosen on a telephone. It is closed
+    # before the page is there, so that one which is opened meanwhile stays.
+    st.html(style.close_menu(page.url_path), unsafe_allow_javascript=True)
+    page.run()
 
 
 def _page(title: str, path: str, show: Callable[[], None], *, default: bool = False) -> st.Page:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import streamlit as st
 
@@ -12,7 +12,7 @@ from deepfake_core.inference.explanation import explain
 from deepfake_core.provenance.origin import Origin
 from deepfake_core.records import Failure, FailureCode, Label, Reason
 from deepfake_core.rendering.text import one_line, percent, score_text
-from deepfake_core.serve.page import answer, style, threshold
+from deepfake_core.serve.page import answer, examples, style, threshold
 from deepfake_core.serve.page.model import the_classifier
 from deepfake_core.serve.page.pictures import JudgedPicture, judge_files
 from deepfake_core.serve.page.settings import MAX_PICTURES, MAX_UPLOAD_MEGABYTES, Settings
@@ -30,11 +30,27 @@ from deepfake_core.serve.page.words import (
 )
 
 if TYPE_CHECKING:
-    from streamlit.runtime.uploaded_file_manager import UploadedFile
-
     from deepfake_core.inference.classifier import Classifier
     from deepfake_core.inference.explanation import Explanation
     from deepfake_core.models.bundle import Description
+
+
+class Given(Protocol):
+    """A picture that was uploaded, or an example."""
+
+    @property
+    def name(self) -> str:
+        """Of the file, as its owner called it."""
+        ...
+
+    @property
+    def file_id(self) -> str:
+        """By which its verdict is remembered while it is shown."""
+        ...
+
+    def getvalue(self) -> bytes:
+        """Its bytes."""
+        ...
 
 
 def show(settings: Settings) -> None:
@@ -53,9 +69,10 @@ def show(settings: Settings) -> None:
             "For more, scan a folder with `deepfake scan`."
         )
         uploads = uploads[:MAX_PICTURES]
+    given: Sequence[Given] = uploads or examples.offer()
     classifier = the_classifier(settings)
-    judged = _judged(classifier, uploads)
-    for upload, one in zip(uploads, judged, strict=True):
+    judged = _judged(classifier, given)
+    for upload, one in zip(given, judged, strict=True):
         with st.container(border=True):
             _one(settings, classifier, upload, one)
     if judged:
@@ -66,7 +83,7 @@ def show(settings: Settings) -> None:
     threshold.show(classifier.bundle.description, judged)
 
 
-def _judged(classifier: Classifier, uploads: Sequence[UploadedFile]) -> list[JudgedPicture]:
+def _judged(classifier: Classifier, uploads: Sequence[Given]) -> list[JudgedPicture]:
     """The verdicts, in order; only those of new uploads are computed."""
     known: dict[str, JudgedPicture] = st.session_state.get("judged", {})
     new = [upload for upload in uploads if upload.file_id not in known]
@@ -79,9 +96,7 @@ def _judged(classifier: Classifier, uploads: Sequence[UploadedFile]) -> list[Jud
     return list(st.session_state["judged"].values())
 
 
-def _one(
-    settings: Settings, classifier: Classifier, upload: UploadedFile, judged: JudgedPicture
-) -> None:
+def _one(settings: Settings, classifier: Classifier, upload: Given, judged: JudgedPicture) -> None:
     """All that is known of one picture."""
     if judged.label is None:
         show_failure(judged.name, judged.failure, judged.verdict["detail"])
@@ -100,7 +115,7 @@ def _one(
         answer.ask(settings, judged.verdict, image=upload.getvalue(), key=upload.file_id)
 
 
-def _offer_explanation(classifier: Classifier, upload: UploadedFile, judged: JudgedPicture) -> None:
+def _offer_explanation(classifier: Classifier, upload: Given, judged: JudgedPicture) -> None:
     """The explanation, computed when it is asked for."""
     explanation = st.expander(
         "Which areas the score depends on",
@@ -170,7 +185,7 @@ def show_failure(name: str, code: FailureCode | None, detail: str | None) -> Non
     )
 
 
-def _explained(classifier: Classifier, upload: UploadedFile) -> Explanation | Failure:
+def _explained(classifier: Classifier, upload: Given) -> Explanation | Failure:
     """The explanation, computed once per picture and forgotten with it."""
     known = st.session_state.get("explained", {})
     if upload.file_id not in known:

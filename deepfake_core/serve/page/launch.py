@@ -101,16 +101,28 @@ def streamlit_options(host: str, port: int) -> dict[str, Any]:
     }
 
 
-# Every pair of text and ground has a contrast of at least 4.5 to 1 (WCAG 2.2, AA).
+# Every pair of text and ground has a contrast of at least 4.5 to 1 (WCAG 2.2, AA). The browser's
+# setting says whether it is day or night.
+_DAY = {
+    "primaryColor": "#0b6b5d",
+    "backgroundColor": "#ffffff",
+    "secondaryBackgroundColor": "#f3f4f2",
+    "textColor": "#1d2126",
+    "codeTextColor": "#1d2126",
+    "linkColor": "#0b5a8a",
+}
+_NIGHT = {
+    "primaryColor": "#6fd6c5",
+    "backgroundColor": "#14171a",
+    "secondaryBackgroundColor": "#22272c",
+    "textColor": "#e9ebee",
+    "codeTextColor": "#e9ebee",
+    "linkColor": "#86c7f2",
+}
 _THEME = {
-    "theme_base": "light",
     "theme_font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
-    "theme_primaryColor": "#0b6b5d",
-    "theme_backgroundColor": "#ffffff",
-    "theme_secondaryBackgroundColor": "#f3f4f2",
-    "theme_textColor": "#1d2126",
-    "theme_codeTextColor": "#1d2126",
-    "theme_linkColor": "#0b5a8a",
     "theme_showWidgetBorder": True,
     "theme_baseRadius": "8px",
+    **{f"theme_light_{name}": colour for name, colour in _DAY.items()},
+    **{f"theme_dark_{name}": colour for name, colour in _NIGHT.items()},
 }

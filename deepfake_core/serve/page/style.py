@@ -9,49 +9,85 @@ from deepfake_core.records import Label
 from deepfake_core.rendering.evidence import label_words
 from deepfake_core.rendering.text import line_text, score_text
 
+# Up to this width Streamlit lays its menu over the page.
+NARROW_PIXELS = 768
+
+
+# Each colour by day and by night; Streamlit says in `color-scheme` which it is.
 CSS = """
 <style>
+:root {
+  --df-text: light-dark(#1d2126, #e9ebee); --df-quiet: light-dark(#4d5560, #b6bec8);
+  --df-fake: light-dark(#b3261e, #ff9a91); --df-uncertain: light-dark(#7a5000, #f1c566);
+  --df-real: light-dark(#0b6b5d, #6fd6c5); --df-edge: light-dark(#7d8794, #8d97a4);
+  --df-line: light-dark(#dcdfe3, #3a4048); --df-focus: light-dark(#0b5a8a, #86c7f2);
+  --df-ground: light-dark(#ffffff, #14171a); --df-note: light-dark(#fbf6ea, #2a2416);
+  --df-zone-real: light-dark(#bfe3dc, #1c564c); --df-zone-fake: light-dark(#f2b8b5, #7c2f2a);
+  --df-zone-a: light-dark(#fbe7bd, #6a5420); --df-zone-b: light-dark(#f3d28a, #46370f);
+}
 .block-container, .stMainBlockContainer { max-width: 52rem; padding-top: 3.5rem; }
 h1 { font-size: clamp(1.7rem, 6vw, 2.2rem) !important; }
 h2 { font-size: 1.4rem !important; } h3 { font-size: 1.25rem !important; }
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p,
-[data-testid="stFileUploaderDropzoneInstructions"] * { color: #4d5560 !important; opacity: 1; }
+[data-testid="stFileUploaderDropzoneInstructions"] * {
+  color: var(--df-quiet) !important; opacity: 1; }
+[data-testid="stElementContainer"]:has(script) { position: absolute; }
 .stMarkdown table { display: block; max-width: 100%; overflow-x: auto; }
-.df-note { background: #fbf6ea; border-left: 5px solid #e0a030; border-radius: 6px;
-  padding: .7rem 1rem; margin: 0; color: #1d2126; }
+.df-note { background: var(--df-note); border-left: 5px solid #e0a030; border-radius: 6px;
+  padding: .7rem 1rem; margin: 0; color: var(--df-text); }
 .df-verdict { margin: 0; font-size: 1.35rem; font-weight: 700; line-height: 1.3; }
-.df-fake { color: #b3261e; } .df-uncertain { color: #7a5000; } .df-real { color: #0b6b5d; }
-.df-name { color: #4d5560; font-size: .875rem; overflow-wrap: anywhere; margin: 0 0 .2rem; }
+.df-fake { color: var(--df-fake); } .df-uncertain { color: var(--df-uncertain); }
+.df-real { color: var(--df-real); }
+.df-name { color: var(--df-quiet); font-size: .875rem; overflow-wrap: anywhere; margin: 0 0 .2rem; }
 .df-line { margin: .3rem 0 0; }
 .df-bar { position: relative; height: 1.5rem; display: flex; border-radius: 6px;
-  border: 1px solid #7d8794; overflow: hidden; margin-top: 1.1rem; }
+  border: 1px solid var(--df-edge); overflow: hidden; margin-top: 1.1rem; }
 .df-bar span { display: block; height: 100%; box-sizing: border-box; }
-.df-bar .z-real { background: #bfe3dc; }
-.df-bar .z-uncertain { border-left: 2px solid #1d2126; border-right: 2px solid #1d2126;
-  background: repeating-linear-gradient(135deg, #fbe7bd 0 6px, #f3d28a 6px 12px); }
-.df-bar .z-fake { background: #f2b8b5; }
+.df-bar .z-real { background: var(--df-zone-real); }
+.df-bar .z-uncertain { border: solid var(--df-text); border-width: 0 2px;
+  background: repeating-linear-gradient(135deg,
+    var(--df-zone-a) 0 6px, var(--df-zone-b) 6px 12px); }
+.df-bar .z-fake { background: var(--df-zone-fake); }
 .df-scale { position: relative; }
 .df-marker { position: absolute; top: -.55rem; height: 2.5rem; width: 4px; margin-left: -2px;
-  background: #1d2126; border-radius: 2px; box-shadow: 0 0 0 1px #fff; }
-.df-ends { display: flex; justify-content: space-between; font-size: .8rem; color: #4d5560;
+  background: var(--df-text); border-radius: 2px; box-shadow: 0 0 0 1px var(--df-ground); }
+.df-ends { display: flex; justify-content: space-between; font-size: .8rem; color: var(--df-quiet);
   margin-top: .45rem; }
-.df-key { display: flex; flex-wrap: wrap; gap: .1rem 1rem; font-size: .85rem; color: #1d2126;
+.df-key { display: flex; flex-wrap: wrap; gap: .1rem 1rem; font-size: .85rem; color: var(--df-text);
   margin: .2rem 0 0; }
-.df-key i { display: inline-block; width: .9em; height: .9em; border: 1px solid #7d8794;
+.df-key i { display: inline-block; width: .9em; height: .9em; border: 1px solid var(--df-edge);
   border-radius: 3px; margin-right: .35em; vertical-align: -.08em; }
-.df-key .z-real { background: #bfe3dc; } .df-key .z-fake { background: #f2b8b5; }
+.df-key .z-real { background: var(--df-zone-real); }
+.df-key .z-fake { background: var(--df-zone-fake); }
 .df-key .z-uncertain {
-  background: repeating-linear-gradient(135deg, #fbe7bd 0 3px, #f3d28a 3px 6px); }
+  background: repeating-linear-gradient(135deg, var(--df-zone-a) 0 3px, var(--df-zone-b) 3px 6px); }
 .df-table { border-collapse: collapse; width: 100%; font-size: .95rem; margin: .4rem 0 .6rem; }
 .df-table th, .df-table td { text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0;
-  border-bottom: 1px solid #dcdfe3; overflow-wrap: anywhere; }
-.df-table thead th { color: #4d5560; font-weight: 600; }
+  border-bottom: 1px solid var(--df-line); overflow-wrap: anywhere; }
+.df-table thead th { color: var(--df-quiet); font-weight: 600; }
 .df-table tbody th { font-weight: 600; min-width: 6.5rem; }
 .df-table .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.df-quiet { color: #4d5560; font-size: .875rem; }
-:focus-visible { outline: 3px solid #0b5a8a !important; outline-offset: 2px; }
+.df-quiet { color: var(--df-quiet); font-size: .875rem; }
+:focus-visible { outline: 3px solid var(--df-focus) !important; outline-offset: 2px; }
 </style>
 """
+
+
+def close_menu(page: str) -> str:
+    """A script that closes the menu on a narrow screen; it runs again on each other page.
+
+    Args:
+        page: the path of a page of this program.
+    """
+    return f"""<script>
+/* {page} */
+if (window.innerWidth <= {NARROW_PIXELS}) {{
+  document.querySelector(
+    '[data-testid="stSidebar"]:not([data-collapsed="true"]) ' +
+    '[data-testid="stSidebarCollapseButton"] button'
+  )?.click();
+}}
+</script>"""
 
 
 def note(text: str) -> str:
