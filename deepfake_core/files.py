@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import errno
 import fcntl
 import getpass
-import json
 import os
 import socket
 from collections.abc import Iterator
@@ -15,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 from typing import IO
 
-from deepfake_core.errors import OutputError, RunTaken, UsageError
+from deepfake_core.errors import OutputError, UsageError
 
 # The variable that says who else may read results; like the umask of a shell.
 UMASK = "DEEPFAKE_RESULTS_UMASK"
@@ -193,36 +191,3 @@ def who() -> str:
         # A container's user may have a number and no name.
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
-
-
-LOCK_FILE = "lock"
-
-
-@contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Hold a folder; the system lets go of it when the process ends, however it ends.
-
-    Raises:
-        RunTaken: another process holds it.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            stream = stack.enter_context(locked(folder / LOCK_FILE, wait=False))
-        except BlockingIOError as error:
-            raise RunTaken(
-                f"{folder} is in use by {_holder(folder / LOCK_FILE)}; wait until that has ended, "
-                "stop it, or choose another --work"
-            ) from error
-        stream.truncate(0)
-        since = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        stream.write(json.dumps({"pid": os.getpid(), "who": who(), "since": since}).encode())
-        yield
-
-
-def _holder(file: Path) -> str:
-    """Who holds a folder, in words."""
-    try:
-        facts = json.loads(file.read_bytes())
-        return f"process {facts['pid']} of {facts['who']} since {facts['since']}"
-    except (ValueError, KeyError, TypeError):
-        return "another process"  # which has not yet said who it is

@@ -13,12 +13,13 @@ from pathlib import Path
 from deepfake_core.errors import ModelError, OutputError, PlanMismatch, SourceError, UsageError
 from deepfake_core.evaluation.score_cache import ScoreCache
 from deepfake_core.events import Notify
-from deepfake_core.files import claimed, write_whole
+from deepfake_core.files import write_whole
 from deepfake_core.models.registry import find_model
 from deepfake_core.records import Json
 from deepfake_core.release.gate_feedback import check_output
 from deepfake_core.results.run_ids import new_run_id
 from deepfake_core.retraining.config import RetrainConfig
+from deepfake_core.retraining.occupancy import claimed
 from deepfake_core.training.initial_weights import NO_IMAGENET, SUFFIXES
 
 RUN_FILE, RESULT_FILE = "run.json", "result.json"

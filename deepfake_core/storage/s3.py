@@ -7,15 +7,12 @@ reads ask for an object's size first, and its listings keep everything they have
 from __future__ import annotations
 
 import io
-import random
 import sys
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, cast
 
 from deepfake_core.errors import (
-    CredentialsRefused,
     OutputError,
     OutputLost,
     SourceError,
@@ -28,21 +25,18 @@ from deepfake_core.storage.base import MAX_FILE_BYTES, Archived, Changed, Conten
 from deepfake_core.storage.listing import Listing, is_hidden
 from deepfake_core.storage.range_file import TAIL_BYTES, RangeFile, Span
 from deepfake_core.storage.remote import without_credentials
-from deepfake_core.storage.s3_errors import NoRange, Transient, Unconditional, complaints, translate
+from deepfake_core.storage.s3_attempts import pause, tried
+from deepfake_core.storage.s3_errors import NoRange, Transient, Unconditional, complaints
 from deepfake_core.storage.s3_multipart import MULTIPART_ABOVE_BYTES, put_in_parts, size_of
 from deepfake_core.storage.s3_reader import DirectReader, client
 from deepfake_core.storage.staging import MadeHere
 
-# With their pauses of 0.1 s to 6.4 s the attempts bridge about 9 s.
-ATTEMPTS = 5
-FIRST_PAUSE_SECONDS = 0.1
 UPDATES = 50
 ARCHIVES = {"GLACIER", "DEEP_ARCHIVE"}
 RESTORED = {"OptionalObjectAttributes": ["RestoreStatus"]}
 
 Answer = dict[str, Any]
 Condition = dict[str, str]
-T = TypeVar("T")
 
 
 class BucketStorage(MadeHere):
@@ -174,7 +168,7 @@ class BucketStorage(MadeHere):
                     self._put(path, file, condition)
                 return
             except (Changed, FileNotFoundError):
-                _pause(1)
+                pause(1)
             except OSError as error:
                 raise self._unwritable(path, error) from error
         raise OutputLost(
@@ -239,7 +233,7 @@ class BucketStorage(MadeHere):
             async with answer["Body"] as body:
                 return await body.read(), answer
 
-        data, answer = self._tried(get)
+        data, answer = tried(self._fs, get)
         if answer["ContentLength"] > most:
             raise TooLarge(f"{answer['ContentLength']} bytes; at most {most} are read")
         return data, answer
@@ -268,33 +262,8 @@ class BucketStorage(MadeHere):
             answer: Answer = await self._fs._call_s3(method, Bucket=self._bucket, **arguments)
             return answer
 
-        return self._tried(call)
-
-    def _tried(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Call, and call again with growing pauses where that may help."""
-        from fsspec.asyn import sync
-
-        attempt = 0
-        while True:
-            try:
-                answer: T = sync(self._fs.loop, call)
-                return answer
-            except complaints() as error:
-                found = translate(error)
-            attempt += 1
-            if isinstance(found, CredentialsRefused):
-                # Whoever continues in this process shall read renewed ones.
-                self._fs.clear_instance_cache()
-            if attempt == ATTEMPTS or not isinstance(found, Transient):
-                # Not from the client's error, whose words are not for logs.
-                raise found
-            _pause(4 ** (attempt - 1))
+        return tried(self._fs, call)
 
     def _unwritable(self, path: str, error: OSError) -> OutputError | OutputLost:
         started = self._started or isinstance(error, Transient)
         return output_error(self.address(path), error, started=started)
-
-
-def _pause(times: float) -> None:
-    """Wait, a little longer or shorter than others that fail at the same moment."""
-    time.sleep(FIRST_PAUSE_SECONDS * times * random.SystemRandom().uniform(0.75, 1.25))

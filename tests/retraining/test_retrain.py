@@ -27,12 +27,12 @@ from deepfake_core.errors import (
     SourceError,
     UsageError,
 )
-from deepfake_core.files import claimed
 from deepfake_core.models.registry import current_version, find_model, list_models
 from deepfake_core.models.registry_log import read_log
 from deepfake_core.records import Label
 from deepfake_core.results.feedback import Feedback
 from deepfake_core.retraining.config import Recipe, RetrainConfig, read_recipe
+from deepfake_core.retraining.occupancy import claimed
 from deepfake_core.retraining.retrain import retrain
 from deepfake_core.storage.opening import open_storage
 from tests.support.full_disk import files_up_to

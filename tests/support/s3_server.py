@@ -103,6 +103,6 @@ def proxy(bucket: Bucket, environment: Server, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    from deepfake_core.storage import s3
+    from deepfake_core.storage import s3_attempts
 
-    monkeypatch.setattr(s3, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(s3_attempts, "FIRST_PAUSE_SECONDS", 0.001)
