@@ -15,18 +15,21 @@ from deepfake_core.binomial import interval
 from deepfake_core.errors import CandidateRefused
 from deepfake_core.evaluation.metrics import expected_calibration_error, tpr_at_fpr
 from deepfake_core.models.bundle import Curve, Precision
-from deepfake_core.models.decision import Calibration, calibrate
+from deepfake_core.models.decision import Calibration, Thresholds, calibrate
 from deepfake_core.models.second_look import Pair
 from deepfake_core.ranking import auc
 from deepfake_core.records import Float32Array, Json
-from deepfake_core.release.calibration import choose_calibration
+from deepfake_core.release.calibration import choose_calibration, choose_thresholds
 from deepfake_core.release.size_calibration import calibrate_by_size, thresholds_for_sizes
 
 # The share of all fakes that the first look may keep from the second.
 MAX_LOST = 0.01
 # Half of the one percent that is promised: a quantile of a few hundred photos is uncertain.
 MAX_FPR = 0.005
-MAX_MISS = 0.02
+# Three quarters of the two percent that no family may exceed, likewise.
+MAX_MISS = 0.015
+# So many faces of a family have a say of their own in the thresholds.
+LEAST_OF_FAMILY = 150
 # Shares of the first look's logit that are tried.
 FIRST_WEIGHTS = (0.0, 0.03, 0.1, 0.2, 0.4, 0.8)
 
@@ -151,9 +154,33 @@ def _fit_curve(faces: PairFaces, second_logits: Float32Array, line: float) -> Cu
         update={"first_weight": weight}
     )
     scores = scores_of_both(faces, second_logits, line, calibration)[rows]
-    limits = {"max_fpr": MAX_FPR, "max_miss": MAX_MISS}
-    return Curve(
-        calibration=calibration, thresholds=thresholds_for_sizes(scores, fake, sizes, **limits)
+    families = np.array(faces.families)[rows]
+    pooled = thresholds_for_sizes(scores, fake, sizes, max_fpr=MAX_FPR, max_miss=MAX_MISS)
+    thresholds = thresholds_for_families(scores, fake, families, pooled)
+    return Curve(calibration=calibration, thresholds=thresholds)
+
+
+def thresholds_for_families(
+    scores: Float32Array, fake: np.ndarray, families: np.ndarray, pooled: Thresholds
+) -> Thresholds:
+    """Thresholds whose limits hold in every family that has enough faces, not on average alone.
+
+    Args:
+        scores: float32[N], calibrated.
+        fake: bool[N].
+        families: N names; a family is of one class.
+        pooled: thresholds that hold for all together.
+    """
+    found = [pooled]
+    for name in np.unique(families):
+        own = families == name
+        if own.sum() >= LEAST_OF_FAMILY:
+            rows = own | (fake != fake[own][0])
+            limits = {"max_fpr": MAX_FPR, "max_miss": MAX_MISS}
+            found.append(choose_thresholds(scores[rows], fake[rows], **limits))
+    fake_from = max(one.fake_from for one in found)
+    return Thresholds(
+        real_below=min(fake_from, *(one.real_below for one in found)), fake_from=fake_from
     )
 
 

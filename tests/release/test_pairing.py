@@ -10,16 +10,19 @@ from hypothesis.extra import numpy as arrays
 
 from deepfake_core.errors import CandidateRefused
 from deepfake_core.evaluation.metrics import expected_calibration_error
-from deepfake_core.models.decision import Calibration, calibrate
+from deepfake_core.models.decision import Calibration, Thresholds, calibrate
 from deepfake_core.ranking import auc
 from deepfake_core.release.pairing import (
+    MAX_FPR,
     MAX_LOST,
+    MAX_MISS,
     PairFaces,
     PairNames,
     choose_first_weight,
     choose_line,
     make_pair,
     scores_of_both,
+    thresholds_for_families,
 )
 
 NAMES = PairNames(first="a" * 64, first_model_id="tiny@1+aaaaaaaa", second="b" * 64)
@@ -123,3 +126,21 @@ def test_a_second_look_that_betters_nothing_is_refused():
     faces = judged(second_separation=0.05)
     with pytest.raises(CandidateRefused, match=r"with tiny@1\+aaaaaaaa alone"):
         make_pair(NAMES, faces)
+
+
+def test_thresholds_hold_in_the_worst_family_too():
+    rng = np.random.default_rng(0)
+    families = np.repeat(["photographs", "easy", "hard"], 3000)
+    fake = families != "photographs"
+    kinds = [families == "photographs", families == "easy"]
+    middle, spread = np.select(kinds, [0.4, 0.98], 0.8), np.select(kinds, [0.2, 0.05], 0.1)
+    scores = np.clip(rng.normal(middle, spread), 0, 1).astype(np.float32)
+    pooled = Thresholds(real_below=0.75, fake_from=0.8)
+    found = thresholds_for_families(scores, fake, families, pooled)
+    assert (scores[~fake] >= found.fake_from).mean() <= MAX_FPR
+    missed = (scores[families == "hard"] < found.real_below).mean()
+    assert 0.01 < missed <= MAX_MISS < (scores[families == "hard"] < 0.75).mean()
+    few = np.arange(len(families)) % 30 == 0
+    assert thresholds_for_families(scores[few], fake[few], families[few], pooled) == pooled, (
+        "a hundred faces have no say of their own"
+    )
