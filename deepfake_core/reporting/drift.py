@@ -11,12 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deepfake_core.errors import OutputError
 from deepfake_core.rendering.text import percent
+from deepfake_core.reporting.input_profile import profile_warnings
 from deepfake_core.reporting.summary_record import Summary
 from deepfake_core.results.layout import SUMMARY_FILE
 from deepfake_core.results.run_record import RunWarning
 from deepfake_core.results.store import Results
 
 SCORE_BINS = 10
+# Times the limit of standard errors from which on a change of a small share is worth a word.
+CERTAIN = 2
 # Summaries that are opened in the search for comparable ones.
 OPENED_AT_MOST = 60
 
@@ -46,6 +49,18 @@ class DriftLimits(BaseModel):
         gt=0,
         description="Warn when the population stability index of the scores reaches this.",
     )
+    times: float = Field(
+        2.0,
+        gt=1,
+        description="Warn of a share also when it is so many times what it was, however small, "
+        "if it moved by twice as many standard errors.",
+    )
+    inputs: float = Field(
+        0.25,
+        gt=0,
+        description="Warn when the stability index of the pictures' sizes, formats, compression "
+        "or faces reaches this, without the part of chance.",
+    )
 
 
 LIMITS = DriftLimits()
@@ -62,18 +77,25 @@ def drift_warnings(
         limits: from where on a difference counts.
 
     Returns:
-        One warning per measure that moved: ``fakes``, ``failures``, ``scores``.
+        One warning per measure that moved: ``fakes``, ``failures``, ``scores``, and ``inputs: ``
+        with the property of the pictures.
     """
     judged = (summary.judged, sum(past.judged for past in earlier))
-    tried = (judged[0] + summary.failed, judged[1] + sum(past.failed for past in earlier))
+    failed = (summary.failed, sum(past.failed for past in earlier))
+    refused = (summary.not_applicable, sum(past.not_applicable for past in earlier))
+    tried = (judged[0] + refused[0] + failed[0], judged[1] + refused[1] + failed[1])
     warnings = []
     if min(judged) >= limits.min_images:
         fakes = (summary.labels["fake"], sum(past.labels["fake"] for past in earlier))
         warnings += _share("fakes", fakes, judged, limits)
         warnings += _scores(summary, earlier, limits)
     if min(tried) >= limits.min_images:
-        failed = (tried[0] - judged[0], tried[1] - judged[1])
         warnings += _share("failures", failed, tried, limits)
+    if earlier:
+        profiles = [past.inputs for past in earlier]
+        warnings += profile_warnings(
+            summary.inputs, profiles, limit=limits.inputs, least=limits.min_images
+        )
     return warnings
 
 
@@ -106,7 +128,11 @@ def _share(
 ) -> list[RunWarning]:
     now, before = found[0] / of[0], found[1] / of[1]
     z, limit = two_proportion_z(found, of), getattr(limits, measure)
-    if abs(now - before) < limit or abs(z) < limits.z:
+    many_times = max(now, before) >= limits.times * min(now, before)
+    far = abs(now - before) >= limit and abs(z) >= limits.z
+    # A small share is only told of beyond any doubt, as with a million images.
+    certain = many_times and abs(z) >= CERTAIN * limits.z
+    if not far and not certain:
         return []
     words = f"the share of {measure} is {percent(now)}, and was {percent(before)} in the last runs"
     return [_warning(measure, now, before, (z, limits.z), words)]

@@ -15,6 +15,7 @@ from deepfake_core.models.decision import Thresholds
 from deepfake_core.records import FailureCode, Label
 from deepfake_core.rendering.evidence import mistaken_share
 from deepfake_core.reporting.findings import by_folder, declared_images, flagged_images
+from deepfake_core.reporting.input_profile import profile
 from deepfake_core.reporting.prior import flag_worth
 from deepfake_core.reporting.summary_record import (
     Expectation,
@@ -78,6 +79,7 @@ def summarise(
         highest=_rows(scored, np.lexsort((-scored["logit"].to_numpy(), -scores))),
         uncertain=_nearest(scored, run.thresholds),
         failed_images=_failed(verdicts),
+        inputs=profile(verdicts),
         flagged=flagged_images(verdicts),
         folders=by_folder(verdicts),
         declared=declared,

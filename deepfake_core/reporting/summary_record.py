@@ -202,6 +202,7 @@ class Summary(Stored):
     timings: dict[str, float] = Field(default_factory=dict)
     expectations: list[Expectation] = Field(default_factory=list)
     flag_worth: FlagWorth | None = None
+    inputs: dict[str, dict[str, int]] = Field(default_factory=dict)
     card: ModelFacts = Field(default_factory=ModelFacts)
     changes: LabelChanges | None = None
     warnings: list[RunWarning] = Field(default_factory=list)

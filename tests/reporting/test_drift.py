@@ -106,7 +106,7 @@ def test_limits_are_taken_from_the_configuration():
     now, before = a_summary(fakes=60), [a_summary(judged=10_000, fakes=200)]
     assert drift_warnings(now, before) == []
     assert measures(drift_warnings(now, before, DriftLimits(fakes=0.02))) == ["fakes"]
-    loose = DriftLimits(fakes=0.9, failures=0.9, scores=9)
+    loose = DriftLimits(fakes=0.9, failures=0.9, scores=9, times=1000)
     assert drift_warnings(a_summary(fakes=500, failed=500, mean=0.6), before, loose) == []
 
 

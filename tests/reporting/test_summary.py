@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepfake_core.errors import BrokenInvariant
@@ -71,6 +71,7 @@ def test_counts_labels_and_failures_add_up():
     assert Summary.model_validate(json.loads(json.dumps(summary.as_json()))) == summary
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1, width=32), max_size=60))
 def test_every_score_is_in_one_bin_and_has_one_label(scores):
     summary = summarise(table(scores), run=run_of(len(scores)))
