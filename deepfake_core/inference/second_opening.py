@@ -86,8 +86,11 @@ def pair_second(
     elif pair is None:
         advice = ADVICE.format(first=first.partition("+")[0])
         reason = f"{look.model_id} has no pair with {first}; {advice}"
-    if look is not None and pair is not None and reason is None:
-        return PairedLook(look, pair, _precision(look, pair, wanted.precision), wanted.mode), None
+    elif not (names := _precisions(look, pair)):
+        made = " and ".join(pair.curves)
+        reason = f"{look.model_id} was paired at {made}, which this processor lacks"
+    else:
+        return PairedLook(look, pair, _precision(names, wanted.precision), wanted.mode), None
     if wanted.mode == "all":
         raise ModelError(f"no second look can be taken: {reason}")
     # Without faces, or in a registry of somebody's own, nothing is missing that could be expected.
@@ -95,12 +98,13 @@ def pair_second(
     return None, f"no second look: {reason}" if missed else None
 
 
-def _precision(look: SecondBundle, pair: Pair, asked: str) -> Precision:
-    """The fastest that it is qualified for, or what is asked for if it is; else fp32."""
-    names = [name for name in second_precisions(look, processor_flags()) if name in pair.curves]
-    if not names:
-        made = " and ".join(pair.curves)
-        raise ModelError(f"{look.model_id} was paired at {made}, which this processor lacks")
+def _precisions(look: SecondBundle, pair: Pair) -> list[Precision]:
+    """Those that it can run at here and was paired at, the fastest first."""
+    return [name for name in second_precisions(look, processor_flags()) if name in pair.curves]
+
+
+def _precision(names: list[Precision], asked: str) -> Precision:
+    """The fastest, or what is asked for if it can be had; else the most exact."""
     if asked == "auto":
         return names[0]
     return next((name for name in names if name == asked), names[-1])
