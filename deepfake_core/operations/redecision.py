@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepfake_core.errors import BrokenInvariant, UsageError
-from deepfake_core.models.decision import Thresholds, decide
-from deepfake_core.records import Json, Label
+from deepfake_core.models.decision import Thresholds
+from deepfake_core.operations.relabelling import relabelled
+from deepfake_core.records import Json
 from deepfake_core.reporting.run_report import write_report
 from deepfake_core.reporting.summary_record import Summary
 from deepfake_core.results.layout import (
@@ -223,12 +224,8 @@ def _relisted(listed: pa.Table, rows: pa.Table) -> pa.Table:
 
 def _relabelled(before: pa.Table, new: RunRecord, thresholds: Thresholds) -> pa.Table:
     """The published rows of the redecision, with a footer that says what they are."""
-    decided = pc.is_in(before["label"], pa.array([str(label) for label in Label]))
-    scores = pc.fill_null(before["score"], 0.0).to_numpy()
-    labels = pa.array([str(label) for label in decide(scores, thresholds)], pa.string())
     columns: dict[str, Any] = {
-        # A label that is not decided by the score stays.
-        "label": pc.if_else(pc.fill_null(decided, False), labels, before["label"]),
+        **relabelled(before, thresholds),
         "run_id": pa.repeat(new.run_id, before.num_rows),
         "run_started": pa.repeat(new.started, before.num_rows),
     }

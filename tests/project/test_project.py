@@ -20,6 +20,7 @@ from deepfake_core.scanning.config import ScanConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+RESULTS = (ROOT / "docs" / "results.md").read_text()
 # A __main__ is a program, not a module to import.
 MODULES = sorted(
     module.name
@@ -42,13 +43,13 @@ def fenced(language: str) -> list[str]:
 
 def between(marker: str) -> str:
     pattern = rf"<!-- {marker}:start -->\n(.*?)<!-- {marker}:end -->"
-    found = re.search(pattern, README, re.DOTALL)
-    assert found, f"the README lacks the markers of {marker}"
+    found = re.search(pattern, RESULTS, re.DOTALL)
+    assert found, f"docs/results.md lacks the markers of {marker}"
     return found[1].strip()
 
 
 def options_table() -> str:
-    """The options of a scan as the README shows them."""
+    """The options of a scan as the documents show them."""
     rows = ["| option | default | meaning |", "|---|---|---|"]
     for name, field in ScanConfig.model_fields.items():
         if name == "source":
@@ -84,16 +85,16 @@ def test_make_alone_lists_the_targets():
     assert [line.split()[1] for line in listed.splitlines()] == list(make_targets())
 
 
-def test_readme_shows_the_schema():
+def test_the_documents_show_the_schema():
     assert between("schema") == markdown_table()
 
 
-def test_readme_shows_the_options():
+def test_the_documents_show_the_options():
     assert between("options") == options_table()
 
 
-def test_readme_explains_every_failure_code():
-    explained = re.findall(r"^\| `((?:read|decode|score)\.\w+)` \|", README, re.MULTILINE)
+def test_the_documents_explain_every_failure_code():
+    explained = re.findall(r"^\| `((?:read|decode|score)\.\w+)` \|", RESULTS, re.MULTILINE)
     assert explained == [code.value for code in FailureCode]
 
 
