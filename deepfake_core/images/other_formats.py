@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import cast
 
 import pi_heif
@@ -30,6 +31,8 @@ from deepfake_core.records import Failure, FailureCode
 # Smaller ones are decoded whole, larger ones only where they hold a smaller size.
 REDUCED_FROM, MAX_WHOLE_JPEG2000 = 4_000_000, 20_000_000
 
+_NO_CODEC = re.compile("unsupported (codec|feature|image type)|no decod", re.IGNORECASE)
+
 
 def read_other(data: bytes, wanted: Wanted) -> Loaded | Failure:
     """Decode a file to upright RGB; raises what the decoders raise."""
@@ -39,12 +42,25 @@ def read_other(data: bytes, wanted: Wanted) -> Loaded | Failure:
         return _read_heif(data, wanted)
     if data.startswith(TIFF_SIGNATURES):
         return read_tiff(data, wanted)
+    if variant := _unread_variant(data):
+        return Failure(FailureCode.DECODE_UNSUPPORTED, f"{variant}, which is not read here")
     image = Image.open(io.BytesIO(data), formats=pillow_formats(data))
     if loss := find_loss(data, image.format or ""):
         return Failure(FailureCode.DECODE_CORRUPT, f"truncated or damaged: {loss}")
     if image.format == "JPEG2000" and image.width * image.height > REDUCED_FROM:
         return _read_reduced(data, image, wanted)
     return finish(image, wanted, image.info.get("icc_profile"))
+
+
+def _unread_variant(data: bytes) -> str | None:
+    """The name of a whole file's variant that no decoder here reads."""
+    if data.startswith(b"8BPS"):
+        version, depth = int.from_bytes(data[4:6], "big"), int.from_bytes(data[22:24], "big")
+        if version == 2:
+            return "PSB, the large kind of PSD"
+        if version == 1 and depth in (16, 32):
+            return f"PSD of {depth} bits"
+    return None
 
 
 def _read_reduced(data: bytes, image: Image.Image, wanted: Wanted) -> Loaded | Failure:
@@ -85,7 +101,13 @@ def _read_heif(data: bytes, wanted: Wanted) -> Loaded | Failure:
     declared = declared_size(data)
     if declared[0] * declared[1] > MAX_PIXELS:
         return too_large(*declared)
-    image = _open_heif(data)
+    try:
+        image = _open_heif(data)
+    except RuntimeError as error:
+        if _NO_CODEC.search(str(error)):
+            detail = "HEIF with a codec that is not read here"
+            return Failure(FailureCode.DECODE_UNSUPPORTED, detail)
+        raise
     if loss := find_loss(data, image.format or ""):
         return Failure(FailureCode.DECODE_CORRUPT, f"truncated or damaged: {loss}")
     profile = image.info.get("icc_profile")

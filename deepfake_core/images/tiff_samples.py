@@ -21,9 +21,13 @@ from deepfake_core.records import UInt8Array
 
 # Not packed, LZW, deflate, deflate by its old number, PackBits, LZMA, Zstandard.
 PACKINGS = frozenset({1, 5, 8, 32946, 32773, 34925, 50000})
+# What Pillow reads in files of at most 8 bits: also fax, JPEG and WebP inside of TIFF, and
+# palettes, masks, YCbCr and Lab.
+PILLOW_PACKINGS = PACKINGS | {2, 3, 4, 6, 7, 32771, 50001}
+PILLOW_COLOURS = frozenset({0, 1, 2, 3, 4, 5, 6, 8})
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, INKS = 0, 1, 2, 5
 COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, INKS: 4}
-UNSIGNED, FLOATING = 1, 3
+UNSIGNED, FLOATING, UNTOLD = 1, 3, 4
 ASSOCIATED, UNASSOCIATED = 1, 2
 NO_PREDICTOR, HORIZONTAL, FLOATING_POINT = 1, 2, 3
 # Values that are held at once, several times over.
@@ -38,13 +42,33 @@ Tags = dict[int, tuple[int, ...]]
 
 
 def is_for_here(layout: Layout) -> bool:
-    """Whether it is deep or planar, so that Pillow is not asked."""
-    return layout.bits not in (1, 2, 4, 8) or layout.is_planar
+    """Whether it is deep, planar or rare, so that Pillow is not asked."""
+    plain = layout.bits in (1, 2, 4, 8) and not layout.is_planar and _kind(layout) == UNSIGNED
+    return not plain or unread_by_pillow(layout) is not None
+
+
+def unread_by_pillow(layout: Layout) -> str | None:
+    """The name of a variant of at most 8 bits that Pillow does not read."""
+    if layout.one("compression", 1) not in PILLOW_PACKINGS:
+        return f"TIFF, compression {layout.one('compression', 1)}"
+    if layout.one("photometric", BLACK_IS_ZERO) not in PILLOW_COLOURS:
+        return f"TIFF, photometric {layout.one('photometric', BLACK_IS_ZERO)}"
+    if layout.bits < 8 and layout.samples > 1:
+        return f"TIFF of {layout.bits} bits and {layout.samples} channels"
+    return None
+
+
+def _kind(layout: Layout) -> int:
+    """What values are; those that are not told are whole numbers."""
+    told = layout.one("format", UNSIGNED)
+    return UNSIGNED if told == UNTOLD else told
 
 
 def unread_variant(layout: Layout) -> str | None:
     """The name of a variant that is not read here."""
-    photometric, kind = layout.one("photometric", BLACK_IS_ZERO), layout.one("format", UNSIGNED)
+    photometric, kind = layout.one("photometric", BLACK_IS_ZERO), _kind(layout)
+    if layout.bits in (1, 2, 4, 8) and not layout.is_planar and kind == UNSIGNED:
+        return unread_by_pillow(layout)
     known = {UNSIGNED: (8, 16, 32), FLOATING: (16, 32, 64)}
     if kind not in known:
         return "TIFF of signed or complex values"
@@ -62,7 +86,7 @@ def _check(layout: Layout) -> None:
     count = COLOURS[layout.one("photometric", BLACK_IS_ZERO)]
     if layout.samples < count or len(layout.tags.get("bits", (1,))) not in (1, layout.samples):
         raise ValueError(f"{count} channels are told of, and {layout.samples} samples")
-    if count > 1 and layout.bits == 32 and layout.one("format", UNSIGNED) == UNSIGNED:
+    if count > 1 and layout.bits == 32 and _kind(layout) == UNSIGNED:
         raise ValueError("colours of whole numbers of 32 bits")
 
 
@@ -104,7 +128,7 @@ def _plane(data: bytes, layout: Layout, index: int, planes: int) -> Samples:
     unpacked = _in_place(data, layout, row_bytes, (index, planes))
     if unpacked is None:
         unpacked = np.asarray(_as_bytes(data, layout, row_bytes, (index, planes)))
-    kind = "f" if layout.one("format", UNSIGNED) == FLOATING else "u"
+    kind = "f" if _kind(layout) == FLOATING else "u"
     stored = np.dtype(f"{layout.order}{kind}{layout.bits // 8}")
     predictor = layout.one("predictor", NO_PREDICTOR)
     if predictor == FLOATING_POINT:

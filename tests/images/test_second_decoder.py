@@ -19,7 +19,7 @@ from deepfake_core.records import Failure, FailureCode
 from tests.support.zoo import photograph
 
 tifffile = pytest.importorskip("tifffile", reason="the second decoder is for development")
-pytest.importorskip("imagecodecs", reason="the second decoder is for development")
+imagecodecs = pytest.importorskip("imagecodecs", reason="the second decoder is for development")
 
 SIZE = (96, 64)
 WHITE = {"u1": 255, "u2": 65535, "u4": 2**32 - 1, "f2": 1.0, "f4": 1.0, "f8": 1.0}
@@ -183,3 +183,40 @@ def test_what_was_garbled_negative_or_a_thumbnail(shared: Path):
     assert pixels("13-raw-thumbnail/thumbnail-first.tif").shape == (120, 120, 3)
     pixels("19-valid-called-damaged/rgb-float.tif")
     pixels("19-valid-called-damaged/grey-alpha-16.tif")
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_pngs_of_all_depths_and_channels_are_as_they_were_written(dtype: str, channels: int):
+    colours, white = shown(), WHITE[dtype]
+    alpha = np.broadcast_to(np.linspace(0, 1, SIZE[0])[None, :, None], (*SIZE[::-1], 1))
+    picture = colours if channels > 2 else colours.mean(axis=2, keepdims=True)
+    values, expected = picture, picture
+    if channels in (2, 4):
+        values, expected = np.concatenate([picture, alpha], 2), picture * alpha + 1 - alpha
+    data = imagecodecs.png_encode(np.floor(values * white).astype(dtype))
+
+    picture = decode_picture(bytes(data))
+
+    assert not isinstance(picture, Failure)
+    assert abs(picture.pixels / 255 - expected).max() < 2.5 / 255
+
+
+def test_variants_of_psd_and_tiff_that_are_not_read_are_named():
+    head = bytes(6) + struct.pack(">HIIHH", 3, 8, 8, 16, 3) + bytes(40)
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, np.zeros((16, 16), np.int16), metadata=None)
+    lerc = io.BytesIO()
+    tifffile.imwrite(lerc, np.zeros((16, 16), np.uint8), compression="lerc", metadata=None)
+    files = {
+        "PSD of 16 bits": b"8BPS\0\1" + head,
+        "PSB": b"8BPS\0\2" + head,
+        "signed": stream.getvalue(),
+        "compression 34887": lerc.getvalue(),
+    }
+
+    for name, data in files.items():
+        failure = load(data, size=64)
+        assert isinstance(failure, Failure)
+        assert failure.code == FailureCode.DECODE_UNSUPPORTED
+        assert name in failure.detail
