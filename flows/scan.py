@@ -154,7 +154,8 @@ def show(result: ScanResult, output: str) -> str:
     show_warnings(summary)
     tell_result(summary, result["report"])
     in_time = "time" not in result["skipped_reasons"]
-    nothing_new = in_time and not result["judged"] + result["failed"]
+    tried = result["judged"] + result["not_applicable"] + result["failed"]
+    nothing_new = in_time and not tried
     return ("Nothing new. " if nothing_new else "") + headline(summary)
 
 
