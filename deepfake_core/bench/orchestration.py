@@ -82,7 +82,7 @@ def family_seconds(pid: int) -> float:
     return sum(used[one] for one in family) / os.sysconf("SC_CLK_TCK")
 
 
-def _run(setting: Setting, pictures: Path, environment: dict[str, str]) -> Json:
+def _run(setting: Setting, pictures: Path, environment: dict[str, str]) -> dict[str, object]:
     """Scan as a flow in a process of its own; returns what it took."""
     config = setting.scan_config(pictures, setting.folder / "flow-out", setting.precision)
     module, registry = "flows.timed_scan", str(setting.registry)
@@ -94,7 +94,7 @@ def _run(setting: Setting, pictures: Path, environment: dict[str, str]) -> Json:
     )
     if done.returncode:
         raise PartFailed(f"the flow failed: {(done.stderr.strip().splitlines() or [''])[-1]}")
-    facts: Json = json.loads(done.stdout.strip().splitlines()[-1])
+    facts: dict[str, object] = json.loads(done.stdout.strip().splitlines()[-1])
     return facts
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from deepfake_core.bench.known import SOURCE, Listed, publish_known
@@ -45,14 +45,14 @@ def main(step: str, facts: Json) -> None:
     print(json.dumps(steps[step](facts)))
 
 
-def _publish(facts: Json) -> Json:
+def _publish(facts: Json) -> dict[str, object]:
     """Make the verdicts; the plan tells which configuration they must be of."""
     plan = make_plan(_config(facts), registry=Path(facts["registry"]), source=Listed(1, new=0))
     fingerprint = plan.run.config_fingerprint
     return _timed(lambda: publish_known(_results(facts), facts["known"], fingerprint))
 
 
-def _rebuild(facts: Json) -> Json:
+def _rebuild(facts: Json) -> dict[str, object]:
     def rebuild() -> None:
         if _results(facts).rebuild_latest() != facts["known"]:
             raise PartFailed(f"{LATEST} has not one row for each image")
@@ -60,14 +60,14 @@ def _rebuild(facts: Json) -> Json:
     return _timed(rebuild)
 
 
-def _update(facts: Json) -> Json:
+def _update(facts: Json) -> dict[str, object]:
     """Bring in the last night once more."""
     results = _results(facts)
     path = results.published()[-1]
     return _timed(lambda: results.update_latest(path))
 
 
-def _plan(facts: Json) -> Json:
+def _plan(facts: Json) -> dict[str, object]:
     """Plan a run with one new image in a hundred, and store the plan."""
     new = facts["known"] // NEW_SHARE
     source = Listed(facts["known"], new=new)
@@ -81,7 +81,7 @@ def _plan(facts: Json) -> Json:
     return _timed(plan)
 
 
-def _timed(action: Callable[[], object]) -> Json:
+def _timed(action: Callable[[], object]) -> dict[str, object]:
     """Seconds, processor seconds, and how far memory rose above what it was at its highest."""
     before, cpu, started = peak_bytes(), time.process_time(), time.perf_counter()
     action()
@@ -96,7 +96,7 @@ def _results(facts: Json) -> Results:
     return Results(LocalStorage(Path(facts["output"])))
 
 
-def _config(facts: Json) -> ScanConfig:
+def _config(facts: Mapping[str, object]) -> ScanConfig:
     return ScanConfig(source=SOURCE, output=facts["output"], model=facts["model"])
 
 

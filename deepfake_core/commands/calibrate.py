@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from deepfake_core.commands.terminal import DONE, add_json, add_registry, registry_of, say, tell
 from deepfake_core.errors import UsageError
-from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
@@ -82,7 +81,7 @@ def _calibrate(parsed: argparse.Namespace) -> int:
     _write(parsed.to, policy)
     look_at = [(found.images[at], float(found.scores[at])) for at in outliers(found.scores)]
     words = _in_words(policy, found, look_at, networks.usual_thresholds.fake_from)
-    result: Json = {
+    result: dict[str, object] = {
         **policy.model_dump(mode="json"),
         "policy": str(parsed.to),
         "left_out": found.left_out,

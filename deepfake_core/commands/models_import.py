@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from deepfake_core.commands.terminal import DONE, FAILED, add_registry, registry_of, say, tell
 from deepfake_core.errors import UsageError
 from deepfake_core.models.onnx_spec import OnnxSpec
-from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
@@ -98,7 +97,7 @@ def _import(parsed: argparse.Namespace) -> int:
     return DONE if result.passed else FAILED
 
 
-def _facts(bundle: Bundle, result: GateResult) -> Json:
+def _facts(bundle: Bundle, result: GateResult) -> dict[str, object]:
     return {
         "model_id": bundle.model_id,
         "folder": str(bundle.folder),

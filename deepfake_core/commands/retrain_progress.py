@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from deepfake_core.commands.terminal import resumed, show
-from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -27,7 +26,7 @@ class RetrainProgress:
         self._bar: tqdm[None] | None = None
         self._last_line = time.monotonic()
 
-    def __call__(self, event: str, facts: Json) -> None:
+    def __call__(self, event: str, facts: Mapping[str, object]) -> None:
         """Take one event."""
         if event == "retraining":
             self.resume = resumed(self._words, "--work", str(facts["work"]))
@@ -54,7 +53,7 @@ class RetrainProgress:
             self._bar.close()
             self._bar = None
 
-    def _start(self, facts: Json) -> None:
+    def _start(self, facts: Mapping[str, object]) -> None:
         goes_on = f", going on from step {facts['step']}" if facts["step"] else ""
         self._line(f"training for {facts['steps']} steps{goes_on}")
         if self.stream.isatty():
@@ -68,7 +67,7 @@ class RetrainProgress:
                 leave=False,
             )
 
-    def _advance(self, facts: Json) -> None:
+    def _advance(self, facts: Mapping[str, object]) -> None:
         if self._bar is not None:
             self._bar.set_postfix_str(f"loss {facts['loss']:.4f}", refresh=False)
             self._bar.update()
@@ -83,7 +82,7 @@ class RetrainProgress:
             show(text, self.stream)
 
 
-def validated_line(facts: Json) -> str:
+def validated_line(facts: Mapping[str, object]) -> str:
     """A row of ``history.csv`` as a line for people."""
     shares = (name for name in ("accuracy", "auc", "precision", "recall") if name in facts)
     measured = "".join(f", {name} {facts[name]:.4f}" for name in shares)

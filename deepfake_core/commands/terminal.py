@@ -8,13 +8,12 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from deepfake_core.errors import UsageError
 from deepfake_core.models import registry
-from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from deepfake_core.datasets.reading import Reading
@@ -65,7 +64,7 @@ def registry_of(parsed: argparse.Namespace) -> Path:
     return parsed.registry or registry.DEFAULT_REGISTRY
 
 
-def tell(content: Json | None, words: str) -> None:
+def tell(content: Mapping[str, object] | None, words: str) -> None:
     """Print the result on standard output: as one JSON object, or in words without one."""
     show(words if content is None else json.dumps(content, default=str), sys.stdout)
 

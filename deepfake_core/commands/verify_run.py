@@ -71,7 +71,7 @@ def _verify(parsed: argparse.Namespace) -> int:
             again = replay(results, run, sample=parsed.sample, registry=registry_of(parsed))
     except DamagedFile as error:
         found.problems.append(str(error))
-    content: Json = {
+    content: dict[str, object] = {
         "run_id": found.run_id,
         "files": found.files,
         "links": found.links,

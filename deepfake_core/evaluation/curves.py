@@ -16,7 +16,7 @@ HISTOGRAM_BINS = 25
 WORST = 12
 
 
-def roc(scores: Float32Array, fake: BoolArray) -> Json:
+def roc(scores: Float32Array, fake: BoolArray) -> dict[str, object]:
     """The ROC curve of both classes: rising ``fpr`` and ``tpr``, thinned where it is long.
 
     The points thin out towards high false positive rates: the low ones are what matters.
@@ -33,7 +33,7 @@ def roc(scores: Float32Array, fake: BoolArray) -> Json:
     return {"fpr": _rounded(fpr[rows]), "tpr": _rounded(tpr[rows])}
 
 
-def reliability(scores: Float32Array, fake: BoolArray) -> Json:
+def reliability(scores: Float32Array, fake: BoolArray) -> dict[str, object]:
     """Mean score and share of fakes in equal bins of the score, both classes weighing alike."""
     weights = np.where(fake, 0.5 / fake.sum(), 0.5 / (~fake).sum())
     where = np.minimum((scores * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
@@ -45,7 +45,7 @@ def reliability(scores: Float32Array, fake: BoolArray) -> Json:
     return {"score": _rounded(mean), "fake": _rounded(share), "images": count[used].tolist()}
 
 
-def histogram(scores: Float32Array, fake: BoolArray) -> Json:
+def histogram(scores: Float32Array, fake: BoolArray) -> dict[str, object]:
     """Counts of the scores in equal bins, by class."""
     edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
     counts = {
@@ -60,7 +60,7 @@ def worst_mistakes(judged: ScoredSet, root: Path, *, count: int = WORST) -> dict
     """The images on the wrong side of one half, the worst first, by their true class."""
     error = np.abs(judged.clean - judged.fake)
     labels = judged.labels
-    found: dict[str, list[Json]] = {}
+    found: dict[str, list[dict[str, object]]] = {}
     for kind, name in CLASS_NAMES.items():
         wrong = np.flatnonzero((judged.fake == kind) & (error > 0.5))
         worst = wrong[np.argsort(-error[wrong], kind="stable")][:count].tolist()

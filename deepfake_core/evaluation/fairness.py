@@ -16,7 +16,7 @@ SIGNIFICANCE = 0.05
 RATES = {"fpr_at_fake": False, "tpr_at_fake": True}
 
 
-def fairness(judged: ScoredSet) -> Json:
+def fairness(judged: ScoredSet) -> dict[str, object]:
     """Rates by group of people, and the largest gaps between them.
 
     Args:
@@ -32,7 +32,7 @@ def fairness(judged: ScoredSet) -> Json:
     return {column: _column(judged, column, limit) for column in columns}
 
 
-def _column(judged: ScoredSet, column: str, limit: float) -> Json:
+def _column(judged: ScoredSet, column: str, limit: float) -> dict[str, object]:
     names = np.array([image.people.get(column, "") for image in judged.images])
     flagged = np.array([label == Label.FAKE for label in judged.labels], dtype=bool)
     return {
@@ -48,7 +48,7 @@ def _column(judged: ScoredSet, column: str, limit: float) -> Json:
     }
 
 
-def _rates(members: ScoredSet) -> Json:
+def _rates(members: ScoredSet) -> dict[str, object]:
     """The shares of each class of one group of people, with the number of images."""
     found: Json = {"images": len(members.images), "intervals": {}}
     for kind, rate in ((False, "fpr_at_fake"), (True, "tpr_at_fake")):
@@ -62,7 +62,9 @@ def _rates(members: ScoredSet) -> Json:
     return found
 
 
-def _gap(flagged: BoolArray, names: np.ndarray, groups: np.ndarray, limit: float) -> Json | None:
+def _gap(
+    flagged: BoolArray, names: np.ndarray, groups: np.ndarray, limit: float
+) -> dict[str, object] | None:
     """The largest gap of a rate between groups; None where fewer than two can be compared."""
     known, counts = np.unique(names, return_counts=True)
     known = known[counts >= LEAST_IMAGES]

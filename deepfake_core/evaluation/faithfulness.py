@@ -13,10 +13,10 @@ import numpy as np
 from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.explanation import MUST_BEAT, RANDOM_AREAS, Explanation, explain
-from deepfake_core.records import Json, Label
+from deepfake_core.records import Label
 
 
-def measure_explanations(classifier: Classifier, images: Sequence[Labelled]) -> Json:
+def measure_explanations(classifier: Classifier, images: Sequence[Labelled]) -> dict[str, object]:
     """Explain images and count how often the named area matters more than random ones.
 
     Args:
@@ -50,7 +50,7 @@ def measure_explanations(classifier: Classifier, images: Sequence[Labelled]) -> 
     }
 
 
-def _shares(explanations: Sequence[Explanation]) -> Json:
+def _shares(explanations: Sequence[Explanation]) -> dict[str, object]:
     if not explanations:
         return {"images": 0}
     drops = np.array([explanation.drop for explanation in explanations])

@@ -107,7 +107,7 @@ def feature_graph(model: ov.Model) -> ov.Model:
     return ov.Model([source], nodes.get_parameters(), "features")
 
 
-def leave_one_out(features: Features, known: Known) -> Json:
+def leave_one_out(features: Features, known: Known) -> dict[str, object]:
     """Train a head without each source of fakes in turn, and test it on that source.
 
     Every source and the photographs are split in two by group: one half trains heads, the other
@@ -130,7 +130,7 @@ def leave_one_out(features: Features, known: Known) -> Json:
     used = ~fake | np.isin(sources, usable)
     tested = np.array([_tests(image.group_id) for image in features.images])
     with_it = fit_head(features.values[used & ~tested], fake[used & ~tested])
-    rows: list[Json] = []
+    rows: list[dict[str, object]] = []
     for name in usable:
         theirs = fake & (sources == name)
         training, testing = used & ~tested & ~theirs, tested & (theirs | ~fake)
@@ -184,7 +184,7 @@ def _tests(group_id: str) -> bool:
     return int(hashlib.sha256(group_id.encode()).hexdigest()[1], 16) % 2 == 1
 
 
-def _measure(head: Head, features: Features, rows: BoolArray) -> Json:
+def _measure(head: Head, features: Features, rows: BoolArray) -> dict[str, object]:
     scores = head.scores(features.values[rows])
     images = [features.images[row] for row in np.flatnonzero(rows).tolist()]
     groups = [image.group_id for image in images]
@@ -196,9 +196,9 @@ def _measure(head: Head, features: Features, rows: BoolArray) -> Json:
     }
 
 
-def _expected(rows: list[Json]) -> Json:
+def _expected(rows: list[Json]) -> dict[str, object]:
     """The mean and the worst over left-out sources, and the mean loss against knowing them."""
-    found: Json = {}
+    found: dict[str, object] = {}
     for name in MEASURES:
         without = np.array([row["without"][name] for row in rows])
         with_it = np.array([row["with"][name] for row in rows])

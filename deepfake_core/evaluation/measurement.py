@@ -41,7 +41,7 @@ def evaluate(
     config: EvaluateConfig = DEFAULTS,
     say: Say = silent,
     memory: ScoreCache | None = None,
-) -> Json:
+) -> dict[str, object]:
     """Measure a bundle on a labelled folder.
 
     Args:
@@ -156,7 +156,9 @@ def _known_sources(bundle: Bundle, images: Sequence[Labelled], config: EvaluateC
     return Known(None, "not known: the bundle does not record them")
 
 
-def _explain(bundle: Bundle, scorer: SetScorer, judged: ScoredSet, most: int) -> Json | None:
+def _explain(
+    bundle: Bundle, scorer: SetScorer, judged: ScoredSet, most: int
+) -> dict[str, object] | None:
     """Put explanations of fakes, spread over a set, to the test; None without any fake."""
     fakes = [image for image in judged.images if image.fake]
     some = thin(fakes, most)
@@ -166,7 +168,7 @@ def _explain(bundle: Bundle, scorer: SetScorer, judged: ScoredSet, most: int) ->
     return measure_explanations(Classifier(bundle, scorer.engine), some)
 
 
-def _failures(images: Sequence[Labelled], scored: Scored, root: Path) -> list[Json]:
+def _failures(images: Sequence[Labelled], scored: Scored, root: Path) -> list[dict[str, object]]:
     return [
         {
             "image": relative(images[row].path, root),

@@ -67,7 +67,7 @@ def expected_calibration_error(
     return float(np.abs(gap).sum())
 
 
-def threshold_curve(scores: Float32Array, fake: BoolArray) -> Json:
+def threshold_curve(scores: Float32Array, fake: BoolArray) -> dict[str, object]:
     """What each hundredth as a threshold of `fake` would do, for people who choose their own.
 
     Args:
@@ -118,7 +118,7 @@ def figures(
         name: None if alone else _bounds(np.concatenate([part[name] for part in parts]))
         for name in values
     }
-    found: Json = {name: round(float(value[0]), 4) for name, value in values.items()}
+    found: dict[str, object] = {name: round(float(value[0]), 4) for name, value in values.items()}
     found |= {"images": len(fake), "real": int((~fake).sum()), "fake": int(fake.sum())}
     if measure is _one_class:
         found["labels"] = {str(label): int((labels == label).sum()) for label in Label}

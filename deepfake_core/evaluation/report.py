@@ -55,7 +55,7 @@ def render(evaluation: Json, bundle: Bundle, folder: Path) -> dict[str, Path]:
 def evaluated_card(evaluation: Json, bundle: Bundle) -> str:
     """The model's card with the figures of an evaluation beside those it was registered with."""
     place = Path(evaluation["data"]).resolve().name
-    measured: Json = {}
+    measured: dict[str, object] = {}
     for name, one in evaluation["sets"].items():
         measured[f"{place}/{name}"] = one["figures"] | {"people": one["people"]}
         for tier, figures in one["tiers"].items():
@@ -109,7 +109,7 @@ def headline(evaluation: Json) -> str:
 
 def _mistakes(evaluation: Json) -> dict[str, list[Json]]:
     """The worst mistakes over all sets, by true class."""
-    found: dict[str, list[Json]] = {}
+    found: dict[str, list[dict[str, object]]] = {}
     for kind, sign in (("real", -1), ("fake", 1)):
         rows = {
             row["image"]: {**row, "set": name}

@@ -12,7 +12,7 @@ from deepfake_core.datasets.labelled import Labelled, is_fake
 from deepfake_core.evaluation.metrics import BoolArray, figures
 from deepfake_core.evaluation.score_cache import Scored
 from deepfake_core.models.decision import Calibration, Thresholds, calibrate, decide
-from deepfake_core.records import Float32Array, Json, Label
+from deepfake_core.records import Float32Array, Label
 
 CLEAN = "clean"
 # Names of the classes as they stand in file names, headings and keys.
@@ -66,7 +66,7 @@ class ScoredSet:
         scores = {tier: values[keep] for tier, values in self.scores.items()}
         return ScoredSet(images, scores, self.sizes[keep], self.thresholds)
 
-    def figures(self, tier: str = CLEAN) -> Json:
+    def figures(self, tier: str = CLEAN) -> dict[str, object]:
         """See `deepfake_core.evaluation.metrics.figures`; there must be at least one image."""
         shown = self.shown(tier)
         if not shown.any():
@@ -78,7 +78,7 @@ class ScoredSet:
         return measured | ({"not_applicable": refused} if refused else {})
 
 
-def count_all(sets: Iterable[ScoredSet]) -> Json:
+def count_all(sets: Iterable[ScoredSet]) -> dict[str, object]:
     """One figure for everything that was judged: how many labels are right.
 
     Returns:

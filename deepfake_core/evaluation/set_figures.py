@@ -35,7 +35,7 @@ class Known:
         return None if self.names is None or not source else source in self.names
 
 
-def measure_set(judged: ScoredSet, root: Path, known: Known) -> Json:
+def measure_set(judged: ScoredSet, root: Path, known: Known) -> dict[str, object]:
     """All figures of a set with one class or both, as plain numbers.
 
     Args:
@@ -44,7 +44,7 @@ def measure_set(judged: ScoredSet, root: Path, known: Known) -> Json:
         known: the sources that the model was trained on.
     """
     tiers = {tier: judged.figures(tier) for tier in judged.scores}
-    found: Json = {
+    found: dict[str, object] = {
         "figures": tiers[CLEAN],
         "tiers": tiers,
         **_by_source(_Parts(judged, tiers[CLEAN]), known),
@@ -71,12 +71,12 @@ class _Parts:
     judged: ScoredSet
     whole: Json
 
-    def figures(self, keep: BoolArray) -> Json:
+    def figures(self, keep: BoolArray) -> dict[str, object]:
         """Of the images for which bool[N] is true; not measured twice where these are all."""
         return self.whole if keep.all() else self.judged.where(keep).figures()
 
 
-def _by_source(parts: _Parts, known: Known) -> Json:
+def _by_source(parts: _Parts, known: Known) -> dict[str, object]:
     """Figures by source, each against all of the other class; seen and unseen fakes apart."""
     judged = parts.judged
     sources = np.array([image.source for image in judged.images])
@@ -94,12 +94,12 @@ def _by_source(parts: _Parts, known: Known) -> Json:
     return {"sources": rows, "novelty": _by_novelty(parts, sources, known)}
 
 
-def _by_novelty(parts: _Parts, sources: np.ndarray, known: Known) -> Json:
+def _by_novelty(parts: _Parts, sources: np.ndarray, known: Known) -> dict[str, object]:
     """Fakes of sources that were trained on, and of others, each against all reals."""
     judged = parts.judged
     seen = np.array([known.saw(str(source)) for source in sources], dtype=object)
     kinds = {"trained on": True, "never seen": False, "not known": None}
-    found: Json = {}
+    found: dict[str, object] = {}
     for name, wanted in kinds.items():
         fakes = judged.fake & np.array([one is wanted for one in seen], dtype=bool)
         if fakes.any():
@@ -107,7 +107,7 @@ def _by_novelty(parts: _Parts, sources: np.ndarray, known: Known) -> Json:
     return found
 
 
-def _by_size(parts: _Parts) -> list[Json]:
+def _by_size(parts: _Parts) -> list[dict[str, object]]:
     """Figures by the shorter side of the files, the smallest first."""
     shorter = parts.judged.sizes.min(axis=1)
     bins = np.digitize(shorter, SIZE_BOUNDS)

@@ -23,7 +23,7 @@ SEEN = {True: "trained on", False: "never seen", None: "not known"}
 Cell = tuple[str, str]
 
 
-def build_tables(evaluation: Json) -> Json:
+def build_tables(evaluation: Json) -> dict[str, object]:
     """Tables by name; each has ``columns`` and ``rows`` of a heading and cells."""
     sets: Json = evaluation["sets"]
     return {
@@ -54,7 +54,9 @@ def build_tables(evaluation: Json) -> Json:
     }
 
 
-def table(rows: Sequence[tuple[str, Json]], columns: Sequence[str] = SHORT) -> Json:
+def table(
+    rows: Sequence[tuple[str, Mapping[str, object]]], columns: Sequence[str] = SHORT
+) -> dict[str, object]:
     """Figures as text; a column that no row has is left out."""
     used = [name for name in columns if any(name in found for _, found in rows)]
     return {
@@ -88,7 +90,7 @@ def interval(name: str, bounds: Iterable[float] | None) -> str:
     return f"{low.removesuffix(' %')} to {high}"
 
 
-def confusion(found: Json) -> list[Json]:
+def confusion(found: Mapping[str, object]) -> list[dict[str, object]]:
     """A row per true class with the shares of the three labels."""
     rows = {
         "real": ("reals_called_real", "reals_uncertain", "fpr_at_fake"),
@@ -101,7 +103,7 @@ def confusion(found: Json) -> list[Json]:
     ]
 
 
-def _sources(sets: Json) -> list[tuple[str, Json]]:
+def _sources(sets: Json) -> list[tuple[str, Mapping[str, object]]]:
     return [
         (f"{name}: {row['class']}, {row['source']}{_seen(row)}", row)
         for name, one in sets.items()
@@ -113,7 +115,7 @@ def _seen(row: Json) -> str:
     return f" ({SEEN[row['seen']]})" if row["class"] == "fake" else ""
 
 
-def _unseen(found: Json | None) -> Json | None:
+def _unseen(found: Json | None) -> dict[str, object] | None:
     """Heads without and with each source, side by side."""
     if found is None:
         return None
@@ -129,9 +131,9 @@ def _unseen(found: Json | None) -> Json | None:
     return {"columns": columns, "rows": rows}
 
 
-def _people(sets: Json) -> list[Json]:
+def _people(sets: Json) -> list[dict[str, object]]:
     """A table per set and column of people, with its gaps in words."""
-    found: list[Json] = []
+    found: list[dict[str, object]] = []
     for name, one in sets.items():
         for column, measured in one["people"].items():
             rows = list(measured["groups"].items())

@@ -100,7 +100,7 @@ class Wanted:
             return lambda image: image.reduce(reduction)
         return _thumbnail
 
-    def as_json(self) -> Json:
+    def as_json(self) -> dict[str, object]:
         """The same as JSON, for another process."""
         return dataclasses.asdict(self)
 

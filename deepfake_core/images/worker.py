@@ -9,12 +9,13 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Mapping
 from typing import BinaryIO
 
 from deepfake_core.images.decoding import decode_here
 from deepfake_core.images.isolation import HEAD
 from deepfake_core.images.picture import Wanted
-from deepfake_core.records import Failure, Json
+from deepfake_core.records import Failure
 
 # More than any picture within the limits takes; a file that takes more is out of memory here
 # before the machine is.
@@ -41,7 +42,7 @@ def main() -> None:
         signal.alarm(0)
 
 
-def _decoded(data: bytes, wanted: Wanted) -> tuple[Json, bytes]:
+def _decoded(data: bytes, wanted: Wanted) -> tuple[dict[str, object], bytes]:
     loaded = decode_here(data, wanted)
     if isinstance(loaded, Failure):
         return {"code": loaded.code.value, "detail": loaded.detail}, b""
@@ -55,7 +56,7 @@ def _decoded(data: bytes, wanted: Wanted) -> tuple[Json, bytes]:
     return facts, loaded.image.tobytes()
 
 
-def _answer(answers: BinaryIO, facts: Json, pixels: bytes) -> None:
+def _answer(answers: BinaryIO, facts: Mapping[str, object], pixels: bytes) -> None:
     head = json.dumps(facts).encode()
     answers.write(HEAD.pack(len(head), len(pixels)) + head)
     answers.write(pixels)

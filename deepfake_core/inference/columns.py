@@ -7,7 +7,6 @@ from typing import Any
 
 from deepfake_core.inference.judgement import JudgedFace, Judgement
 from deepfake_core.provenance.claims import as_rows
-from deepfake_core.records import Json
 
 
 def judged_columns(judgements: Sequence[Judgement]) -> dict[str, list[Any]]:
@@ -31,7 +30,7 @@ def judged_columns(judgements: Sequence[Judgement]) -> dict[str, list[Any]]:
     }
 
 
-def _faces(faces: Sequence[JudgedFace] | None) -> list[Json] | None:
+def _faces(faces: Sequence[JudgedFace] | None) -> list[dict[str, object]] | None:
     if faces is None:
         return None
     names = (

@@ -130,7 +130,7 @@ def promote(
     why: str = "",
     registry: Path = DEFAULT_REGISTRY,
     force: bool = False,
-) -> Json:
+) -> dict[str, object]:
     """Make a version current, at once and for good: others see the old or the new one.
 
     Args:
@@ -170,7 +170,7 @@ def promote(
         return _make_current(log, registry / name, "promote", {**facts, "gate": passed})
 
 
-def rollback(name: str, *, why: str = "", registry: Path = DEFAULT_REGISTRY) -> Json:
+def rollback(name: str, *, why: str = "", registry: Path = DEFAULT_REGISTRY) -> dict[str, object]:
     """Make the version current that was so before the present one was promoted.
 
     Returns:
@@ -197,8 +197,12 @@ def rollback(name: str, *, why: str = "", registry: Path = DEFAULT_REGISTRY) -> 
 
 
 def record_gate(
-    bundle: Bundle, current: Bundle | None, result: Json, *, registry: Path = DEFAULT_REGISTRY
-) -> Json:
+    bundle: Bundle,
+    current: Bundle | None,
+    result: dict[str, object],
+    *,
+    registry: Path = DEFAULT_REGISTRY,
+) -> dict[str, object]:
     """Log what the gate found about a registered bundle, against what was current.
 
     Args:
@@ -257,7 +261,7 @@ def _refusal(bundle: Bundle, gate: Json | None, current: Bundle | None) -> str:
     return ""
 
 
-def _make_current(log: Ledger, home: Path, what: str, facts: Json) -> Json:
+def _make_current(log: Ledger, home: Path, what: str, facts: Json) -> dict[str, object]:
     """Log, then rename: whatever is current has a line that says how it became so."""
     with whole(home / CURRENT_FILE) as stream:
         stream.write((json.dumps({"version": facts["to"]}) + "\n").encode())

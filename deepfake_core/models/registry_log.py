@@ -6,14 +6,13 @@ import contextlib
 import datetime as dt
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import FileIO
 from pathlib import Path
 
 from deepfake_core import files
 from deepfake_core.errors import ModelError, OutputError
 from deepfake_core.files import who
-from deepfake_core.records import Json
 
 LOG_FILE = "log.jsonl"
 
@@ -25,7 +24,7 @@ class Ledger:
         """Take the locked file, opened for appending."""
         self._stream = stream
 
-    def add(self, what: str, facts: Json) -> Json:
+    def add(self, what: str, facts: Mapping[str, object]) -> dict[str, object]:
         """Add a line and flush it to the disk; half a line is taken back.
 
         Args:
@@ -70,7 +69,7 @@ def locked(folder: Path) -> Iterator[Ledger]:
         ) from error
 
 
-def read_log(folder: Path) -> list[Json]:
+def read_log(folder: Path) -> list[dict[str, object]]:
     """The lines of a model's log, oldest first; none where there is no log.
 
     Raises:
@@ -87,7 +86,7 @@ def read_log(folder: Path) -> list[Json]:
         )
 
 
-def gate_record(folder: Path, digest: str) -> Json | None:
+def gate_record(folder: Path, digest: str) -> dict[str, object] | None:
     """The newest gate result of the bundle with this digest; None where it never went through."""
     records = [line for line in read_log(folder) if line["what"] == "gate"]
     return next((line for line in reversed(records) if line.get("digest") == digest), None)

@@ -153,9 +153,9 @@ def _measured(bench: Json, name: str) -> dict[str, Figure]:
     return found
 
 
-def _read(path: Path) -> Json:
+def _read(path: Path) -> dict[str, object]:
     try:
-        content: Json = json.loads(path.read_text())
+        content: dict[str, object] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as figures of a benchmark: {error}") from error
     return content

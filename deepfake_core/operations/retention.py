@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 from deepfake_core.errors import DamagedFile
-from deepfake_core.records import Json
 from deepfake_core.results.layout import LATEST, published_name
 from deepfake_core.results.recording import rewrite, write_all
 from deepfake_core.results.run_record import RunRecord
@@ -53,7 +52,7 @@ class Removed:
         """Remember a damaged file."""
         self.damaged.append(str(error))
 
-    def as_json(self) -> Json:
+    def as_json(self) -> dict[str, object]:
         """The same for ``--json``."""
         return asdict(self)
 
@@ -70,7 +69,7 @@ def retain(
     verdicts: bool = False,
     dry_run: bool = False,
     wait_seconds: float = 0.0,
-) -> Json:
+) -> dict[str, object]:
     """Remove the working files of old finished runs, and old verdicts if asked.
 
     It can be broken off and done again at any time.
@@ -96,7 +95,7 @@ def retain(
         return _retain(results, Removed(before), verdicts, dry_run)
 
 
-def _retain(results: Results, removed: Removed, verdicts: bool, dry_run: bool) -> Json:  # noqa: FBT001
+def _retain(results: Results, removed: Removed, verdicts: bool, dry_run: bool) -> dict[str, object]:  # noqa: FBT001
     listing = results.storage.list_files()
     pairs = zip(listing.paths, listing.sizes, strict=True)
     sizes = {path: size or 0 for path, size in pairs}

@@ -87,7 +87,7 @@ class Material:
 
     preprocessing: Preprocessing
     data: Path
-    training: Json
+    training: Mapping[str, object]
     trained_on: str
     limits: tuple[str, ...]
     one_class: tuple[str, ...] = ()
@@ -278,7 +278,7 @@ def _all_figures(sets: dict[str, _Set], curve: Curve) -> Json:
     return found
 
 
-def _figures(one: _Set, curve: Curve) -> Json:
+def _figures(one: _Set, curve: Curve) -> dict[str, object]:
     if not one.images:
         return {"images": 0, "not_applicable": one.refused}
     scores = calibrate(one.logits, curve.calibration, one.face_sizes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -35,14 +35,14 @@ class Agreement:
 
     checked: bool
     reasons: tuple[str, ...]
-    differences: Json
+    differences: Mapping[str, object]
 
     @property
     def passed(self) -> bool:
         """Whether nothing differs by too much; what was not checked passes, with its reason."""
         return not (self.checked and self.reasons)
 
-    def as_json(self) -> Json:
+    def as_json(self) -> dict[str, object]:
         """The result as plain data."""
         return {**asdict(self), "passed": self.passed}
 
@@ -68,7 +68,7 @@ def check_engines(bundle: Bundle, images: Sequence[Labelled]) -> Agreement:
     pixels = crops.pixels
     reference = open_engine(bundle, kind="keras", precision="fp32").logits(pixels)
     reasons: list[str] = []
-    differences: Json = {}
+    differences: dict[str, object] = {}
     for precision in description.precisions:
         if precision in processor_precisions():
             engine = open_engine(bundle, kind="openvino", precision=precision)

@@ -16,7 +16,6 @@ from deepfake_core.evaluation.training_list import read_training_list
 from deepfake_core.inference.cropping import open_cropper
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_current, record_gate
-from deepfake_core.records import Json
 from deepfake_core.release.engine_parity import check_engines
 from deepfake_core.release.gate_comparison import Answers, Row, differences, draw, floors, judge
 from deepfake_core.release.gate_config import GateConfig
@@ -45,9 +44,9 @@ class GateResult:
     reasons: tuple[str, ...]
     table: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-    engines: Json | None = None
+    engines: dict[str, object] | None = None
 
-    def as_json(self) -> Json:
+    def as_json(self) -> dict[str, object]:
         """The result as plain data."""
         return asdict(self)
 

@@ -236,7 +236,7 @@ def _figures(faces: PairFaces, second_logits: Float32Array, line: float, curve: 
     }
 
 
-def _family(scores: Float32Array, went_on: np.ndarray, curve: Curve) -> Json:
+def _family(scores: Float32Array, went_on: np.ndarray, curve: Curve) -> dict[str, object]:
     thresholds = curve.thresholds
     return {
         "sent_on": _share(went_on),
@@ -245,7 +245,7 @@ def _family(scores: Float32Array, went_on: np.ndarray, curve: Curve) -> Json:
     }
 
 
-def _share(which: np.ndarray) -> Json:
+def _share(which: np.ndarray) -> dict[str, object]:
     """A count with the exact interval of its share."""
     count, total = int(which.sum()), len(which)
     low, high = interval(count, total)

@@ -15,7 +15,7 @@ from deepfake_core.binomial import upper_end
 from deepfake_core.models.bundle import Precision
 from deepfake_core.models.decision import Thresholds, decide
 from deepfake_core.ranking import auc
-from deepfake_core.records import Float32Array, Json, Label
+from deepfake_core.records import Float32Array, Label
 from deepfake_core.resampling import resampled_interval, resamples
 
 LEAST_FACES = 3000
@@ -83,7 +83,7 @@ class Agreement:
         """Whether the precision may be used."""
         return not self.reasons
 
-    def as_json(self) -> Json:
+    def as_json(self) -> dict[str, object]:
         """For a bundle's record."""
         return {**asdict(self), "reasons": list(self.reasons), "qualified": self.qualified}
 

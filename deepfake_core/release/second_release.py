@@ -67,7 +67,7 @@ def _answers(logits: Float32Array, curve: tuple[Calibration, Thresholds]) -> Ans
     return Answers(calibrate(logits, calibration), thresholds)
 
 
-def _figures(logits: Float32Array, truth: Truth, families: np.ndarray) -> Json:
+def _figures(logits: Float32Array, truth: Truth, families: np.ndarray) -> dict[str, object]:
     """AUC of all labelled faces; by family, the share above the cut of 1 % of the photographs."""
     rows, fake = truth.labelled, truth.fake
     reals = np.sort(logits[rows & ~fake])[::-1]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepfake_core.errors import UsageError
-from deepfake_core.records import Json, Label
+from deepfake_core.records import Label
 from deepfake_core.rendering.text import line_text
 from deepfake_core.reporting.summary_record import (
     ChangeCount,
@@ -115,7 +115,9 @@ def left_of_changes(before: LabelChanges, rows: pa.Table) -> LabelChanges:
     )
 
 
-def compare_labels(results: Results, before: str, after: str, *, shown: int = IMAGES_SHOWN) -> Json:
+def compare_labels(
+    results: Results, before: str, after: str, *, shown: int = IMAGES_SHOWN
+) -> dict[str, object]:
     """Compare two runs or two models by what they published.
 
     Args:
@@ -179,7 +181,7 @@ class _Side:
         self.rows = newest(rows.filter(pc.is_valid(rows["label"])))
 
     @property
-    def facts(self) -> Json:
+    def facts(self) -> dict[str, object]:
         """What the verdicts were made with."""
         made = [
             {"model_id": model, "thresholds": json.loads(thresholds) if thresholds else None}

@@ -114,7 +114,7 @@ def _events(tables: Iterator[pa.Table]) -> Iterator[str]:
                 yield _json(_event(row)) + "\n"
 
 
-def _event(row: Json) -> Json:
+def _event(row: Json) -> dict[str, object]:
     """One finding, in the envelope of CloudEvents 1.0; the same finding has the same id."""
     data = {"strength": strength(row["score"], row["label"]), **row}
     return {

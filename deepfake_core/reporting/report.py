@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from deepfake_core.records import Json, Label
+from deepfake_core.records import Label
 from deepfake_core.rendering.evidence import SCALE
 from deepfake_core.rendering.figure_intervals import figure_interval
 from deepfake_core.rendering.figure_names import AS_NUMBERS, COUNTED, plain_name
@@ -86,7 +86,7 @@ def render(summary: Summary, *, thumbnails: Mapping[str, bytes]) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _pages(summary: Summary) -> list[Json]:
+def _pages(summary: Summary) -> list[dict[str, object]]:
     """The flagged images in pages, each with where its original can be opened."""
     rows = [
         {"row": row, "link": link_to_original(summary.source, row.image)} for row in summary.flagged

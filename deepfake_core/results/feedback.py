@@ -16,7 +16,7 @@ import io
 import json
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -157,7 +157,7 @@ def gather(output: str, folder: Path) -> Json:
     return counts
 
 
-def _at_source(output: Storage, verdict: Json, sha256: str) -> bytes | None:
+def _at_source(output: Storage, verdict: Mapping[str, object], sha256: str) -> bytes | None:
     """The bytes of a scanned image, if they can still be read and are the same.
 
     Only what a finished run published is read: an entry alone must not name a path.
@@ -182,9 +182,9 @@ def _at_source(output: Storage, verdict: Json, sha256: str) -> bytes | None:
     return content
 
 
-def _columns(verdict: Json) -> Json:
+def _columns(verdict: Mapping[str, object]) -> dict[str, object]:
     """The columns of the verdict table, with texts of a length that is bounded."""
-    kept: Json = {name: verdict.get(name) for name, *_ in COLUMNS}
+    kept: dict[str, object] = {name: verdict.get(name) for name, *_ in COLUMNS}
     for name, value in kept.items():
         if not isinstance(value, int | float | None):
             kept[name] = str(value)[:MAX_TEXT_CHARACTERS]

@@ -29,7 +29,7 @@ _READ_AT_ONCE = 2**20
 class Signer(Protocol):
     """Signs links; see `deepfake_core.results.signing.open_signer`."""
 
-    def sign(self, message: bytes) -> Json:
+    def sign(self, message: bytes) -> dict[str, object]:
         """The signature of a message, with the public key that it can be checked by."""
         ...
 
@@ -54,7 +54,7 @@ class Link:
 
     content: Json
     sha256: str
-    signature: Json | None = None
+    signature: dict[str, object] | None = None
 
     @property
     def message(self) -> bytes:
@@ -166,7 +166,7 @@ def add_link(
     before = newest_hashes(links)
 
     def change(found: Readable | None, file: Path) -> None:
-        content: Json = {
+        content: dict[str, object] = {
             "why": why,
             "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             "run_id": run_id,
@@ -186,12 +186,12 @@ def add_link(
     storage.update(CHAIN_FILE, change)
 
 
-def _entry(before: FileHash | None, now: FileHash | None) -> Json:
-    entry: Json = {"sha256": now and now.sha256, "bytes": now and now.bytes}
+def _entry(before: FileHash | None, now: FileHash | None) -> dict[str, object]:
+    entry: dict[str, object] = {"sha256": now and now.sha256, "bytes": now and now.bytes}
     return entry if before is None else {**entry, "old": before.sha256}
 
 
-def _newest(found: Readable | None) -> Json | None:
+def _newest(found: Readable | None) -> dict[str, object] | None:
     """The newest link of the output; None where that is not known."""
     if found is None:
         return None
@@ -203,7 +203,7 @@ def _newest(found: Readable | None) -> Json | None:
         return None
 
 
-def read_newest(storage: Storage) -> Json | None:
+def read_newest(storage: Storage) -> dict[str, object] | None:
     """The run and hash of the output's newest link; None where that is not known."""
     try:
         return _newest(storage.readable(CHAIN_FILE))

@@ -26,7 +26,7 @@ class KeySigner:
         self._key = key
         self.public = key.public_key().public_bytes_raw().hex()
 
-    def sign(self, message: bytes) -> Json:
+    def sign(self, message: bytes) -> dict[str, object]:
         """See `deepfake_core.results.file_hashes.Signer`."""
         return {
             "algorithm": "ed25519",

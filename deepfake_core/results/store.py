@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from deepfake_core.errors import (
     output_error,
     unreadable,
 )
-from deepfake_core.records import Json
 from deepfake_core.results.file_hashes import FileHash, Signer, hash_bytes
 from deepfake_core.results.latest import newest_of
 from deepfake_core.results.layout import (
@@ -65,11 +64,11 @@ class Results:
         self.storage.put(path, data)
         self.hashes[path] = hash_bytes(data)
 
-    def put_json(self, run_id: str, name: str, content: Json) -> None:
+    def put_json(self, run_id: str, name: str, content: Mapping[str, object]) -> None:
         """Write one of a run's JSON files."""
         self.put(run_file(run_id, name), json_bytes(content))
 
-    def get_json(self, run_id: str, name: str) -> Json | None:
+    def get_json(self, run_id: str, name: str) -> dict[str, object] | None:
         """Read one of a run's JSON files; None where it is missing.
 
         Raises:
@@ -223,7 +222,7 @@ class Results:
         return map(bare, chunks)
 
 
-def json_bytes(content: Json) -> bytes:
+def json_bytes(content: Mapping[str, object]) -> bytes:
     """The content of one of a run's JSON files."""
     data = json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n"
     # The name of a folder that could not be listed may be no UTF-8.

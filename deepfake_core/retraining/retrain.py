@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -274,7 +274,7 @@ def gate_candidate(run: Run, data: Path, bundle: Bundle, *, shortcut_passed: boo
     return known
 
 
-def promote_candidate(run: Run, bundle: Bundle, gate: Json) -> bool:
+def promote_candidate(run: Run, bundle: Bundle, gate: Mapping[str, object]) -> bool:
     """Make the version current if it passed and this is wanted; whether it was done."""
     if not (gate["passed"] and run.config.promote):
         return False

@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class Run:
     report: Path
     registry: Path
     notify: Notify
-    result: Json | None = None
+    result: dict[str, object] | None = None
     memory: ScoreCache = field(default_factory=ScoreCache)
 
     @property
@@ -74,7 +74,7 @@ class Run:
         """Write a JSON file of the report so that it appears whole."""
         _write(self.report / name, content)
 
-    def finish(self, result: Json) -> Json:
+    def finish(self, result: Mapping[str, object]) -> dict[str, object]:
         """Write the result: from then on the run is finished."""
         complete = {
             "run_id": self.run_id,
@@ -148,7 +148,7 @@ def _check_paths(config: RetrainConfig, registry: Path) -> None:
         raise ModelError(NO_IMAGENET)
 
 
-def _refuse_other(stored: Json, asked: Json, work: Path) -> None:
+def _refuse_other(stored: Json, asked: Mapping[str, object], work: Path) -> None:
     for name, value in asked.items():
         if stored.get(name) != value:
             raise PlanMismatch(
@@ -158,7 +158,7 @@ def _refuse_other(stored: Json, asked: Json, work: Path) -> None:
             )
 
 
-def _differ(stored: Json, asked: Json, name: str) -> str:
+def _differ(stored: Mapping[str, object], asked: Mapping[str, object], name: str) -> str:
     """The first setting that differs, in words; of a recipe the field inside it."""
     before, now = stored.get(name), asked[name]
     while isinstance(before, dict) and isinstance(now, dict):
@@ -170,9 +170,9 @@ def _differ(stored: Json, asked: Json, name: str) -> str:
 def _read(path: Path) -> Json | None:
     if not path.is_file():
         return None
-    content: Json = json.loads(path.read_bytes())
+    content: dict[str, object] = json.loads(path.read_bytes())
     return content
 
 
-def _write(path: Path, content: Json) -> None:
+def _write(path: Path, content: Mapping[str, object]) -> None:
     write_whole(path, (json.dumps(content, indent=1, default=str) + "\n").encode())

@@ -106,7 +106,9 @@ def _raw_names(results: Results, run: RunRecord, images: list[str]) -> dict[str,
     return dict(zip(some["image"].to_pylist(), some["raw"].to_pylist(), strict=True))
 
 
-def _contents(run: RunRecord, entries: list[Json], found: Replayed) -> Iterator[tuple[Json, bytes]]:
+def _contents(
+    run: RunRecord, entries: list[Json], found: Replayed
+) -> Iterator[tuple[dict[str, object], bytes]]:
     """The images that are still there, as they are now."""
     try:
         source = open_storage(run.source)

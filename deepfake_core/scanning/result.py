@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypedDict
 
-from deepfake_core.records import Json
 from deepfake_core.reporting.run_report import read_summary
 from deepfake_core.results.layout import REPORT_FILE, published_name, run_file
 from deepfake_core.scanning.plan import Plan
@@ -31,7 +31,7 @@ class ScanResult(TypedDict):
     renamed: int | None
     known_flagged: int | None
     flipped: int | None
-    warnings: list[Json]
+    warnings: list[Mapping[str, object]]
     model_id: str
     precision: str
     engine: str

@@ -71,7 +71,7 @@ class CommittedShard:
     images: int
     timings: dict[str, float]
 
-    def as_json(self) -> Json:
+    def as_json(self) -> dict[str, object]:
         """The same as facts of an event."""
         return {"shard": self.shard, "images": self.images, **self.timings}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -163,7 +164,7 @@ def _judging(service: Service) -> APIRouter:
     return router
 
 
-def _body(field: dict[str, Any]) -> dict[str, Any]:
+def _body(field: Mapping[str, object]) -> dict[str, object]:
     """The description of a multipart body; the route reads it by itself, within its limits."""
     schema = {"type": "object", "required": [FIELD], "properties": {FIELD: field}}
     content = {"multipart/form-data": {"schema": schema}}

@@ -27,7 +27,7 @@ def page_of(description: OpenApi, base: str) -> str:
     )
 
 
-def _routes(description: OpenApi, base: str) -> Iterator[dict[str, Any]]:
+def _routes(description: OpenApi, base: str) -> Iterator[dict[str, object]]:
     for path, methods in description["paths"].items():
         for method, route in methods.items():
             secured = bool(route.get("security"))

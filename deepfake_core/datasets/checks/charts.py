@@ -7,7 +7,6 @@ from typing import Any
 
 from deepfake_core.datasets.checks.shortcuts import FEATURES
 from deepfake_core.datasets.names import CLASSES
-from deepfake_core.records import Json
 
 # Drawing areas in units of the view boxes, which the template repeats.
 AUDIT_LEFT, AUDIT_WIDTH, AUDIT_TOP, AUDIT_ROW = 176, 230, 22, 21
@@ -20,7 +19,7 @@ HISTOGRAMS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def audit_chart(shortcuts: Mapping[str, Any], limit: float) -> Json:
+def audit_chart(shortcuts: Mapping[str, Any], limit: float) -> dict[str, object]:
     """A row with a dot and its interval for each feature, on a scale from 0.5 to 1."""
     rows = [
         {
@@ -51,7 +50,7 @@ def _audit_x(auc: float) -> float:
     return round(AUDIT_LEFT + AUDIT_WIDTH * share, 1)
 
 
-def histogram_charts(histograms: Mapping[str, Any]) -> list[Json]:
+def histogram_charts(histograms: Mapping[str, Any]) -> list[dict[str, object]]:
     """Histograms of the real images upwards and of the fakes downwards, each of its own class."""
     return [
         {"name": name, "words": words} | _mirrored(histograms[name], form)
@@ -60,7 +59,7 @@ def histogram_charts(histograms: Mapping[str, Any]) -> list[Json]:
     ]
 
 
-def _mirrored(histogram: Mapping[str, Any], form: str) -> Json:
+def _mirrored(histogram: Mapping[str, Any], form: str) -> dict[str, object]:
     edges = histogram["edges"]
     shares = {name: _shares(histogram[name]) for name in CLASSES}
     highest = max(0.0, *(max(one) for one in shares.values())) or 1.0

@@ -64,7 +64,9 @@ def _places(images: Sequence[Labelled], *, fake: bool) -> list[int]:
     return [place for place, image in enumerate(images) if image.fake == fake]
 
 
-def _kinds(one: dict[str, list[Measured]], kind: Callable[[Measured], str]) -> list[Json]:
+def _kinds(
+    one: dict[str, list[Measured]], kind: Callable[[Measured], str]
+) -> list[dict[str, object]]:
     """Counts by kind, the most frequent first; what is rarer than the first few is one row."""
     counted = {name: Counter(kind(m) for m in found) for name, found in one.items()}
     total: Counter[str] = sum(counted.values(), Counter())
@@ -79,7 +81,7 @@ def _kinds(one: dict[str, list[Measured]], kind: Callable[[Measured], str]) -> l
     return [*rows[:SHOWN_KINDS], {"kind": f"{len(rest)} others", **others}]
 
 
-def _histogram(by_class: dict[str, list[float]], name: str) -> Json:
+def _histogram(by_class: dict[str, list[float]], name: str) -> dict[str, object]:
     """Counts in equal bins that cover nearly all values; the outer bins take what lies beyond."""
     values = np.array([value for found in by_class.values() for value in found], float)
     if not len(values):
@@ -99,7 +101,7 @@ def _histogram(by_class: dict[str, list[float]], name: str) -> Json:
     return {"edges": edges.round(4).tolist(), **counts}
 
 
-def _quantiles(by_class: dict[str, list[float]]) -> Json:
+def _quantiles(by_class: dict[str, list[float]]) -> dict[str, object]:
     """Quarter, half and three quarters of each class's values lie below these."""
     return {
         name: np.percentile(found, (25, 50, 75)).round(3).tolist() if found else None

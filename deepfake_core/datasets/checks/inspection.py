@@ -137,7 +137,7 @@ def _gather(root: Path, listed: Sequence[Labelled], *, limit: float, say: Say) -
     return Evidence(root, images, joined, measured, duplicates, unreadable, sets, learned, limit)
 
 
-def _facts(evidence: Evidence, listing: Listing) -> Json:
+def _facts(evidence: Evidence, listing: Listing) -> dict[str, object]:
     images, joined = evidence.images, evidence.joined
     changed = [place for place, image in enumerate(images) if image != joined[place]]
     return {

@@ -15,7 +15,6 @@ from deepfake_core.datasets.checks.inspection import Inspection
 from deepfake_core.datasets.checks.sets import shown
 from deepfake_core.datasets.checks.shortcuts import MIN_JUDGED
 from deepfake_core.images.thumbnails import thumbnail
-from deepfake_core.records import Json
 from deepfake_core.rendering.html import template
 from deepfake_core.storage.local import STAGING
 from deepfake_core.storage.opening import open_storage
@@ -87,7 +86,7 @@ def _headline(inspection: Inspection) -> str:
     return "Fit to learn from"
 
 
-def _view(name: str, one: Mapping[str, Any], limit: float) -> Json:
+def _view(name: str, one: Mapping[str, Any], limit: float) -> dict[str, object]:
     """What the template needs of one set."""
     return {
         **one,
