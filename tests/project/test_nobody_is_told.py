@@ -58,6 +58,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "erase": (f"erase {IMAGE} --output {{out}}",),
     "retention": ("retention --keep-days 1 --dry-run --output {out}",),
     "export": ("export r1 --output {out}",),
+    "diff": ("diff tiny@1 tiny@2 --data {pictures} --registry {models}",),
     "statement": ("statement --from 2026-01-01 --to 2099-01-01 --output {out}",),
     "verify-run": ("verify-run r1 --output {out} --registry {models}",),
     "repair": ("repair --output {out} --registry {models}",),
