@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 # Pictures arrive compressed and shrunk: curve and thresholds are chosen on these tiers together.
 # Tiers of faces are many: each is measured on at most so many images.
-TIER_IMAGES = 400
+TIER_IMAGES = 250
 # A tier of sizes counts as judged where a fake scores above a photograph this often.
 LEAST_AUC = 0.85
 CALIBRATION_TIERS = {
