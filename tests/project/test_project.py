@@ -185,8 +185,8 @@ def test_every_page_and_decision_is_listed_and_has_the_same_form():
         assert page.name == "README.md" or f"({page.name})" in index
     for record in sorted((docs / "decisions").glob("*.md")):
         text, number = record.read_text(), record.name[:4]
-        title = text.splitlines()[0].removeprefix(f"# {number}: ")
-        assert f"| [{number}](decisions/{record.name}) | {title} |" in index
+        assert text.startswith(f"# {number}: ")
+        assert f"[{number}](decisions/{record.name})" in index
         for part in ("Context", "Decision", "What would change our mind"):
             assert f"\n**{part}.**" in text, f"{record.name} lacks {part}"
 
