@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from deepfake_core.bench.load import put_load, upload_request
 from deepfake_core.bench.service import started
 from deepfake_core.cli import main
-from deepfake_core.engines.engine import open_engine
 from deepfake_core.errors import DeepfakeError, ModelError
+from deepfake_core.inference.opening import open_classifier
 from deepfake_core.serve.config import ServeConfig
 from deepfake_core.serve.server import Serving
 from tests.support.serving import address, code_of, running, until_ready
@@ -451,9 +451,9 @@ def test_until_the_model_can_score(
 
     def slow(*given: object, **options: object) -> object:
         may_load.wait(30)
-        return open_engine(*given, **options)
+        return open_classifier(*given, **options)
 
-    monkeypatch.setattr("deepfake_core.serve.service.open_engine", slow)
+    monkeypatch.setattr("deepfake_core.serve.service.open_classifier", slow)
     serving = Serving(ServeConfig(port=0, model="tiny"), registry=tiny_registry)
     thread = threading.Thread(target=serving.run)
     thread.start()
@@ -486,7 +486,7 @@ def test_a_damaged_model_ends_the_command(
     def fail(*given: object, **options: object) -> None:
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr("deepfake_core.serve.service.open_engine", fail)
+    monkeypatch.setattr("deepfake_core.serve.service.open_classifier", fail)
     with pytest.raises(DeepfakeError, match="could not be loaded: no memory"):
         Serving(ServeConfig(port=0, model="tiny@1"), registry=two_models).run()
     assert main(["serve", "--port", "0"]) == 1
