@@ -146,18 +146,27 @@ def _surroundings(
     extent = np.array(picture.size)
     low = np.floor(square.corners.min(axis=0)).astype(int) - margin
     high = np.ceil(square.corners.max(axis=0)).astype(int) + margin
-    if (low >= 0).all() and (high <= extent).all():
+    first, last = low.clip(0, extent), high.clip(0, extent)
+    before, after = first - low, high - last
+    if not (before.any() or after.any()):
         return picture.crop((*low, *high)), low
-    columns, rows = (
-        _mirrored(np.arange(low[axis], high[axis]), int(extent[axis])) for axis in (0, 1)
-    )
+    if (np.maximum(before, after) > last - first).any():
+        return _folded(picture, low, high), low
+    pixels = np.asarray(picture.crop((*first, *last)))
+    widths = ((before[1], after[1]), (before[0], after[0]), (0, 0))
+    return Image.fromarray(np.pad(pixels, widths, mode="symmetric")), low
+
+
+def _folded(picture: Image.Image, low: np.ndarray, high: np.ndarray) -> Image.Image:
+    """A rectangle that lies mostly outside the picture, mirrored as often as need be."""
+    columns, rows = (_mirrored(low[axis], high[axis], picture.size[axis]) for axis in (0, 1))
     left, upper = int(columns.min()), int(rows.min())
     part = picture.crop((left, upper, int(columns.max()) + 1, int(rows.max()) + 1))
-    pixels = np.asarray(part)[rows - upper][:, columns - left]
-    return Image.fromarray(pixels), low
+    pixels = np.asarray(part).take(rows - upper, axis=0).take(columns - left, axis=1)
+    return Image.fromarray(pixels)
 
 
-def _mirrored(places: np.ndarray, extent: int) -> np.ndarray:
-    """Places on a line of pixels, mirrored at both ends as often as need be."""
-    folded = np.mod(places, 2 * extent)
+def _mirrored(low: int, high: int, extent: int) -> np.ndarray:
+    """The places from `low` to `high` on a line of pixels that is mirrored at both its ends."""
+    folded = np.mod(np.arange(low, high), 2 * extent)
     return np.asarray(np.minimum(folded, 2 * extent - 1 - folded))

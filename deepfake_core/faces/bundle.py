@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,7 +16,38 @@ FINDER_FILE = "finder.json"
 GRAPH_FILE = "finder.xml"
 GRAPH_WEIGHTS_FILE = "finder.bin"
 LICENCE_FILE = "LICENSE"
-DEFAULT_FINDER = Path(__file__).resolve().parents[2] / "models" / "centerface" / "1"
+DEFAULT_FINDER = Path(__file__).resolve().parents[2] / "models" / "centerface" / "2"
+
+CanvasSide = Annotated[int, Field(multiple_of=32, ge=64)]
+
+
+class CloserLooks(BaseModel):
+    """How a finder looks once more at what one look does not settle."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    finer_canvases: tuple[CanvasSide, ...] = Field(
+        min_length=1,
+        description="Sides in pixels of the squares that are looked at where the first shows no "
+        "clear face, rising.",
+    )
+    finer_scale: float = Field(
+        gt=0,
+        description="Pixels of the finer canvas for one of the picture that show the smallest "
+        "faces; the smallest canvas that gives them is taken, else the largest.",
+    )
+    clear_size: int = Field(
+        ge=1, description="Size of a face on a canvas in pixels from which landmarks are exact."
+    )
+    glance_canvas: CanvasSide = Field(
+        description="That on which an uncertain place is looked at once more, enlarged."
+    )
+    seen_from: float = Field(
+        gt=0, lt=1, description="Confidence from which a place is looked at once more."
+    )
+    sure_from: float = Field(
+        gt=0, lt=1, description="Confidence from which a clear face needs no second glance."
+    )
 
 
 class FinderDescription(BaseModel):
@@ -42,6 +74,9 @@ class FinderDescription(BaseModel):
     )
     overlap: float = Field(
         gt=0, le=1, description="Intersection over union from which two boxes are one face."
+    )
+    closer: CloserLooks | None = Field(
+        None, description="How it looks once more; null where one look settles it."
     )
     precisions: tuple[Precision, ...] = Field(
         ("fp32",), description="Precisions that were seen to find the same faces."

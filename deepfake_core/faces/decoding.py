@@ -18,11 +18,17 @@ MOST_CELLS = 4096
 # The share of the smaller of two boxes that lies in the larger one, from which both are one face:
 # an eye or a mouth taken for a face of its own.
 CONTAINED = 0.8
+# Intersection over union from which two glances show the same face: a coarse one is rough.
+SAME = 0.4
+
+
+class NotFiniteError(Exception):
+    """The network gave what is not a number; never leaves this package."""
 
 
 def decode_maps(
     maps: Sequence[Float32Array], *, found_from: float, overlap: float
-) -> list[FoundFace] | None:
+) -> list[FoundFace]:
     """Read the maps of one canvas.
 
     Args:
@@ -33,19 +39,21 @@ def decode_maps(
         overlap: intersection over union from which two boxes are one face.
 
     Returns:
-        The faces in the canvas's pixels, the surest first, or None where what would be one has
-        numbers that are not finite.
+        The faces in the canvas's pixels, the surest first.
+
+    Raises:
+        NotFiniteError: numbers that matter are not finite.
     """
     confidence = maps[0][0]
     if not np.isfinite(confidence).all():
-        return None
+        raise NotFiniteError
     rows, columns = np.nonzero(confidence >= found_from)
     found = confidence[rows, columns]
     order = np.argsort(-found, kind="stable")[:MOST_CELLS]
     rows, columns, found = rows[order], columns[order], found[order]
     sizes, offsets, points = (one[:, rows, columns].astype(np.float64) for one in maps[1:])
     if not all(np.isfinite(one).all() for one in (sizes, offsets, points)):
-        return None
+        raise NotFiniteError
     extents = STRIDE * np.exp(np.minimum(sizes, LARGEST_EXPONENT))[::-1].T
     cells = np.stack([columns, rows], axis=1)
     corners = (cells + offsets[::-1].T + 0.5) * STRIDE - extents / 2
@@ -62,6 +70,26 @@ def decode_maps(
         )
         for at in kept
     ]
+
+
+def one_each(faces: Sequence[FoundFace], *, overlap: float) -> list[FoundFace]:
+    """Of faces that are one, keep the surest; the surest first."""
+    ordered = sorted(faces, key=lambda face: -face.found)
+    return [ordered[at] for at in keep_one_each(_boxes(ordered), overlap=overlap)]
+
+
+def same_face(place: FoundFace, faces: Sequence[FoundFace]) -> FoundFace | None:
+    """The face that overlaps most with a place, or None where none shares half of it."""
+    if not faces:
+        return None
+    overlaps = _overlaps(_boxes([place])[0], _boxes(faces))
+    best = int(overlaps.argmax())
+    return faces[best] if overlaps[best] >= SAME else None
+
+
+def _boxes(faces: Sequence[FoundFace]) -> np.ndarray:
+    """float64[N, 4]: x, y, width, height."""
+    return np.array([(one.x, one.y, one.width, one.height) for one in faces]).reshape(-1, 4)
 
 
 def keep_one_each(boxes: np.ndarray, *, overlap: float) -> list[int]:

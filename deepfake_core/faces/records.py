@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from deepfake_core.records import Float32Array, UInt8Array
+
+Centre = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,44 @@ class FoundFace:
             height=self.height * down,
             found=self.found,
             landmarks=self.landmarks * np.array([across, down], np.float32),
+        )
+
+    def moved(self, across: float, down: float) -> FoundFace:
+        """The same face in a picture of which this one is a part.
+
+        Args:
+            across: where the part begins in the picture, in pixels.
+            down: likewise.
+        """
+        return dataclasses.replace(
+            self,
+            x=self.x + across,
+            y=self.y + down,
+            landmarks=self.landmarks + np.array([across, down], np.float32),
+        )
+
+    def turned(self, degrees: float, about: Centre, now: Centre) -> FoundFace:
+        """The same face in a picture that is turned clockwise about its centre.
+
+        Args:
+            degrees: by how much.
+            about: x and y of the centre of this picture.
+            now: x and y of the centre of the turned picture.
+        """
+        cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        turn = np.array([[cosine, sine], [-sine, cosine]])
+        middle = [self.x + self.width / 2, self.y + self.height / 2]
+        x, y = (np.array(middle) - about) @ turn + now
+        width = abs(cosine) * self.width + abs(sine) * self.height
+        height = abs(sine) * self.width + abs(cosine) * self.height
+        points = (self.landmarks.astype(np.float64) - about) @ turn + now
+        return dataclasses.replace(
+            self,
+            x=float(x) - width / 2,
+            y=float(y) - height / 2,
+            width=width,
+            height=height,
+            landmarks=points.astype(np.float32),
         )
 
 
