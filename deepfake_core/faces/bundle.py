@@ -78,6 +78,11 @@ class FinderDescription(BaseModel):
     closer: CloserLooks | None = Field(
         None, description="How it looks once more; null where one look settles it."
     )
+    replaces: tuple[str, ...] = Field(
+        (),
+        description="Finders whose faces it gives, too, so that models which were made with them "
+        "may be given its faces.",
+    )
     precisions: tuple[Precision, ...] = Field(
         ("fp32",), description="Precisions that were seen to find the same faces."
     )

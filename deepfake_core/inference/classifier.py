@@ -230,11 +230,12 @@ class Classifier:
 
 def largest_judged(judgement: Judgement) -> float:
     """The size of the largest face that is judged in a picture; NaN where it is judged whole."""
-    return max((face.size for face in judgement.faces or () if face.reason is None), default=np.nan)
+    sizes = [face.counted_size for face in judgement.faces or () if face.reason is None]
+    return max(sizes, default=np.nan)
 
 
 def _sizes(judgement: Judgement, side: int) -> list[float]:
     """The size of each thing that is judged in an image: of its faces, or of the picture."""
     if judgement.faces is None:
         return [float(min(judgement.width or side, judgement.height or side))]
-    return [face.size for face in judgement.faces if face.reason is None]
+    return [face.counted_size for face in judgement.faces if face.reason is None]

@@ -10,7 +10,9 @@ from PIL import Image
 
 from deepfake_core.faces.alignment import align, square_of
 from deepfake_core.faces.finder import FaceFinder
+from deepfake_core.faces.quality import is_blank, true_size
 from deepfake_core.faces.records import FoundFace
+from deepfake_core.faces.selection import select_faces
 from deepfake_core.images.decoding import Loaded, load
 from deepfake_core.inference.classifier import ReadFaces
 from deepfake_core.inference.judgement import JudgedFace, StageSeconds
@@ -59,34 +61,49 @@ class AlignedFaces:
         self, content: bytes, loaded: Loaded, found: Sequence[FoundFace]
     ) -> ReadFaces | Failure:
         """Align the faces that are judged, from a finer decoding where they need it."""
-        scale = loaded.width / loaded.image.width, loaded.height / loaded.image.height
-        whole = _by_size([face.scaled(*scale) for face in found])
-        judged = [face for face in whole if _size(face) >= self.preprocessing.least_size]
-        judged = judged[:MOST_JUDGED]
-        image = loaded.image
-        side = self.preprocessing.size
-        smallest = min((_size(face) for face in judged), default=np.inf) / max(scale)
-        if smallest < side and max(scale) > 1:
-            finer = self.load(content, int(FINDING_SIDE * min(max(scale), side / smallest)) + 1)
-            if isinstance(finer, Failure):
-                return finer
-            image = finer.image
+        across, down = (
+            loaded.width / loaded.image.width,
+            loaded.height / loaded.image.height,
+        )
+        chosen = select_faces(found, loaded.image.size, most=MOST_LISTED)
+        listed = [
+            (face.scaled(across, down), true_size(loaded.image, face.landmarks) * across)
+            for face in chosen.faces
+        ]
+        least = self.preprocessing.least_size
+        enough = [at for at, (_, size) in enumerate(listed) if size >= least][:MOST_JUDGED]
+        judged = [listed[at] for at in enough]
+        image = self._finer(content, loaded, [face for face, _ in judged])
+        if isinstance(image, Failure):
+            return image
         back = image.width / loaded.width, image.height / loaded.height
-        crops = [self._crop(image, face.scaled(*back)) for face in judged]
-        listed = [face for face in whole if not any(face is one for one in judged)]
-        faces = [_judged_face(face, None) for face in judged]
-        for face in listed[: MOST_LISTED - len(judged)]:
-            small = _size(face) < self.preprocessing.least_size
-            faces.append(_judged_face(face, Reason.FACE_TOO_SMALL if small else None))
+        crops = [self._crop(image, face.scaled(*back)) for face, _ in judged]
+        shown = [at for at, crop in enumerate(crops) if not is_blank(crop)]
+        faces = [_judged_face(*judged[at], None) for at in shown]
+        rest = [pair for at, pair in enumerate(listed) if at not in enough]
+        faces += [_judged_face(*pair, _why_not(pair[1], least)) for pair in rest]
+        side = self.preprocessing.size
         empty = np.empty((0, side, side, 3), np.uint8)
         return ReadFaces(
             format=loaded.format,
             width=loaded.width,
             height=loaded.height,
             faces=faces,
-            crops=np.stack(crops) if crops else empty,
-            found=len(found),
+            crops=np.stack([crops[at] for at in shown]) if shown else empty,
+            found=chosen.found - (len(judged) - len(shown)),
         )
+
+    def _finer(
+        self, content: bytes, loaded: Loaded, faces: Sequence[FoundFace]
+    ) -> Image.Image | Failure:
+        """The decoding from which faces are cut: another one where they would be enlarged."""
+        scale = loaded.width / loaded.image.width
+        smallest = min((_size(face) for face in faces), default=np.inf) / scale
+        if smallest >= self.preprocessing.size or scale <= 1:
+            return loaded.image
+        wanted = FINDING_SIDE * min(scale, self.preprocessing.size / smallest)
+        finer = self.load(content, int(wanted) + 1)
+        return finer if isinstance(finer, Failure) else finer.image
 
     def _crop(self, image: Image.Image, face: FoundFace) -> UInt8Array:
         return align(image, face.landmarks, size=self.preprocessing.size).crop
@@ -96,12 +113,12 @@ def _size(face: FoundFace) -> float:
     return square_of(face.landmarks).size
 
 
-def _by_size(faces: Sequence[FoundFace]) -> list[FoundFace]:
-    """The largest first; what is of one size in the order of its place."""
-    return sorted(faces, key=lambda face: (-_size(face), face.y, face.x))
+def _why_not(size: float, least: float) -> Reason | None:
+    """Why a face is listed and not judged; None where there were larger ones enough."""
+    return Reason.FACE_TOO_SMALL if size < least else None
 
 
-def _judged_face(face: FoundFace, reason: Reason | None) -> JudgedFace:
+def _judged_face(face: FoundFace, once: float, reason: Reason | None) -> JudgedFace:
     square = square_of(face.landmarks)
     return JudgedFace(
         x=float(face.x),
@@ -112,4 +129,5 @@ def _judged_face(face: FoundFace, reason: Reason | None) -> JudgedFace:
         roll=float(square.roll),
         found=float(face.found),
         reason=reason,
+        once=float(once) if once < square.size else None,
     )

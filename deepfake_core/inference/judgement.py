@@ -25,6 +25,8 @@ class JudgedFace:
         score: calibrated probability that it was generated.
         label: the decision; `not_applicable` where it was not judged.
         reason: why it was not judged.
+        once: the size that the face had before its picture was enlarged, by which it counts;
+            None where that is its size.
     """
 
     x: float
@@ -39,6 +41,12 @@ class JudgedFace:
     score: float | None = None
     label: Label = Label.NOT_APPLICABLE
     reason: Reason | None = None
+    once: float | None = None
+
+    @property
+    def counted_size(self) -> float:
+        """The size that calibration and the least size go by."""
+        return self.size if self.once is None else self.once
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from deepfake_core.engines.engine import open_engine, processor_precisions, resolve_precision
 from deepfake_core.errors import ModelError
-from deepfake_core.faces.bundle import Finder, read_finder
+from deepfake_core.faces.bundle import FINDER_FILE, Finder, read_finder
 from deepfake_core.faces.finder import FaceFinder, finder_precision
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.face_reading import AlignedFaces
@@ -24,7 +24,7 @@ from deepfake_core.models.registry import DEFAULT_REGISTRY
 
 Faces = Literal["find", "frame"]
 # The finder for models that name none, such as imported ones.
-USUAL_FINDER = "centerface@1"
+USUAL_FINDER = "centerface@2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def _available(bundle: Bundle, precision: str, engine: str) -> set[Precision]:
 
 
 def find_finder(reference: str, registry: Path = DEFAULT_REGISTRY) -> Finder:
-    """The finder that a bundle names.
+    """The finder that a bundle names, or a later one that gives its faces, too.
 
     Args:
         reference: ``name@version``, perhaps with ``+hash8``, which must then be its own.
@@ -168,7 +168,8 @@ def find_finder(reference: str, registry: Path = DEFAULT_REGISTRY) -> Finder:
     """
     name, _, rest = reference.partition("@")
     version, _, _ = rest.partition("+")
-    folders = [home / name / version for home in dict.fromkeys((registry, DEFAULT_REGISTRY))]
+    homes = [home / name for home in dict.fromkeys((registry, DEFAULT_REGISTRY))]
+    folders = [home / version for home in homes]
     folder = next((one for one in folders if one.is_dir()), folders[0])
     finder = read_finder(folder)
     if "+" in reference and finder.finder_id != reference:
@@ -176,7 +177,17 @@ def find_finder(reference: str, registry: Path = DEFAULT_REGISTRY) -> Finder:
             f"the model was made with the face finder {reference}, in {folder} is "
             f"{finder.finder_id}; restore that folder"
         )
-    return finder
+    return _successor(finder)
+
+
+def _successor(finder: Finder) -> Finder:
+    """The newest finder beside it that gives its faces, too; or itself."""
+    later = finder.description.version + 1
+    folder = finder.folder.parent / str(later)
+    if not (folder / FINDER_FILE).is_file():
+        return finder
+    newer = read_finder(folder)
+    return _successor(newer) if finder.finder_id in newer.description.replaces else finder
 
 
 def open_classifier(networks: Networks) -> Classifier:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pyarrow as pa
@@ -190,17 +191,15 @@ def test_a_finder_that_was_changed_is_named(
 ):
     finder = find_finder(USUAL_FINDER).folder
     other = tmp_path / "models"
-    (other / "centerface" / "1").mkdir(parents=True)
-    for file in finder.iterdir():
-        (other / "centerface" / "1" / file.name).write_bytes(file.read_bytes())
-    damaged = other / "centerface" / "1" / "finder.bin"
+    damaged = other / finder.parent.name / finder.name / "finder.bin"
+    copytree(finder, damaged.parent)
     damaged.write_bytes(damaged.read_bytes()[:-4] + b"dead")
     (other / "tiny").symlink_to(registry / "tiny")
     arguments = ["scan", str(pictures), "--output", str(tmp_path / "out"), "--model", "tiny"]
     assert cli.main([*arguments, "--registry", str(other)]) == 2
     assert "finder.bin" in capsys.readouterr().err
-    with pytest.raises(ModelError, match="centerface@1"):
-        find_finder("centerface@1+00000000")
+    with pytest.raises(ModelError, match="centerface@2"):
+        find_finder(f"{USUAL_FINDER}+00000000")
 
 
 def test_the_result_is_told_in_counts(
