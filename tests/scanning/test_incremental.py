@@ -130,7 +130,8 @@ def test_another_configuration_judges_again(
 ):
     run()
     # The tiny model has one precision, so another is put in its place.
-    monkeypatch.setattr("deepfake_core.scanning.plan._precision", lambda bundle, config: "bf16")
+    resolve = "deepfake_core.inference.opening.resolve_precision"
+    monkeypatch.setattr(resolve, lambda bundle, wanted, available: "bf16")
     config = ScanConfig(source=str(source), output=str(tmp_path / "out"), model="tiny@1")
     assert make_plan(config, registry=two_models).wanted.num_rows == 11
 
