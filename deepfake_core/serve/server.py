@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import threading
@@ -21,17 +22,6 @@ from deepfake_core.serve.service import Service
 
 MAX_HEAD_BYTES = 16 * 1024
 KEEP_ALIVE_SECONDS = 5
-# Only failures of the service itself: what clients send wrongly is counted, not logged.
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "loggers": {
-        "uvicorn": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
-        "python_multipart": {"level": "CRITICAL"},
-    },
-}
 
 
 class Serving:
@@ -51,6 +41,7 @@ class Serving:
         self.service = Service(networks, config, on_failure=self._fail)
         self._socket = _listen(config.host, config.port)
         self.port: int = self._socket.getsockname()[1]
+        _log_own_failures()
         self._server = uvicorn.Server(
             uvicorn.Config(
                 create_app(self.service),
@@ -58,7 +49,7 @@ class Serving:
                 ws="none",
                 lifespan="on",
                 access_log=False,
-                log_config=LOGGING,
+                log_config=None,
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=config.shutdown_seconds,
@@ -89,6 +80,20 @@ class Serving:
     def _fail(self, error: Exception) -> None:
         self._failure = error
         self.stop()
+
+
+def _log_own_failures() -> None:
+    """Log failures of the service itself: what clients send wrongly is counted, not logged.
+
+    `logging.config` would close all handlers of the process, and some close their streams.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    server = logging.getLogger("uvicorn")
+    server.handlers = [handler]
+    server.setLevel(logging.ERROR)
+    server.propagate = False
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
 def serve(config: ServeConfig, *, say: Say, registry: Path = DEFAULT_REGISTRY) -> None:

@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepfake_core.cli import main
-from deepfake_core.engines.engine import open_engine
-from deepfake_core.inference.classifier import Classifier
+from deepfake_core.inference.opening import choose_networks, open_classifier
 from deepfake_core.models.registry import find_model
 from deepfake_core.results.schema import VERDICTS
 from deepfake_core.scanning.config import ScanConfig
@@ -26,6 +25,8 @@ from deepfake_core.scanning.scan import scan
 from deepfake_core.serve.uploads import safe_name
 from tests.support.serving import address, code_of, running, until_ready
 from tests.support.zoo import ZOO
+
+SAMPLES = Path(__file__).resolve().parents[2] / "data" / "samples"
 
 Picture = Callable[..., bytes]
 DEEPFAKE = Path(sys.executable).parent / "deepfake"
@@ -266,7 +267,7 @@ def command() -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 @pytest.mark.processes
 def test_the_command_serves_the_model_that_ships(
-    command: tuple[subprocess.Popen[str], str], picture: Picture
+    command: tuple[subprocess.Popen[str], str],
 ):
     """Last of all it is stopped: the request that has begun is answered, then it ends."""
     process, url = command
@@ -276,9 +277,9 @@ def test_the_command_serves_the_model_that_ships(
     assert facts["card"] == (bundle.folder / "card.md").read_text()
     assert facts["figures"]
     assert facts["limits"]
-    engine = open_engine(bundle, kind="openvino", precision=facts["precision"])
-    contents = [picture(seed) for seed in range(18)]
-    expected = [one.score for one in Classifier(bundle, engine).judge(contents).judgements]
+    contents = [path.read_bytes() for path in sorted(SAMPLES.glob("[pr]*.jpg"))] * 2
+    classifier = open_classifier(choose_networks(bundle, precision=facts["precision"]))
+    expected = [one.score for one in classifier.judge(contents).judgements]
     tolerance = bundle.description.tolerances[facts["precision"]]
     alone = httpx.post(f"{url}/upload_image", files=files(contents[0]), timeout=60).json()
     assert alone[0] == pytest.approx(expected[0], abs=tolerance)
