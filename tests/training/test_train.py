@@ -151,7 +151,7 @@ def test_a_state_is_whole_or_the_one_before(tmp_path: Path) -> None:
     assert loaded is not None
     assert loaded[0] == {"step": 1}
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ModelError, match="no state of a training"):
+    with pytest.raises(ModelError, match="not the state of a training"):
         load_state(path)
 
 
