@@ -316,10 +316,10 @@ def test_two_runs_of_one_scan_wait_for_each_other(server, hook, pictures, tmp_pa
     assert set(shown) == keys
     assert set(artifacts_of(server, second)) == keys
     assert shown["scan-summary"]["data"] == (folder / "summary.md").read_text()
-    assert "The share of fakes is 33 %, and was 0 %" in shown["scan-warnings"]["data"]
+    assert "The share of fakes is 67 %, and was 0 %" in shown["scan-warnings"]["data"]
 
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["labels"]["fake"] == 1, "choose other samples: the hook is told of fakes"
+    assert summary["labels"]["fake"] == 2, "choose other samples: the hook is told of fakes"
     path, told = next(
         (path, said)
         for path, said in hook.told
@@ -332,7 +332,7 @@ def test_two_runs_of_one_scan_wait_for_each_other(server, hook, pictures, tmp_pa
     assert not any(name.name in json.dumps(told) for name in pictures.iterdir())
     drift = events_of(server, "deepfake.scan.drift", at_least=3)
     assert {event["measure"] for event in drift} == {"fakes", "failures", "scores"}
-    assert events_of(server, "deepfake.scan.findings", at_least=2)[0]["labels"]["fake"] == 1
+    assert events_of(server, "deepfake.scan.findings", at_least=2)[0]["labels"]["fake"] == 2
 
 
 def test_a_failed_run_is_told_of_and_the_secret_is_nowhere(server, hook, tmp_path):
