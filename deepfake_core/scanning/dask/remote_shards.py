@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import secrets
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from deepfake_core.errors import ClusterError, ClusterLost
@@ -150,12 +150,11 @@ class ClusterShards:
             if not future.done():
                 continue
             del self._sent[index]
-            try:
-                committed = self._done[index] = future.result(timeout=ANSWER_SECONDS)
-            except BaseException:
+            with ExitStack() as unless_answered:
                 # Whoever asks for it again has it sent again.
-                heapq.heappush(self._left, index)
-                raise
+                unless_answered.callback(heapq.heappush, self._left, index)
+                committed = self._done[index] = future.result(timeout=ANSWER_SECONDS)
+                unless_answered.pop_all()
             self._work.notify("judged", {"images": committed.images})
 
     @property
