@@ -207,7 +207,7 @@ def test_variants_that_are_not_read_are_named():
     tifffile.imwrite(lerc, np.zeros((16, 16), np.uint8), compression="lerc", metadata=None)
     dds = struct.pack("<7I44x2I4s40x", 124, 0x1007, 16, 16, 0, 0, 0, 32, 4, b"NONE")
     files = {
-        "b'NONE'": b"DDS " + dds,
+        "pixel format 1162760014": b"DDS " + dds,
         "PSD of 16 bits": b"8BPS\0\1" + head,
         "PSB": b"8BPS\0\2" + head,
         "signed": stream.getvalue(),
