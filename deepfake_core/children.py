@@ -8,8 +8,6 @@ time, its memory is bounded, and when it breaks down nothing else does.
 from __future__ import annotations
 
 import atexit
-import contextlib
-import ctypes
 import json
 import os
 import resource
@@ -35,9 +33,9 @@ ENVIRONMENT = {
     "PYTHONPATH": str(Path(__file__).parents[1]),
 }
 READ_AT_ONCE = 2**20
-# Should the program that waits be gone, nothing else ends a child that hangs.
+# Should the program that waits be gone, its pipe ends an idle child, and this one that hangs. The
+# kernel's own signal comes already when the thread that started the child ends.
 GIVE_UP_SECONDS = 30
-PR_SET_PDEATHSIG = 1
 
 # What is told goes beside bytes, both ways.
 Message = tuple[Json, bytes]
@@ -95,6 +93,10 @@ class Child:
             parts.append(part)
             missing -= len(part)
         return b"".join(parts)
+
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
 
     def end(self) -> int:
         """End it at once; returns how it ended."""
@@ -175,7 +177,7 @@ class Children:
             if self._process != os.getpid():
                 # A fork must not talk to the children of its parent.
                 self._idle, self._busy, self._process = [], set(), os.getpid()
-            child = self._idle.pop() if self._idle else None
+            child = self._pop_living()
             if not self._registered:
                 self._registered = True
                 atexit.register(self.close)
@@ -183,6 +185,15 @@ class Children:
         with self._lock:
             self._busy.add(child)
         return child
+
+    def _pop_living(self) -> Child | None:
+        """One that waits; those that ended meanwhile are no fault of what is asked next."""
+        while self._idle:
+            child = self._idle.pop()
+            if child.is_alive():
+                return child
+            child.end()
+        return None
 
     def _drop(self, child: Child | None) -> int:
         if child is None:
@@ -222,15 +233,13 @@ def _send(pipe: BinaryIO | IO[bytes], told: Json, data: bytes) -> None:
 
 
 def _bound(max_extra_bytes: int) -> None:
-    """Bound this process's memory, and its life by that of its parent."""
+    """Bound this process's memory."""
     with open("/proc/self/statm") as statm:
         used = int(statm.read().split()[0]) * resource.getpagesize()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     wanted = used + max_extra_bytes
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_AS, (allowed, hard))
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

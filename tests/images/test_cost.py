@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deepfake_core.children import Child, Message
 from deepfake_core.images import decoding, isolation
 from deepfake_core.images.cost import LIMITS, cost_of, is_heavy, refusal
 from deepfake_core.images.decoding import decode_here, decode_picture, load
 from deepfake_core.images.isolation import Decoders
 from deepfake_core.images.picture import Loaded, Wanted
-from deepfake_core.records import Failure, FailureCode
+from deepfake_core.records import Failure, FailureCode, Json
 from tests.support.zoo import ZOO, encode, photograph
 
 pytestmark = pytest.mark.processes
@@ -164,15 +165,45 @@ def test_what_is_being_decoded_can_be_stopped(pool: Decoders):
     assert isinstance(answers[0], Failure)
 
 
-def test_a_decoder_that_the_system_ends_has_run_out_of_memory(pool: Decoders):
-    assert isinstance(pool.decode(encode(photograph(), "PNG"), WANTED), Loaded)
-    os.kill(pool._idle[0]._process.pid, signal.SIGKILL)
+def test_a_decoder_that_the_system_ends_has_run_out_of_memory(
+    pool: Decoders, monkeypatch: pytest.MonkeyPatch
+):
+    ask = Child.ask
 
-    failure = pool.decode(encode(photograph(), "PNG"), WANTED)
+    def end_and_ask(child: Child, told: Json, data: bytes, *, seconds: float) -> Message:
+        child.end()
+        return ask(child, told, data, seconds=seconds)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Child, "ask", end_and_ask)
+        failure = pool.decode(encode(photograph(), "PNG"), WANTED)
 
     assert isinstance(failure, Failure)
     assert failure.code == FailureCode.DECODE_OUT_OF_MEMORY
     assert isinstance(pool.decode(encode(photograph(), "PNG"), WANTED), Loaded)
+
+
+def test_a_decoder_that_ended_while_it_waited_is_no_fault_of_the_next_file(pool: Decoders):
+    assert isinstance(pool.decode(encode(photograph(), "PNG"), WANTED), Loaded)
+    os.kill(pool._idle[0]._process.pid, signal.SIGKILL)
+    pool._idle[0]._process.wait()
+
+    assert isinstance(pool.decode(encode(photograph(), "PNG"), WANTED), Loaded)
+
+
+def test_a_decoder_outlives_the_thread_that_started_it(pool: Decoders):
+    answers: list[object] = []
+    for _ in range(2):
+        thread = threading.Thread(
+            target=lambda: answers.append(pool.decode(encode(photograph(), "PNG"), WANTED))
+        )
+        thread.start()
+        thread.join()
+    process = pool._idle[0]._process
+
+    assert all(isinstance(answer, Loaded) for answer in answers)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
 
 
 LITTLE_MEMORY = """
