@@ -44,6 +44,8 @@ FILLING = bytes(32)
 FILLED_UP = FILLING + END
 # Larger files are not searched for the end of their pixels, which takes a dozen decodings.
 MAX_STRAY_FILE = 4_000_000
+# By chance a file of pixels has not one such newline in 256.
+MANY_NEWLINES = 8
 # Bytes that the decoder has read ahead when it finds that they are not pixels.
 READ_AHEAD = 8
 
@@ -104,7 +106,20 @@ def refusal(data: bytes, facts: JpegFacts) -> Failure | None:
         return Failure(FailureCode.DECODE_TOO_LARGE, detail)
     if facts.frame and not facts.complete:
         return Failure(FailureCode.DECODE_CORRUPT, "truncated: scans of the image are missing")
+    if _was_sent_as_text(data, facts.first_scan):
+        detail = "damaged: line ends were put into it, as if it were a text"
+        return Failure(FailureCode.DECODE_CORRUPT, detail)
     return None
+
+
+def _was_sent_as_text(data: bytes, start: int) -> bool:
+    """Whether each newline among the pixels has got a carriage return before it.
+
+    No decoder complains of that as a rule: pixels drift off, and their number is right.
+    """
+    end = max(data.rfind(END), 0)
+    newlines = data.count(b"\n", start, end)
+    return newlines >= MANY_NEWLINES and data.count(b"\r\n", start, end) == newlines
 
 
 def _decode(data: bytes, facts: JpegFacts, reduction: int) -> tuple[Image.Image, str] | Failure:

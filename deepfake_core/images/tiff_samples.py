@@ -21,9 +21,9 @@ from deepfake_core.records import UInt8Array
 
 # Not packed, LZW, deflate, deflate by its old number, PackBits, LZMA, Zstandard.
 PACKINGS = frozenset({1, 5, 8, 32946, 32773, 34925, 50000})
-# What Pillow reads in files of at most 8 bits: also fax, JPEG and WebP inside of TIFF, and
-# palettes, masks, YCbCr and Lab.
-PILLOW_PACKINGS = PACKINGS | {2, 3, 4, 6, 7, 32771, 50001}
+# What Pillow reads in files of at most 8 bits: also fax and JPEG inside of TIFF, and palettes,
+# masks, YCbCr and Lab. Its libtiff is built without WebP.
+PILLOW_PACKINGS = PACKINGS | {2, 3, 4, 6, 7, 32771}
 PILLOW_COLOURS = frozenset({0, 1, 2, 3, 4, 5, 6, 8})
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, INKS = 0, 1, 2, 5
 COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, INKS: 4}

@@ -105,6 +105,18 @@ def test_a_gap_in_the_middle_is_not_taken_for_strays_at_the_end():
     assert refused >= 36
 
 
+def test_a_file_that_was_sent_as_a_text_is_damaged():
+    sent = PLAIN.replace(b"\n", b"\r\n")
+    assert sent.count(b"\n", sent.index(b"\xff\xda")) >= 8
+
+    failure = failure_of(sent)
+
+    assert failure.code == FailureCode.DECODE_CORRUPT
+    assert "as if it were a text" in failure.detail
+    commented = PLAIN[:2] + segment(0xFE, b"a line\r\n" * 100) + PLAIN[2:] + b"\r\n" * 100
+    assert np.array_equal(pixels(commented), pixels(PLAIN))
+
+
 def test_variants_that_are_not_read_are_named():
     frame = PLAIN.index(b"\xff\xc0")
     lossless = PLAIN[: frame + 1] + b"\xc3" + PLAIN[frame + 2 :]

@@ -203,13 +203,20 @@ def test_variants_that_are_not_read_are_named():
     head = bytes(6) + struct.pack(">HIIHH", 3, 8, 8, 16, 3) + bytes(40)
     stream = io.BytesIO()
     tifffile.imwrite(stream, np.zeros((16, 16), np.int16), metadata=None)
-    lerc = io.BytesIO()
+    lerc, webp = io.BytesIO(), io.BytesIO()
     tifffile.imwrite(lerc, np.zeros((16, 16), np.uint8), compression="lerc", metadata=None)
+    tifffile.imwrite(webp, np.zeros((16, 16, 3), np.uint8), compression="webp", metadata=None)
+    psd = b"8BPS\0\1" + bytes(6) + struct.pack(">HII", 3, 8, 8)
+    bmp = b"BM" + bytes(12) + struct.pack("<IiiHHI", 40, 8, 8, 1, 0, 4) + bytes(60)
     dds = struct.pack("<7I44x2I4s40x", 124, 0x1007, 16, 16, 0, 0, 0, 32, 4, b"NONE")
     files = {
         "pixel format 1162760014": b"DDS " + dds,
         "PSD of 16 bits": b"8BPS\0\1" + head,
         "PSB": b"8BPS\0\2" + head,
+        "PSD of separate inks": psd + struct.pack(">HH", 8, 7) + bytes(14 + 192),
+        "deflated": psd + struct.pack(">HH4xI5xH", 8, 3, 1, 2) + bytes(99),
+        "JPEG wrapped in BMP": bmp,
+        "compression 50001": webp.getvalue(),
         "signed": stream.getvalue(),
         "compression 34887": lerc.getvalue(),
     }
