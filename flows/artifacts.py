@@ -12,7 +12,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from deepfake_core.records import Json
+from deepfake_core.events import Facts
 from deepfake_core.rendering.evidence import label_words
 from deepfake_core.rendering.text import as_markdown, one_line
 from deepfake_core.reporting.markdown import headline, warned, warning_title
@@ -50,7 +50,7 @@ def show_warnings(summary: Summary) -> None:
         create_markdown_artifact("\n".join(sentences), key=WARNINGS_KEY, description=title)
 
 
-def highest_rows(summary: Summary) -> list[Json]:
+def highest_rows(summary: Summary) -> list[dict[str, str | float]]:
     """The most suspicious images as rows for people."""
     return [
         {
@@ -80,7 +80,7 @@ class ShownProgress:
         self._wanted = self._done = 0
         self._bar: UUID | None = None
 
-    def __call__(self, event: str, facts: Json) -> None:
+    def __call__(self, event: str, facts: Facts) -> None:
         """Take one event of a scan."""
         if event == "planned" and facts["shards"] > 1:
             self._wanted = facts["wanted"]
@@ -89,7 +89,7 @@ class ShownProgress:
             # Its type allows for a coroutine, which only asynchronous flows are given.
             self._bar = cast(UUID, bar)
         elif self._bar is not None and event in ("resumed", "committed"):
-            self._done += facts["done" if event == "resumed" else "images"]
+            self._done += facts["done"] if event == "resumed" else facts["images"]
             try:
                 update_progress_artifact(self._bar, 100 * self._done / self._wanted)
             except httpx.HTTPError:

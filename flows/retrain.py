@@ -18,10 +18,11 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
 from deepfake_core.errors import CandidateRefused, DeepfakeError
+from deepfake_core.events import Facts
 from deepfake_core.models.registry import DEFAULT_REGISTRY
-from deepfake_core.records import Json
 from deepfake_core.retraining import retrain as core
 from deepfake_core.retraining.config import RetrainConfig
+from deepfake_core.retraining.run import RetrainResult
 from flows.notices import REFUSED, tell_failed
 from flows.training_artifacts import ShownTraining, outcome_of, show_training
 
@@ -48,11 +49,11 @@ def do_step(name: str, work: Callable[[], T]) -> T:  # noqa: ARG001
     on_failure=[tell_failed],
     on_crashed=[tell_failed],
 )
-def retrain(config: RetrainConfig) -> State[Json]:
+def retrain(config: RetrainConfig) -> State[RetrainResult]:
     """Train a new version on labelled folders; it becomes current if it is no worse."""
     logger, progress = get_run_logger(), ShownTraining()
 
-    def notify(event: str, facts: Json) -> None:
+    def notify(event: str, facts: Facts) -> None:
         progress(event, facts)
         if event == "said":
             logger.info(facts["line"])

@@ -21,9 +21,8 @@ from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
 from deepfake_core.errors import DeepfakeError, SourceOutage
-from deepfake_core.events import Notify
+from deepfake_core.events import Facts, Notify
 from deepfake_core.models.registry import DEFAULT_REGISTRY
-from deepfake_core.records import Json
 from deepfake_core.reporting.drift import LIMITS, DriftLimits
 from deepfake_core.reporting.markdown import headline
 from deepfake_core.reporting.run_report import read_summary
@@ -113,7 +112,7 @@ def scan(
     """
     progress = ShownProgress()
 
-    def notify(event: str, facts: Json) -> None:
+    def notify(event: str, facts: Facts) -> None:
         progress(event, facts)
         if event in MESSAGES and facts.get("done") != 0:
             get_run_logger().info(MESSAGES[event].format(**facts))

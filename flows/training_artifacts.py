@@ -15,8 +15,10 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from deepfake_core.records import Json
+from deepfake_core.events import Facts
+from deepfake_core.models.registry_log import GateRecord
 from deepfake_core.retraining.retrain import GATE_FILE
+from deepfake_core.retraining.run import RetrainResult
 from flows.artifacts import place_of
 
 CURVES_KEY, MODEL_KEY, HISTORY_KEY = "retrain-curves", "retrain-model", "retrain-history"
@@ -26,7 +28,7 @@ FIGURES = ("images", "auc", "balanced_accuracy", "tpr_at_1_percent_fpr", "fpr_at
            "decided_share", "ece")  # fmt: skip
 
 
-def show_training(result: Json) -> None:
+def show_training(result: RetrainResult) -> None:
     """Show a finished retraining: curves, network, log, gate, and where the reports are."""
     folder = Path(result["folder"])
     curves, model, history = folder / "curves.png", folder / "model.txt", folder / "history.csv"
@@ -41,12 +43,12 @@ def show_training(result: Json) -> None:
         )
     if history.is_file():
         create_markdown_artifact(place_of("history.csv", str(history.absolute())), key=HISTORY_KEY)
-    gate = json.loads((folder / GATE_FILE).read_text())
+    gate: GateRecord = json.loads((folder / GATE_FILE).read_text())
     create_table_artifact(gate_rows(gate), key=GATE_KEY, description=outcome_of(result))
     create_markdown_artifact(summary_of(result), key=SUMMARY_KEY, description=outcome_of(result))
 
 
-def outcome_of(result: Json) -> str:
+def outcome_of(result: RetrainResult) -> str:
     """The outcome in one sentence."""
     if not result["passed"]:
         return f"{result['model_id']} was refused: {'; '.join(result['reasons'])}"
@@ -54,10 +56,10 @@ def outcome_of(result: Json) -> str:
     return f"{result['model_id']} passed the gate and {became}"
 
 
-def summary_of(result: Json) -> str:
+def summary_of(result: RetrainResult) -> str:
     """The figures on what was only reported on, and the reports, as markdown."""
     figures = result["figures"]["report"]
-    lines = [f"| {name} | {figures[name]:g} |" for name in FIGURES if name in figures]
+    lines = [f"| {name} | {figures.get(name):g} |" for name in FIGURES if name in figures]
     table = "\n".join(["| figure | value |", "| --- | --- |", *lines])
     reports = [("Evaluation", result["report"]), ("Data checks", result["data_report"])]
     links = [f"- {place_of(name, str(Path(path).absolute()))}" for name, path in reports]
@@ -65,7 +67,7 @@ def summary_of(result: Json) -> str:
     return "\n\n".join([outcome_of(result), table, "\n".join(links), "\n".join(notes)])
 
 
-def gate_rows(gate: Json) -> list[Json]:
+def gate_rows(gate: GateRecord) -> list[dict[str, str | float | None]]:
     """Every test of the gate as a row for people."""
     return [
         {
@@ -88,7 +90,7 @@ class ShownTraining:
         """Show nothing yet."""
         self._bar: UUID | None = None
 
-    def __call__(self, event: str, facts: Json) -> None:
+    def __call__(self, event: str, facts: Facts) -> None:
         """Take one event of a retraining."""
         if event == "started" and facts["steps"]:
             text = f"Of {facts['steps']} training steps."

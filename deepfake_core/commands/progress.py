@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from deepfake_core.commands.terminal import show
-from deepfake_core.records import Json
+from deepfake_core.events import Facts
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -25,16 +25,16 @@ class Progress:
         self._wanted = self._done = self._at_start = 0
         self._began = self._last_line = time.monotonic()
 
-    def __call__(self, event: str, facts: Json) -> None:
+    def __call__(self, event: str, facts: Facts) -> None:
         """Take one event."""
         if event == "planned":
             self._plan(facts)
         elif event == "warned":
             self.line(f"warning: {facts['words']}")
         elif event == "resumed":
-            self._resume(int(facts["done"]))
+            self._resume(facts["done"])
         elif event == "judged":
-            self._advance(int(facts["images"]))
+            self._advance(facts["images"])
         elif event == "published":
             # Where the files are is said once, with the result.
             self.close()
@@ -49,8 +49,8 @@ class Progress:
             self._bar.close()
             self._bar = None
 
-    def _plan(self, facts: Json) -> None:
-        self._wanted = int(facts["wanted"])
+    def _plan(self, facts: Facts) -> None:
+        self._wanted = facts["wanted"]
         self.line(
             f"run {facts['run_id']}: {facts['listed']} listed, {self._wanted} to judge "
             f"in {facts['shards']} shards"

@@ -22,11 +22,11 @@ from deepfake_core.commands.terminal import (
     say,
     tell,
 )
-from deepfake_core.records import Json
 from deepfake_core.retraining.config import RetrainConfig, read_recipe
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
+    from deepfake_core.retraining.run import RetrainResult
 
 FIELDS = RetrainConfig.model_fields
 SHOWN = ("auc", "tpr_at_1_percent_fpr", "fpr_at_fake", "decided_share", "ece")
@@ -107,9 +107,9 @@ def _config(parsed: argparse.Namespace) -> RetrainConfig:
     )
 
 
-def _words(result: Json) -> str:
+def _words(result: RetrainResult) -> str:
     figures = result["figures"]["report"]
-    shown = ", ".join(f"{name} {figures[name]:.4f}" for name in SHOWN if name in figures)
+    shown = ", ".join(f"{name} {figures.get(name):.4f}" for name in SHOWN if name in figures)
     outcome = "it is current now" if result["promoted"] else "it is not current"
     return "\n".join(
         [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from deepfake_core.commands.terminal import resumed, show
+from deepfake_core.events import Facts, TrainingRow
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -26,16 +27,16 @@ class RetrainProgress:
         self._bar: tqdm[None] | None = None
         self._last_line = time.monotonic()
 
-    def __call__(self, event: str, facts: Mapping[str, object]) -> None:
+    def __call__(self, event: str, facts: Facts) -> None:
         """Take one event."""
         if event == "retraining":
-            self.resume = resumed(self._words, "--work", str(facts["work"]))
+            self.resume = resumed(self._words, "--work", facts["work"])
             if not facts["finished"]:
                 self._line(f"run {facts['run_id']}; to go on after a stop: {self.resume}")
         elif event == "step":
             self._line(f"{facts['name']} …")
         elif event == "said":
-            self._line(str(facts["line"]))
+            self._line(facts["line"])
         elif event == "started":
             self._start(facts)
         elif event == "trained":
@@ -53,7 +54,7 @@ class RetrainProgress:
             self._bar.close()
             self._bar = None
 
-    def _start(self, facts: Mapping[str, object]) -> None:
+    def _start(self, facts: Facts) -> None:
         goes_on = f", going on from step {facts['step']}" if facts["step"] else ""
         self._line(f"training for {facts['steps']} steps{goes_on}")
         if self.stream.isatty():
@@ -67,7 +68,7 @@ class RetrainProgress:
                 leave=False,
             )
 
-    def _advance(self, facts: Mapping[str, object]) -> None:
+    def _advance(self, facts: Facts) -> None:
         if self._bar is not None:
             self._bar.set_postfix_str(f"loss {facts['loss']:.4f}", refresh=False)
             self._bar.update()
@@ -82,8 +83,8 @@ class RetrainProgress:
             show(text, self.stream)
 
 
-def validated_line(facts: Mapping[str, object]) -> str:
+def validated_line(facts: TrainingRow) -> str:
     """A row of ``history.csv`` as a line for people."""
-    shares = (name for name in ("accuracy", "auc", "precision", "recall") if name in facts)
-    measured = "".join(f", {name} {facts[name]:.4f}" for name in shares)
+    shares = ((name, facts.get(name)) for name in ("accuracy", "auc", "precision", "recall"))
+    measured = "".join(f", {name} {share:.4f}" for name, share in shares if share is not None)
     return f"step {facts['step']}: loss {facts['loss']:.4f}{measured}"

@@ -18,7 +18,8 @@ from deepfake_core.commands.terminal import (
     tell,
 )
 from deepfake_core.errors import DeepfakeError, UsageError
-from deepfake_core.records import DECIDED, Json
+from deepfake_core.events import Facts
+from deepfake_core.records import DECIDED
 from deepfake_core.results.manifest import EXCLUDED, KNOWN, OLD
 from deepfake_core.scanning.config import ScanConfig
 
@@ -93,7 +94,7 @@ def _scan(parsed: argparse.Namespace) -> int:
     progress = Progress()
     run_id = None
 
-    def notify(event: str, facts: Json) -> None:
+    def notify(event: str, facts: Facts) -> None:
         nonlocal run_id
         run_id = facts.get("run_id", run_id)
         progress(event, facts)

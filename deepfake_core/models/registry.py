@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from deepfake_core.errors import CandidateRefused, ModelError, UsageError
 from deepfake_core.files import flush, settle, whole
 from deepfake_core.models.bundle import DESCRIPTION_FILE, Bundle, read_bundle
-from deepfake_core.models.registry_log import Ledger, gate_record, locked, read_log
-from deepfake_core.records import Json
+from deepfake_core.models.registry_log import GateRecord, Ledger, gate_record, locked, read_log
 
 CURRENT_FILE = "current.json"
 _ROOT = Path(__file__).resolve().parents[2]
@@ -199,7 +199,7 @@ def rollback(name: str, *, why: str = "", registry: Path = DEFAULT_REGISTRY) -> 
 def record_gate(
     bundle: Bundle,
     current: Bundle | None,
-    result: dict[str, object],
+    result: Mapping[str, object],
     *,
     registry: Path = DEFAULT_REGISTRY,
 ) -> dict[str, object]:
@@ -250,7 +250,7 @@ def _same(present: Bundle, candidate: Bundle) -> Bundle:
     return present
 
 
-def _refusal(bundle: Bundle, gate: Json | None, current: Bundle | None) -> str:
+def _refusal(bundle: Bundle, gate: GateRecord | None, current: Bundle | None) -> str:
     """Why a version may not become current; empty where it may."""
     if gate is None:
         return "it has no gate record"
@@ -261,7 +261,9 @@ def _refusal(bundle: Bundle, gate: Json | None, current: Bundle | None) -> str:
     return ""
 
 
-def _make_current(log: Ledger, home: Path, what: str, facts: Json) -> dict[str, object]:
+def _make_current(
+    log: Ledger, home: Path, what: str, facts: Mapping[str, object]
+) -> dict[str, object]:
     """Log, then rename: whatever is current has a line that says how it became so."""
     with whole(home / CURRENT_FILE) as stream:
         stream.write((json.dumps({"version": facts["to"]}) + "\n").encode())

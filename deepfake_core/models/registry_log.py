@@ -6,15 +6,60 @@ import contextlib
 import datetime as dt
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
+from typing import TypedDict, cast
 
 from deepfake_core import files
 from deepfake_core.errors import ModelError, OutputError
 from deepfake_core.files import who
 
 LOG_FILE = "log.jsonl"
+
+
+class GateTest(TypedDict):
+    """One test of the gate, see `deepfake_core.release.gate_comparison.Row`."""
+
+    images: str
+    measure: str
+    candidate: float
+    current: float | None
+    bound: float | None
+    limit: float
+    passed: bool
+
+
+class GateRecord(TypedDict, total=False):
+    """What the gate found, as its file and, with more facts, a line of the log say it.
+
+    Attributes:
+        passed: whether the candidate may become current.
+        reasons: what failed, one sentence each.
+        table: every test.
+        notes: what could not be tested, and why.
+        engines: how the engines compare, where that was asked.
+        version: of the log: the candidate's version.
+        digest: of the log: the candidate's digest.
+        against: of the log: what it was compared with; None for the first of its name.
+        against_digest: of the log: likewise.
+        what: of the log: ``gate``.
+        when: of the log: ISO 8601, UTC.
+        who: of the log: who asked.
+    """
+
+    passed: bool
+    reasons: Sequence[str]
+    table: Sequence[GateTest]
+    notes: Sequence[str]
+    engines: dict[str, object] | None
+    version: int
+    digest: str
+    against: str | None
+    against_digest: str | None
+    what: str
+    when: str
+    who: str
 
 
 class Ledger:
@@ -86,7 +131,8 @@ def read_log(folder: Path) -> list[dict[str, object]]:
         )
 
 
-def gate_record(folder: Path, digest: str) -> dict[str, object] | None:
+def gate_record(folder: Path, digest: str) -> GateRecord | None:
     """The newest gate result of the bundle with this digest; None where it never went through."""
     records = [line for line in read_log(folder) if line["what"] == "gate"]
-    return next((line for line in reversed(records) if line.get("digest") == digest), None)
+    newest = next((line for line in reversed(records) if line.get("digest") == digest), None)
+    return cast(GateRecord | None, newest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from deepfake_core.evaluation.training_list import read_training_list
 from deepfake_core.inference.cropping import open_cropper
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_current, record_gate
+from deepfake_core.models.registry_log import GateRecord
 from deepfake_core.release.engine_parity import check_engines
 from deepfake_core.release.gate_comparison import Answers, Row, differences, draw, floors, judge
 from deepfake_core.release.gate_config import GateConfig
@@ -46,9 +48,9 @@ class GateResult:
     notes: tuple[str, ...] = ()
     engines: dict[str, object] | None = None
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> GateRecord:
         """The result as plain data."""
-        return asdict(self)
+        return cast(GateRecord, asdict(self))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -28,13 +28,12 @@ from deepfake_core.models.registry import (
     promote,
     register,
 )
-from deepfake_core.models.registry_log import gate_record
-from deepfake_core.records import Json
+from deepfake_core.models.registry_log import GateRecord, gate_record
 from deepfake_core.release.candidate import Material, make_candidate
 from deepfake_core.release.gate import Facts, examine, refuse_seen
 from deepfake_core.release.gate_feedback import gathered
 from deepfake_core.retraining.config import Recipe, RetrainConfig, read_recipe
-from deepfake_core.retraining.run import Run, begin
+from deepfake_core.retraining.run import RetrainResult, Run, begin
 from deepfake_core.storage.listing import is_hidden
 from deepfake_core.training.data import TrainingData
 from deepfake_core.training.fit import fit
@@ -66,7 +65,7 @@ def retrain(
     registry: Path = DEFAULT_REGISTRY,
     notify: Notify = silent,
     step: Step = call_step,
-) -> Json:
+) -> RetrainResult:
     """Train, calibrate, evaluate and register a new version; promote it if it passes the gate.
 
     Args:
@@ -257,7 +256,7 @@ def evaluate_candidate(run: Run, data: Path, made: Bundle) -> Path:
     return render_evaluation(evaluation, made, run.report / "evaluation")["report"]
 
 
-def gate_candidate(run: Run, data: Path, bundle: Bundle, *, shortcut_passed: bool) -> Json:
+def gate_candidate(run: Run, data: Path, bundle: Bundle, *, shortcut_passed: bool) -> GateRecord:
     """Compare the candidate with the current version on the reported half, and log it."""
     current = find_current(run.config.name, run.registry)
     known = gate_record(bundle.folder.parent, bundle.digest)
@@ -274,7 +273,7 @@ def gate_candidate(run: Run, data: Path, bundle: Bundle, *, shortcut_passed: boo
     return known
 
 
-def promote_candidate(run: Run, bundle: Bundle, gate: Mapping[str, object]) -> bool:
+def promote_candidate(run: Run, bundle: Bundle, gate: GateRecord) -> bool:
     """Make the version current if it passed and this is wanted; whether it was done."""
     if not (gate["passed"] and run.config.promote):
         return False

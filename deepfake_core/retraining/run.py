@@ -9,13 +9,14 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict, cast
 
 from deepfake_core.errors import ModelError, OutputError, PlanMismatch, SourceError, UsageError
 from deepfake_core.evaluation.score_cache import ScoreCache
 from deepfake_core.events import Notify
 from deepfake_core.files import write_whole
+from deepfake_core.models.figures import Figures
 from deepfake_core.models.registry import find_model
-from deepfake_core.records import Json
 from deepfake_core.release.gate_feedback import check_output
 from deepfake_core.results.run_ids import new_run_id
 from deepfake_core.retraining.config import RetrainConfig
@@ -25,6 +26,51 @@ from deepfake_core.training.initial_weights import NO_IMAGENET, SUFFIXES
 RUN_FILE, RESULT_FILE = "run.json", "result.json"
 # What may differ when a run goes on: it changes nothing of what was computed.
 FREE = {"output", "work", "run_id", "promote", "why"}
+
+
+class Outcome(TypedDict):
+    """What the steps of a retraining gave.
+
+    Attributes:
+        model_id: the new version.
+        passed: whether it passed the gate.
+        promoted: whether it is current now.
+        reasons: why it was refused, one sentence each.
+        notes: what the gate could not test, and why.
+        figures: what was measured, by data set.
+        report: the evaluation's report.
+    """
+
+    model_id: str
+    passed: bool
+    promoted: bool
+    reasons: list[str]
+    notes: list[str]
+    figures: dict[str, Figures]
+    report: str
+
+
+class RetrainResult(Outcome):
+    """A finished retraining, as its ``result.json`` says it.
+
+    Attributes:
+        run_id: its name.
+        data_report: the report of the data checks.
+        folder: what people read.
+        work: its state.
+    """
+
+    run_id: str
+    data_report: str
+    folder: str
+    work: str
+
+
+class _Stored(TypedDict):
+    """What a run's state says of it."""
+
+    run_id: str
+    settings: dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +94,7 @@ class Run:
     report: Path
     registry: Path
     notify: Notify
-    result: dict[str, object] | None = None
+    result: RetrainResult | None = None
     memory: ScoreCache = field(default_factory=ScoreCache)
 
     @property
@@ -70,15 +116,15 @@ class Run:
         if path.is_file():
             shutil.copyfile(path, self.report / path.name)
 
-    def write(self, name: str, content: Json) -> None:
+    def write(self, name: str, content: Mapping[str, object]) -> None:
         """Write a JSON file of the report so that it appears whole."""
         _write(self.report / name, content)
 
-    def finish(self, result: Mapping[str, object]) -> dict[str, object]:
+    def finish(self, outcome: Outcome) -> RetrainResult:
         """Write the result: from then on the run is finished."""
-        complete = {
+        complete: RetrainResult = {
             "run_id": self.run_id,
-            **result,
+            **outcome,
             "data_report": str(self.report / "data" / "dataset.html"),
             "folder": str(self.report),
             "work": str(self.work),
@@ -111,7 +157,7 @@ def begin(config: RetrainConfig, *, registry: Path, notify: Notify) -> Iterator[
     try:
         work.mkdir(parents=True, exist_ok=True)
         with claimed(work):
-            stored = _read(work / RUN_FILE)
+            stored = cast(_Stored | None, _read(work / RUN_FILE))
             if stored is None:
                 stored = {"run_id": run_id, "settings": settings}
                 _write(work / RUN_FILE, stored)
@@ -119,9 +165,16 @@ def begin(config: RetrainConfig, *, registry: Path, notify: Notify) -> Iterator[
             run_id = stored["run_id"]
             report = home / run_id
             report.mkdir(parents=True, exist_ok=True)
-            result = _read(work / RESULT_FILE)
-            facts = {"run_id": run_id, "work": str(work), "report": str(report)}
-            notify("retraining", {**facts, "finished": result is not None})
+            result = cast(RetrainResult | None, _read(work / RESULT_FILE))
+            notify(
+                "retraining",
+                {
+                    "run_id": run_id,
+                    "work": str(work),
+                    "report": str(report),
+                    "finished": result is not None,
+                },
+            )
             yield Run(config, run_id, work, report, registry, notify, result)
     except OSError as error:
         raise OutputError(
@@ -148,7 +201,7 @@ def _check_paths(config: RetrainConfig, registry: Path) -> None:
         raise ModelError(NO_IMAGENET)
 
 
-def _refuse_other(stored: Json, asked: Mapping[str, object], work: Path) -> None:
+def _refuse_other(stored: Mapping[str, object], asked: Mapping[str, object], work: Path) -> None:
     for name, value in asked.items():
         if stored.get(name) != value:
             raise PlanMismatch(
@@ -167,7 +220,7 @@ def _differ(stored: Mapping[str, object], asked: Mapping[str, object], name: str
     return f"{name} was {before!r}, is {now!r}"
 
 
-def _read(path: Path) -> Json | None:
+def _read(path: Path) -> dict[str, object] | None:
     if not path.is_file():
         return None
     content: dict[str, object] = json.loads(path.read_bytes())

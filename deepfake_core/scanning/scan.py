@@ -129,8 +129,10 @@ def begin(plan: Plan, notify: Notify = silent) -> None:
         notify("manifest", {"run_id": plan.run_id})
         plan.store_run()
     listed, wanted = plan.manifest.num_rows, plan.wanted.num_rows
-    facts = {"run_id": plan.run_id, "listed": listed, "wanted": wanted, "shards": plan.shards}
-    notify("planned", facts)
+    notify(
+        "planned",
+        {"run_id": plan.run_id, "listed": listed, "wanted": wanted, "shards": plan.shards},
+    )
     warnings = (*plan.warnings, *plan.networks.notes)
     for words in (*warnings, *(one.words for one in plan.run.idle_globs)):
         notify("warned", {"words": words})
@@ -169,7 +171,7 @@ def _in_time(plan: Plan, began: float) -> bool:
 def commit_shard(plan: Plan, shards: Shards, index: int, notify: Notify = silent) -> CommittedShard:
     """Have one shard judged and its part committed."""
     committed = shards.commit(plan, index)
-    notify("committed", {"shards": plan.shards, **committed.as_json()})
+    notify("committed", {"shards": plan.shards, **committed.facts()})
     return committed
 
 
@@ -191,9 +193,8 @@ def finish(plan: Plan, notify: Notify = silent, *, seconds: float | None = None)
     notify("reported", {"report": results.storage.address(run_file(run_id, REPORT_FILE))})
     plan.run.state = "done"
     close_run(results, plan.run, "scan")
-    result = result_of(plan)
-    notify("done", dict(result))
-    return result
+    notify("done", {"run_id": run_id})
+    return result_of(plan)
 
 
 def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:

@@ -14,6 +14,7 @@ from types import TracebackType
 import pyarrow as pa
 
 from deepfake_core.errors import BrokenInvariant, SourceOutage
+from deepfake_core.events import Facts
 from deepfake_core.images.isolation import decoders
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.face_reading import AlignedFaces
@@ -71,9 +72,15 @@ class CommittedShard:
     images: int
     timings: dict[str, float]
 
-    def as_json(self) -> dict[str, object]:
+    def facts(self) -> Facts:
         """The same as facts of an event."""
-        return {"shard": self.shard, "images": self.images, **self.timings}
+        seconds = self.timings["seconds"]
+        return {
+            "shard": self.shard,
+            "images": self.images,
+            "seconds": seconds,
+            "timings": self.timings,
+        }
 
 
 def shard_of(plan: Plan, index: int) -> Shard:

@@ -20,10 +20,9 @@ import numpy as np
 from deepfake_core.datasets.labelled import is_fake, read_pixels
 from deepfake_core.engines.keras_network import keras_weights, set_keras_weights, split_outputs
 from deepfake_core.errors import SourceError, TrainingError, UsageError
-from deepfake_core.events import Notify, silent
+from deepfake_core.events import Facts, Notify, TrainingRow, silent
 from deepfake_core.files import make_folder
 from deepfake_core.models.registry import DEFAULT_REGISTRY
-from deepfake_core.records import Json
 from deepfake_core.training.batches import Batch, Batches
 from deepfake_core.training.checkpoint import check_plan, load_state, plan_of, save_state
 from deepfake_core.training.data import TrainingData
@@ -117,7 +116,7 @@ class _Training:
         self.fake = is_fake(validation)
         self.pixels = read_pixels(validation, size=config.size)
         self.step, self.seconds, self.since_best, self.ended = 0, 0.0, 0, False
-        self.history: list[Json] = []
+        self.history: list[TrainingRow] = []
         self.best: dict[str, np.ndarray] = {}
         self.best_auc: float = -1.0
         self.model = build(config, config.crop)
@@ -129,7 +128,7 @@ class _Training:
     def begin(self, whole: keras.Model) -> None:
         """Take the weights to begin with, and save them as step 0."""
         set_keras_weights(self.model, keras_weights(whole))
-        row: Json = {"step": 0, "seconds": 0.0}
+        row: Facts = {"step": 0, "seconds": 0.0}
         self._judge(row, whole)
         self.history = [row]
         self.save()
@@ -171,8 +170,10 @@ class _Training:
         with closing(stream.batches(self.step, self.steps)) as batches:
             while self.step < self.steps and not self.ended:
                 self._stretch(batches, whole)
-        facts = {"step": self.step, "steps": self.steps, "stopped_early": self.ended}
-        self.notify("ended", facts | ({"best_auc": self.best_auc} if len(self.fake) else {}))
+        facts: Facts = {"step": self.step, "steps": self.steps, "stopped_early": self.ended}
+        if len(self.fake):
+            facts["best_auc"] = self.best_auc
+        self.notify("ended", facts)
 
     def _stretch(self, batches: Iterator[Batch], whole: keras.Model) -> None:
         """Train until the next validation, validate, save."""
@@ -194,7 +195,7 @@ class _Training:
         self.step += len(losses)
         spent = time.monotonic() - began
         self.seconds += spent
-        row: Json = {
+        row: Facts = {
             "step": self.step,
             "seconds": self.seconds,
             "loss": float(np.mean(losses)),
@@ -204,9 +205,9 @@ class _Training:
         self._judge(row, whole)
         self.history.append(row)
         self.save()
-        self.notify("validated", dict(row))
+        self.notify("validated", row.copy())
 
-    def _judge(self, row: Json, whole: keras.Model) -> None:
+    def _judge(self, row: TrainingRow, whole: keras.Model) -> None:
         """Compare the result so far with the best; add what validation says to the row."""
         result = self._result()
         if not len(self.fake):

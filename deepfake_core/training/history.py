@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deepfake_core.events import TrainingRow
 from deepfake_core.files import written_beside
 from deepfake_core.ranking import auc
-from deepfake_core.records import Float32Array, Json
+from deepfake_core.records import Float32Array
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +26,7 @@ MEASURES = ("accuracy", "auc", "precision", "recall")
 COLUMNS = ("step", "seconds", "loss", "learning_rate", "wait_share", *MEASURES)
 
 
-def validation_figures(logits: Float32Array, fake: np.ndarray) -> dict[str, float]:
+def validation_figures(logits: Float32Array, fake: np.ndarray) -> TrainingRow:
     """Accuracy, AUC, and precision and recall of fakes where a logit above 0 means fake.
 
     Args:
@@ -42,7 +43,7 @@ def validation_figures(logits: Float32Array, fake: np.ndarray) -> dict[str, floa
     }
 
 
-def write_history(work: Path, history: Sequence[Json]) -> None:
+def write_history(work: Path, history: Sequence[TrainingRow]) -> None:
     """Write ``history.csv`` and, with Matplotlib, ``curves.png`` in place of the last ones."""
     text = io.StringIO()
     table = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
@@ -57,7 +58,7 @@ def write_history(work: Path, history: Sequence[Json]) -> None:
         _put(work / CURVES_FILE, draw_curves(history))
 
 
-def draw_curves(history: Sequence[Json]) -> bytes:
+def draw_curves(history: Sequence[TrainingRow]) -> bytes:
     """Loss, learning rate and validation figures over the steps, as a PNG."""
     from matplotlib.figure import Figure
 
@@ -66,7 +67,7 @@ def draw_curves(history: Sequence[Json]) -> bytes:
     for axis, names in zip(axes, (("loss",), MEASURES, ("learning_rate",)), strict=True):
         for name in names:
             rows = [row for row in history if name in row]
-            axis.plot([row["step"] for row in rows], [row[name] for row in rows], label=name)
+            axis.plot([row["step"] for row in rows], [row.get(name) for row in rows], label=name)
         axis.set_xlabel("step")
         axis.set_title(", ".join(names).replace("_", " "))
         axis.grid(visible=True, alpha=0.3)
