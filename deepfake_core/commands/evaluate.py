@@ -17,10 +17,10 @@ from deepfake_core.commands.terminal import (
     tell,
 )
 from deepfake_core.errors import SourceError
-from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
+    from deepfake_core.evaluation.document import Counts, Evaluation
 
 SHOWN_WARNINGS = 10
 
@@ -87,7 +87,7 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     return DONE
 
 
-def _of_all(counts: Json) -> str:
+def _of_all(counts: Counts) -> str:
     """One figure for everything that was judged."""
     return (
         f"all {counts['images']:,} images: {100 * counts['right_share']:.1f} % are labelled as "
@@ -112,7 +112,7 @@ def _to_quote(name: str) -> str:
     return f"may be quoted: {name}, if none of its images was used to make the model"
 
 
-def in_words(evaluation: Json, report: str) -> str:
+def in_words(evaluation: Evaluation, report: str) -> str:
     """A few lines for a person: what is wrong first."""
     from deepfake_core.evaluation.report import headline
 

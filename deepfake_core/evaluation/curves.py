@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from deepfake_core.evaluation.document import Histogram, Mistake, Reliability, Roc
 from deepfake_core.evaluation.metrics import BoolArray
 from deepfake_core.evaluation.scored_set import CLASS_NAMES, ScoredSet
-from deepfake_core.records import Float32Array, Json
+from deepfake_core.records import Float32Array
 
 ROC_POINTS = 200
 RELIABILITY_BINS = 10
@@ -16,7 +17,7 @@ HISTOGRAM_BINS = 25
 WORST = 12
 
 
-def roc(scores: Float32Array, fake: BoolArray) -> dict[str, object]:
+def roc(scores: Float32Array, fake: BoolArray) -> Roc:
     """The ROC curve of both classes: rising ``fpr`` and ``tpr``, thinned where it is long.
 
     The points thin out towards high false positive rates: the low ones are what matters.
@@ -33,7 +34,7 @@ def roc(scores: Float32Array, fake: BoolArray) -> dict[str, object]:
     return {"fpr": _rounded(fpr[rows]), "tpr": _rounded(tpr[rows])}
 
 
-def reliability(scores: Float32Array, fake: BoolArray) -> dict[str, object]:
+def reliability(scores: Float32Array, fake: BoolArray) -> Reliability:
     """Mean score and share of fakes in equal bins of the score, both classes weighing alike."""
     weights = np.where(fake, 0.5 / fake.sum(), 0.5 / (~fake).sum())
     where = np.minimum((scores * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
@@ -45,7 +46,7 @@ def reliability(scores: Float32Array, fake: BoolArray) -> dict[str, object]:
     return {"score": _rounded(mean), "fake": _rounded(share), "images": count[used].tolist()}
 
 
-def histogram(scores: Float32Array, fake: BoolArray) -> dict[str, object]:
+def histogram(scores: Float32Array, fake: BoolArray) -> Histogram:
     """Counts of the scores in equal bins, by class."""
     edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
     counts = {
@@ -56,11 +57,13 @@ def histogram(scores: Float32Array, fake: BoolArray) -> dict[str, object]:
     return {"edges": _rounded(edges), "counts": counts}
 
 
-def worst_mistakes(judged: ScoredSet, root: Path, *, count: int = WORST) -> dict[str, list[Json]]:
+def worst_mistakes(
+    judged: ScoredSet, root: Path, *, count: int = WORST
+) -> dict[str, list[Mistake]]:
     """The images on the wrong side of one half, the worst first, by their true class."""
     error = np.abs(judged.clean - judged.fake)
     labels = judged.labels
-    found: dict[str, list[dict[str, object]]] = {}
+    found: dict[str, list[Mistake]] = {}
     for kind, name in CLASS_NAMES.items():
         wrong = np.flatnonzero((judged.fake == kind) & (error > 0.5))
         worst = wrong[np.argsort(-error[wrong], kind="stable")][:count].tolist()

@@ -6,7 +6,8 @@ import numpy as np
 
 from deepfake_core.evaluation.metrics import BoolArray, figures
 from deepfake_core.evaluation.scored_set import ScoredSet
-from deepfake_core.records import Float32Array, Json, Label
+from deepfake_core.models.figures import Figures, Gap, People
+from deepfake_core.records import Float32Array, Label
 from deepfake_core.resampling import resample_counts
 
 # Fewer images of a class say too little of a group: its rate is shown, but not compared.
@@ -16,7 +17,7 @@ SIGNIFICANCE = 0.05
 RATES = {"fpr_at_fake": False, "tpr_at_fake": True}
 
 
-def fairness(judged: ScoredSet) -> dict[str, object]:
+def fairness(judged: ScoredSet) -> dict[str, People]:
     """Rates by group of people, and the largest gaps between them.
 
     Args:
@@ -32,7 +33,7 @@ def fairness(judged: ScoredSet) -> dict[str, object]:
     return {column: _column(judged, column, limit) for column in columns}
 
 
-def _column(judged: ScoredSet, column: str, limit: float) -> dict[str, object]:
+def _column(judged: ScoredSet, column: str, limit: float) -> People:
     names = np.array([image.people.get(column, "") for image in judged.images])
     flagged = np.array([label == Label.FAKE for label in judged.labels], dtype=bool)
     return {
@@ -48,23 +49,23 @@ def _column(judged: ScoredSet, column: str, limit: float) -> dict[str, object]:
     }
 
 
-def _rates(members: ScoredSet) -> dict[str, object]:
+def _rates(members: ScoredSet) -> Figures:
     """The shares of each class of one group of people, with the number of images."""
-    found: Json = {"images": len(members.images), "intervals": {}}
-    for kind, rate in ((False, "fpr_at_fake"), (True, "tpr_at_fake")):
-        rows = members.fake == kind
-        if not rows.any():
-            continue
-        one = members.where(rows)
-        measured = figures(one.clean, one.labels, one.fake, one.groups)
-        found["fake" if kind else "real"] = len(one.images)
-        found[rate], found["intervals"][rate] = measured[rate], measured["intervals"][rate]
+    intervals: dict[str, list[float] | None] = {}
+    found: Figures = {"images": len(members.images), "intervals": intervals}
+    reals, fakes = members.where(~members.fake), members.where(members.fake)
+    if reals.images:
+        of_reals = figures(reals.clean, reals.labels, reals.fake, reals.groups)
+        found["real"], found["fpr_at_fake"] = len(reals.images), of_reals["fpr_at_fake"]
+        intervals["fpr_at_fake"] = of_reals["intervals"]["fpr_at_fake"]
+    if fakes.images:
+        of_fakes = figures(fakes.clean, fakes.labels, fakes.fake, fakes.groups)
+        found["fake"], found["tpr_at_fake"] = len(fakes.images), of_fakes["tpr_at_fake"]
+        intervals["tpr_at_fake"] = of_fakes["intervals"]["tpr_at_fake"]
     return found
 
 
-def _gap(
-    flagged: BoolArray, names: np.ndarray, groups: np.ndarray, limit: float
-) -> dict[str, object] | None:
+def _gap(flagged: BoolArray, names: np.ndarray, groups: np.ndarray, limit: float) -> Gap | None:
     """The largest gap of a rate between groups; None where fewer than two can be compared."""
     known, counts = np.unique(names, return_counts=True)
     known = known[counts >= LEAST_IMAGES]

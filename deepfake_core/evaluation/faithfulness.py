@@ -11,12 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepfake_core.datasets.labelled import Labelled
+from deepfake_core.evaluation.document import ExplainedShares, Faithfulness
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.explanation import MUST_BEAT, RANDOM_AREAS, Explanation, explain
 from deepfake_core.records import Label
 
 
-def measure_explanations(classifier: Classifier, images: Sequence[Labelled]) -> dict[str, object]:
+def measure_explanations(classifier: Classifier, images: Sequence[Labelled]) -> Faithfulness:
     """Explain images and count how often the named area matters more than random ones.
 
     Args:
@@ -50,7 +51,7 @@ def measure_explanations(classifier: Classifier, images: Sequence[Labelled]) -> 
     }
 
 
-def _shares(explanations: Sequence[Explanation]) -> dict[str, object]:
+def _shares(explanations: Sequence[Explanation]) -> ExplainedShares:
     if not explanations:
         return {"images": 0}
     drops = np.array([explanation.drop for explanation in explanations])

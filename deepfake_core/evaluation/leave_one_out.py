@@ -20,6 +20,7 @@ import numpy as np
 from deepfake_core.datasets.labelled import Labelled, is_fake
 from deepfake_core.engines.engine import read_graph
 from deepfake_core.errors import UsageError
+from deepfake_core.evaluation.document import Expected, LeftOut, Unseen
 from deepfake_core.evaluation.metrics import BoolArray, figures
 from deepfake_core.evaluation.scoring import PART, decode_part
 from deepfake_core.evaluation.set_figures import Known
@@ -27,7 +28,8 @@ from deepfake_core.events import Say
 from deepfake_core.inference.cropping import open_cropper
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.decision import Calibration, Thresholds, calibrate, decide
-from deepfake_core.records import Float32Array, Json
+from deepfake_core.models.figures import Figures, value_of
+from deepfake_core.records import Float32Array
 
 if TYPE_CHECKING:
     from deepfake_core.engines.libraries import ov
@@ -107,7 +109,7 @@ def feature_graph(model: ov.Model) -> ov.Model:
     return ov.Model([source], nodes.get_parameters(), "features")
 
 
-def leave_one_out(features: Features, known: Known) -> dict[str, object]:
+def leave_one_out(features: Features, known: Known) -> Unseen:
     """Train a head without each source of fakes in turn, and test it on that source.
 
     Every source and the photographs are split in two by group: one half trains heads, the other
@@ -130,14 +132,20 @@ def leave_one_out(features: Features, known: Known) -> dict[str, object]:
     used = ~fake | np.isin(sources, usable)
     tested = np.array([_tests(image.group_id) for image in features.images])
     with_it = fit_head(features.values[used & ~tested], fake[used & ~tested])
-    rows: list[dict[str, object]] = []
+    rows: list[LeftOut] = []
     for name in usable:
         theirs = fake & (sources == name)
         training, testing = used & ~tested & ~theirs, tested & (theirs | ~fake)
         without = fit_head(features.values[training], fake[training])
-        figures = (_measure(head, features, testing) for head in (without, with_it))
-        row = {"source": name, "seen": known.saw(name), "images": int(theirs.sum())}
-        rows.append({**row, **dict(zip(("without", "with"), figures, strict=True))})
+        rows.append(
+            {
+                "source": name,
+                "seen": known.saw(name),
+                "images": int(theirs.sum()),
+                "without": _measure(without, features, testing),
+                "with": _measure(with_it, features, testing),
+            }
+        )
     return {"sources": rows, "too_few": few, "expected": _expected(rows)}
 
 
@@ -184,24 +192,27 @@ def _tests(group_id: str) -> bool:
     return int(hashlib.sha256(group_id.encode()).hexdigest()[1], 16) % 2 == 1
 
 
-def _measure(head: Head, features: Features, rows: BoolArray) -> dict[str, object]:
+def _measure(head: Head, features: Features, rows: BoolArray) -> Figures:
     scores = head.scores(features.values[rows])
     images = [features.images[row] for row in np.flatnonzero(rows).tolist()]
     groups = [image.group_id for image in images]
     found = figures(scores, decide(scores, HALF), is_fake(images), groups)
-    return {name: found[name] for name in MEASURES} | {
+    return {
+        "auc": found["auc"],
+        "balanced_accuracy": found["balanced_accuracy"],
+        "tpr_at_5_percent_fpr": found["tpr_at_5_percent_fpr"],
         "intervals": {name: found["intervals"][name] for name in MEASURES},
         "real": found["real"],
         "fake": found["fake"],
     }
 
 
-def _expected(rows: list[Json]) -> dict[str, object]:
+def _expected(rows: Sequence[LeftOut]) -> dict[str, Expected]:
     """The mean and the worst over left-out sources, and the mean loss against knowing them."""
-    found: dict[str, object] = {}
+    found: dict[str, Expected] = {}
     for name in MEASURES:
-        without = np.array([row["without"][name] for row in rows])
-        with_it = np.array([row["with"][name] for row in rows])
+        without = np.array([value_of(row["without"], name) for row in rows])
+        with_it = np.array([value_of(row["with"], name) for row in rows])
         found[name] = {
             "mean": round(float(without.mean()), 4),
             "worst": round(float(without.min()), 4),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deepfake_core.datasets.labelled import Labelled, list_labelled
@@ -12,6 +12,14 @@ from deepfake_core.datasets.splits import thin
 from deepfake_core.errors import SourceError, UsageError
 from deepfake_core.evaluation.config import EvaluateConfig
 from deepfake_core.evaluation.curves import relative
+from deepfake_core.evaluation.document import (
+    Evaluation,
+    FailedImage,
+    Faithfulness,
+    Heading,
+    SetReport,
+    Unseen,
+)
 from deepfake_core.evaluation.faithfulness import measure_explanations
 from deepfake_core.evaluation.leave_one_out import leave_one_out, read_features, usable_sources
 from deepfake_core.evaluation.partition import (
@@ -29,7 +37,6 @@ from deepfake_core.evaluation.training_list import read_training_list
 from deepfake_core.events import Say, silent
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.models.bundle import Bundle
-from deepfake_core.records import Json
 
 DEFAULTS = EvaluateConfig()
 
@@ -41,7 +48,7 @@ def evaluate(
     config: EvaluateConfig = DEFAULTS,
     say: Say = silent,
     memory: ScoreCache | None = None,
-) -> dict[str, object]:
+) -> Evaluation:
     """Measure a bundle on a labelled folder.
 
     Args:
@@ -68,38 +75,58 @@ def evaluate(
         # Before hours of scoring, not after them.
         usable_sources([image for images in members.values() for image in images])
     known = _known_sources(bundle, listing.images, config)
-    evaluation = _heading(bundle, data, known)
-    left_out = [f"left out: {problem}" for problem in listing.problems]
-    evaluation["warnings"] = [*left_out, *listing.notes]
     scorer = open_scorer(bundle, config, memory=memory, say=say)
-    evaluation["precision"] = scorer.precision
+    judged, failures = _score_sets(bundle, scorer, members, data)
+    learnt = read_training_list(bundle)
+    halved = find_halved(learnt, judged, calibrated="report" in bundle.description.figures)
+    parts, warnings = split_sets(judged, one_class=config.one_class, halved=halved)
+    sets: dict[str, SetReport] = {}
+    for name, part in parts.items():
+        say(f"measuring {name}")
+        sets[name] = measure_set(part, data, known)
+    headline = choose_headline(parts)
+    overlaps = find_overlaps(learnt, listing.images, parts)
+    explanations = (
+        _explain(bundle, scorer, parts[headline], config.explanations)
+        if config.explanations
+        else None
+    )
+    everyone = [image for one in judged.values() for image in one.images]
+    unseen = _leave_one_out(bundle, everyone, known, say) if config.leave_one_out else None
+    left_out = [f"left out: {problem}" for problem in listing.problems]
+    return {
+        **_heading(bundle, data, known, scorer.precision),
+        "failures": failures,
+        "sets": sets,
+        "leave_one_out": unseen,
+        "explanations": explanations,
+        "warnings": [*left_out, *listing.notes, *warnings, *overlaps],
+        "headline": headline,
+        "all": count_all(judged.values()),
+    }
+
+
+def _score_sets(
+    bundle: Bundle, scorer: SetScorer, members: Mapping[str, Sequence[Labelled]], data: Path
+) -> tuple[dict[str, ScoredSet], list[FailedImage]]:
+    """What could be judged, by set, and what could not."""
     judged: dict[str, ScoredSet] = {}
+    failures: list[FailedImage] = []
     for name, images in members.items():
         scored = scorer.score_set(name, images)
-        evaluation["failures"] += _failures(images, scored, data)
+        failures += _failures(images, scored, data)
         one = judge(images, scored, bundle.description.calibration, bundle.description.thresholds)
         judged |= {name: one} if one.images else {}
     if not judged:
         raise SourceError(f"none of the images in {data} could be judged; are they images?")
-    learnt = read_training_list(bundle)
-    halved = find_halved(learnt, judged, calibrated="report" in bundle.description.figures)
-    parts, warnings = split_sets(judged, one_class=config.one_class, halved=halved)
-    for name, part in parts.items():
-        say(f"measuring {name}")
-        evaluation["sets"][name] = measure_set(part, data, known)
-    evaluation["headline"] = choose_headline(parts)
-    evaluation["all"] = count_all(judged.values())
-    evaluation["warnings"] += [*warnings, *find_overlaps(learnt, listing.images, parts)]
-    if config.explanations:
-        fakes = parts[evaluation["headline"]]
-        evaluation["explanations"] = _explain(bundle, scorer, fakes, config.explanations)
-    if config.leave_one_out:
-        everyone = [image for one in judged.values() for image in one.images]
-        evaluation["leave_one_out"] = leave_one_out(read_features(bundle, everyone, say=say), known)
-    return evaluation
+    return judged, failures
 
 
-def _heading(bundle: Bundle, data: Path, known: Known) -> Json:
+def _leave_one_out(bundle: Bundle, images: Sequence[Labelled], known: Known, say: Say) -> Unseen:
+    return leave_one_out(read_features(bundle, images, say=say), known)
+
+
+def _heading(bundle: Bundle, data: Path, known: Known, precision: str) -> Heading:
     description = bundle.description
     return {
         "model_id": bundle.model_id,
@@ -107,16 +134,12 @@ def _heading(bundle: Bundle, data: Path, known: Known) -> Json:
         "version": description.version,
         "data": str(data),
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "precision": None,
+        "precision": precision,
         "calibration": description.calibration.model_dump(mode="json"),
         "thresholds": description.thresholds.model_dump(),
         "trained_sources": None if known.names is None else sorted(known.names),
         "trained_sources_said_by": known.said_by,
         "limits": list(description.limits),
-        "failures": [],
-        "sets": {},
-        "leave_one_out": None,
-        "explanations": None,
     }
 
 
@@ -158,8 +181,8 @@ def _known_sources(bundle: Bundle, images: Sequence[Labelled], config: EvaluateC
 
 def _explain(
     bundle: Bundle, scorer: SetScorer, judged: ScoredSet, most: int
-) -> dict[str, object] | None:
-    """Put explanations of fakes, spread over a set, to the test; None without any fake."""
+) -> Faithfulness | None:
+    """Put explanations of fakes, spread over a set, to the test; None without any."""
     fakes = [image for image in judged.images if image.fake]
     some = thin(fakes, most)
     if not some:
@@ -168,7 +191,7 @@ def _explain(
     return measure_explanations(Classifier(bundle, scorer.engine), some)
 
 
-def _failures(images: Sequence[Labelled], scored: Scored, root: Path) -> list[dict[str, object]]:
+def _failures(images: Sequence[Labelled], scored: Scored, root: Path) -> list[FailedImage]:
     return [
         {
             "image": relative(images[row].path, root),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
+from deepfake_core.models.figures import Figures, ThresholdCurve
 from deepfake_core.ranking import auc_of_counts
-from deepfake_core.records import Float32Array, Json, Label
+from deepfake_core.records import Float32Array, Label
 from deepfake_core.rendering.figure_intervals import figure_interval
 from deepfake_core.resampling import resample_counts
 
@@ -67,7 +69,7 @@ def expected_calibration_error(
     return float(np.abs(gap).sum())
 
 
-def threshold_curve(scores: Float32Array, fake: BoolArray) -> dict[str, object]:
+def threshold_curve(scores: Float32Array, fake: BoolArray) -> ThresholdCurve:
     """What each hundredth as a threshold of `fake` would do, for people who choose their own.
 
     Args:
@@ -88,7 +90,7 @@ def threshold_curve(scores: Float32Array, fake: BoolArray) -> dict[str, object]:
 
 def figures(
     scores: Float32Array, called: Sequence[Label], fake: BoolArray, groups: Sequence[str]
-) -> Json:
+) -> Figures:
     """All figures of scores and labels on one set of images.
 
     Args:
@@ -125,7 +127,8 @@ def figures(
         del found["real" if fake.all() else "fake"]
     found["intervals"] = bounds
     widened = {name: figure_interval(found, name) for name in values}
-    return {**found, "intervals": {name: ends and _rounded(ends) for name, ends in widened.items()}}
+    found["intervals"] = {name: ends and _rounded(ends) for name, ends in widened.items()}
+    return cast(Figures, found)
 
 
 def _rounded(ends: Sequence[float]) -> list[float]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from deepfake_core.errors import UsageError
-from deepfake_core.records import Json
+from deepfake_core.evaluation.document import Evaluation, Histogram, Reliability, Roc
+from deepfake_core.models.figures import Figures, value_of
 from deepfake_core.rendering.figure_names import short_name
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ TIER_MEASURES = ("auc", "balanced_accuracy", "tpr_at_5_percent_fpr")
 CLASS_MEASURES = ("fpr_at_fake", "tpr_at_fake", "decided_share")
 
 
-def draw_plots(evaluation: Json) -> dict[str, str]:
+def draw_plots(evaluation: Evaluation) -> dict[str, str]:
     """All plots of an evaluation: SVG by name.
 
     Raises:
@@ -34,7 +35,7 @@ def draw_plots(evaluation: Json) -> dict[str, str]:
             f"the plots need a library that is not installed ({error.name}); "
             "install deepfake-verification with its extra: train"
         ) from error
-    sets: Json = evaluation["sets"]
+    sets = evaluation["sets"]
     headline = sets[evaluation["headline"]]
     # Fixed ids and no date: the same evaluation gives the same file.
     with mpl.rc_context({"svg.hashsalt": "evaluation", "font.size": 9, "axes.axisbelow": True}):
@@ -65,7 +66,7 @@ def _svg(figure: Figure) -> str:
     return stream.getvalue()
 
 
-def _roc(curves: Mapping[str, Json]) -> str:
+def _roc(curves: Mapping[str, Roc]) -> str:
     """All sets with both classes, with the low false positive rates enlarged."""
     figure, axes = _axes(5.4, 4.6)
     inset = axes.inset_axes((0.42, 0.12, 0.55, 0.55))
@@ -84,7 +85,7 @@ def _roc(curves: Mapping[str, Json]) -> str:
     return _svg(figure)
 
 
-def _reliability(found: Json) -> str:
+def _reliability(found: Reliability) -> str:
     """Share of fakes over mean score; the size of a point is its number of images."""
     figure, axes = _axes(4.4, 4.2)
     most = max(found["images"])
@@ -99,7 +100,7 @@ def _reliability(found: Json) -> str:
     return _svg(figure)
 
 
-def _histogram(found: Json, thresholds: Mapping[str, float]) -> str:
+def _histogram(found: Histogram, thresholds: Mapping[str, float]) -> str:
     """Shares of each class over the score, with the uncertain band."""
     figure, axes = _axes(5.4, 3.4)
     edges = found["edges"]
@@ -119,15 +120,18 @@ def _histogram(found: Json, thresholds: Mapping[str, float]) -> str:
     return _svg(figure)
 
 
-def _tiers(tiers: Mapping[str, Json]) -> str:
+def _tiers(tiers: Mapping[str, Figures]) -> str:
     """Figures by degradation with their intervals."""
     figure, axes = _axes(7.2, 3.6)
     first = next(iter(tiers.values()))
     measures = TIER_MEASURES if "auc" in first else CLASS_MEASURES
     shown = [name for name in measures if name in first]
     for index, name in enumerate(shown):
-        values = [tier[name] for tier in tiers.values()]
-        bounds = [tier["intervals"][name] or [tier[name]] * 2 for tier in tiers.values()]
+        values = [value_of(tier, name) or 0.0 for tier in tiers.values()]
+        bounds = [
+            tier["intervals"][name] or [value] * 2
+            for tier, value in zip(tiers.values(), values, strict=True)
+        ]
         errors = [
             [max(0, value - low) for value, (low, _) in zip(values, bounds, strict=True)],
             [max(0, high - value) for value, (_, high) in zip(values, bounds, strict=True)],

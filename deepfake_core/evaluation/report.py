@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from deepfake_core.errors import OutputError
+from deepfake_core.evaluation.document import Evaluation, Mistake
 from deepfake_core.evaluation.plots import draw_plots
 from deepfake_core.evaluation.tables import build_tables
 from deepfake_core.files import write_whole
 from deepfake_core.images.thumbnails import thumbnail
 from deepfake_core.models.bundle import CARD_FILE, Bundle
 from deepfake_core.models.card import card
-from deepfake_core.records import Json
+from deepfake_core.models.figures import Figures
 from deepfake_core.rendering.html import template
 from deepfake_core.rendering.text import NOT_PROOF, percent
 
@@ -22,7 +22,7 @@ REPORT_FILE, NUMBERS_FILE = "report.html", "evaluation.json"
 GALLERY = 12
 
 
-def render(evaluation: Json, bundle: Bundle, folder: Path) -> dict[str, Path]:
+def render(evaluation: Evaluation, bundle: Bundle, folder: Path) -> dict[str, Path]:
     """Write the report, the numbers and the model card with the new figures.
 
     Args:
@@ -52,21 +52,21 @@ def render(evaluation: Json, bundle: Bundle, folder: Path) -> dict[str, Path]:
     return paths
 
 
-def evaluated_card(evaluation: Json, bundle: Bundle) -> str:
+def evaluated_card(evaluation: Evaluation, bundle: Bundle) -> str:
     """The model's card with the figures of an evaluation beside those it was registered with."""
     place = Path(evaluation["data"]).resolve().name
-    measured: dict[str, object] = {}
+    measured: dict[str, Figures] = {}
     for name, one in evaluation["sets"].items():
-        measured[f"{place}/{name}"] = one["figures"] | {"people": one["people"]}
-        for tier, figures in one["tiers"].items():
+        measured[f"{place}/{name}"] = {**one["figures"], "people": one["people"]}
+        for tier, degraded in one["tiers"].items():
             if tier != "clean":
-                measured[f"{place}/{name}_{tier}"] = figures
+                measured[f"{place}/{name}_{tier}"] = degraded
     description = bundle.description
     figures = {**description.figures, **measured}
     return card(description.model_copy(update={"figures": figures}))
 
 
-def render_html(evaluation: Json) -> str:
+def render_html(evaluation: Evaluation) -> str:
     """HTML that loads nothing from anywhere and runs no script."""
     mistakes = _mistakes(evaluation)
     root = Path(evaluation["data"])
@@ -92,10 +92,10 @@ def render_html(evaluation: Json) -> str:
     )
 
 
-def headline(evaluation: Json) -> str:
+def headline(evaluation: Evaluation) -> str:
     """What the model gets wrong, in one sentence, from the set to quote."""
     name = evaluation["headline"]
-    found: Mapping[str, float] = evaluation["sets"][name]["figures"]
+    found = evaluation["sets"][name]["figures"]
     parts = []
     if "fpr_at_fake" in found:
         share = percent(found["fpr_at_fake"])
@@ -107,11 +107,11 @@ def headline(evaluation: Json) -> str:
     return f"On {name}, {' and '.join(parts)}; {undecided} are left uncertain."
 
 
-def _mistakes(evaluation: Json) -> dict[str, list[Json]]:
+def _mistakes(evaluation: Evaluation) -> dict[str, list[Mistake]]:
     """The worst mistakes over all sets, by true class."""
-    found: dict[str, list[dict[str, object]]] = {}
+    found: dict[str, list[Mistake]] = {}
     for kind, sign in (("real", -1), ("fake", 1)):
-        rows = {
+        rows: dict[str, Mistake] = {
             row["image"]: {**row, "set": name}
             for name, one in evaluation["sets"].items()
             for row in one["mistakes"][kind]

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepfake_core.datasets.labelled import Labelled, is_fake
+from deepfake_core.evaluation.document import Counts
 from deepfake_core.evaluation.metrics import BoolArray, figures
 from deepfake_core.evaluation.score_cache import Scored
 from deepfake_core.models.decision import Calibration, Thresholds, calibrate, decide
+from deepfake_core.models.figures import Figures
 from deepfake_core.records import Float32Array, Label
 
 CLEAN = "clean"
@@ -66,7 +68,7 @@ class ScoredSet:
         scores = {tier: values[keep] for tier, values in self.scores.items()}
         return ScoredSet(images, scores, self.sizes[keep], self.thresholds)
 
-    def figures(self, tier: str = CLEAN) -> dict[str, object]:
+    def figures(self, tier: str = CLEAN) -> Figures:
         """See `deepfake_core.evaluation.metrics.figures`; there must be at least one image."""
         shown = self.shown(tier)
         if not shown.any():
@@ -75,10 +77,10 @@ class ScoredSet:
         groups = [group for group, kept in zip(self.groups, shown, strict=True) if kept]
         measured = figures(scores, decide(scores, self.thresholds), self.fake[shown], groups)
         refused = int((~shown).sum())
-        return measured | ({"not_applicable": refused} if refused else {})
+        return {**measured, "not_applicable": refused} if refused else measured
 
 
-def count_all(sets: Iterable[ScoredSet]) -> dict[str, object]:
+def count_all(sets: Iterable[ScoredSet]) -> Counts:
     """One figure for everything that was judged: how many labels are right.
 
     Returns:
@@ -92,9 +94,17 @@ def count_all(sets: Iterable[ScoredSet]) -> dict[str, object]:
             outcome = "uncertain" if label is Label.UNCERTAIN else "wrong"
             outcome = "right" if label == truth else outcome
             counts.update(("images", str(truth), outcome, f"{outcome}_{truth}"))
-    names = ("images", "real", "fake", "right", "wrong", "uncertain", "right_real", "right_fake")
-    found = {name: counts[name] for name in names}
-    return {**found, "right_share": counts["right"] / max(1, counts["images"])}
+    return {
+        "images": counts["images"],
+        "real": counts["real"],
+        "fake": counts["fake"],
+        "right": counts["right"],
+        "wrong": counts["wrong"],
+        "uncertain": counts["uncertain"],
+        "right_real": counts["right_real"],
+        "right_fake": counts["right_fake"],
+        "right_share": counts["right"] / max(1, counts["images"]),
+    }
 
 
 def judge(

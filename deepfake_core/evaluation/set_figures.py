@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from deepfake_core.evaluation.curves import histogram, reliability, roc, worst_mistakes
+from deepfake_core.evaluation.document import SetReport, SizeFigures, SourceFigures
 from deepfake_core.evaluation.fairness import fairness
 from deepfake_core.evaluation.metrics import BoolArray
 from deepfake_core.evaluation.scored_set import CLASS_NAMES, CLEAN, ScoredSet
-from deepfake_core.records import Json
+from deepfake_core.models.figures import Figures
 
 # Bounds of the shorter side in pixels; 128 is what the shipped network sees.
 SIZE_BOUNDS = (128, 256, 512, 1024)
@@ -35,7 +36,7 @@ class Known:
         return None if self.names is None or not source else source in self.names
 
 
-def measure_set(judged: ScoredSet, root: Path, known: Known) -> dict[str, object]:
+def measure_set(judged: ScoredSet, root: Path, known: Known) -> SetReport:
     """All figures of a set with one class or both, as plain numbers.
 
     Args:
@@ -44,11 +45,13 @@ def measure_set(judged: ScoredSet, root: Path, known: Known) -> dict[str, object
         known: the sources that the model was trained on.
     """
     tiers = {tier: judged.figures(tier) for tier in judged.scores}
-    found: dict[str, object] = {
+    parts = _Parts(judged, tiers[CLEAN])
+    found: SetReport = {
         "figures": tiers[CLEAN],
         "tiers": tiers,
-        **_by_source(_Parts(judged, tiers[CLEAN]), known),
-        "sizes": _by_size(_Parts(judged, tiers[CLEAN])),
+        "sources": _by_source(parts, known),
+        "novelty": _by_novelty(parts, known),
+        "sizes": _by_size(parts),
         "people": fairness(judged),
         "histogram": histogram(judged.clean, judged.fake),
         "mistakes": worst_mistakes(judged, root),
@@ -69,19 +72,22 @@ class _Parts:
     """A set, of whose parts figures are made; ``whole`` are its own."""
 
     judged: ScoredSet
-    whole: Json
+    whole: Figures
 
-    def figures(self, keep: BoolArray) -> dict[str, object]:
+    @property
+    def sources(self) -> np.ndarray:
+        """The source of each image, str[N]."""
+        return np.array([image.source for image in self.judged.images])
+
+    def figures(self, keep: BoolArray) -> Figures:
         """Of the images for which bool[N] is true; not measured twice where these are all."""
         return self.whole if keep.all() else self.judged.where(keep).figures()
 
 
-def _by_source(parts: _Parts, known: Known) -> dict[str, object]:
-    """Figures by source, each against all of the other class; seen and unseen fakes apart."""
-    judged = parts.judged
-    sources = np.array([image.source for image in judged.images])
-    fake = judged.fake
-    rows = [
+def _by_source(parts: _Parts, known: Known) -> list[SourceFigures]:
+    """Figures by source, each against all of the other class; the fakes first."""
+    sources, fake = parts.sources, parts.judged.fake
+    return [
         {
             "class": CLASS_NAMES[kind],
             "source": str(source),
@@ -91,15 +97,14 @@ def _by_source(parts: _Parts, known: Known) -> dict[str, object]:
         for kind in (True, False)
         for source in np.unique(sources[(fake == kind) & (sources != "")])
     ]
-    return {"sources": rows, "novelty": _by_novelty(parts, sources, known)}
 
 
-def _by_novelty(parts: _Parts, sources: np.ndarray, known: Known) -> dict[str, object]:
+def _by_novelty(parts: _Parts, known: Known) -> dict[str, Figures]:
     """Fakes of sources that were trained on, and of others, each against all reals."""
     judged = parts.judged
-    seen = np.array([known.saw(str(source)) for source in sources], dtype=object)
+    seen = np.array([known.saw(str(source)) for source in parts.sources], dtype=object)
     kinds = {"trained on": True, "never seen": False, "not known": None}
-    found: dict[str, object] = {}
+    found: dict[str, Figures] = {}
     for name, wanted in kinds.items():
         fakes = judged.fake & np.array([one is wanted for one in seen], dtype=bool)
         if fakes.any():
@@ -107,7 +112,7 @@ def _by_novelty(parts: _Parts, sources: np.ndarray, known: Known) -> dict[str, o
     return found
 
 
-def _by_size(parts: _Parts) -> list[dict[str, object]]:
+def _by_size(parts: _Parts) -> list[SizeFigures]:
     """Figures by the shorter side of the files, the smallest first."""
     shorter = parts.judged.sizes.min(axis=1)
     bins = np.digitize(shorter, SIZE_BOUNDS)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from deepfake_core.records import Json
+from deepfake_core.evaluation.document import Evaluation, SetReport, SourceKind, Unseen
+from deepfake_core.models.figures import Gap
 from deepfake_core.rendering.figure_intervals import figure_interval
 from deepfake_core.rendering.figure_names import AS_NUMBERS, COUNTED, short_name
 from deepfake_core.rendering.text import percent
@@ -23,9 +24,9 @@ SEEN = {True: "trained on", False: "never seen", None: "not known"}
 Cell = tuple[str, str]
 
 
-def build_tables(evaluation: Json) -> dict[str, object]:
+def build_tables(evaluation: Evaluation) -> dict[str, object]:
     """Tables by name; each has ``columns`` and ``rows`` of a heading and cells."""
-    sets: Json = evaluation["sets"]
+    sets = evaluation["sets"]
     return {
         "sets": table([(name, one["figures"]) for name, one in sets.items()], ALL),
         "confusion": confusion(sets[evaluation["headline"]]["figures"]),
@@ -103,7 +104,7 @@ def confusion(found: Mapping[str, object]) -> list[dict[str, object]]:
     ]
 
 
-def _sources(sets: Json) -> list[tuple[str, Mapping[str, object]]]:
+def _sources(sets: Mapping[str, SetReport]) -> list[tuple[str, Mapping[str, object]]]:
     return [
         (f"{name}: {row['class']}, {row['source']}{_seen(row)}", row)
         for name, one in sets.items()
@@ -111,11 +112,11 @@ def _sources(sets: Json) -> list[tuple[str, Mapping[str, object]]]:
     ]
 
 
-def _seen(row: Json) -> str:
+def _seen(row: SourceKind) -> str:
     return f" ({SEEN[row['seen']]})" if row["class"] == "fake" else ""
 
 
-def _unseen(found: Json | None) -> dict[str, object] | None:
+def _unseen(found: Unseen | None) -> dict[str, object] | None:
     """Heads without and with each source, side by side."""
     if found is None:
         return None
@@ -123,7 +124,7 @@ def _unseen(found: Json | None) -> dict[str, object] | None:
     rows = [
         {
             "heading": f"{row['source']} (network: {SEEN[row['seen']]})",
-            "cells": [cell(name, row[way]) for name in names for way in ("without", "with")],
+            "cells": [cell(name, head) for name in names for head in (row["without"], row["with"])],
         }
         for row in found["sources"]
     ]
@@ -131,7 +132,7 @@ def _unseen(found: Json | None) -> dict[str, object] | None:
     return {"columns": columns, "rows": rows}
 
 
-def _people(sets: Json) -> list[dict[str, object]]:
+def _people(sets: Mapping[str, SetReport]) -> list[dict[str, object]]:
     """A table per set and column of people, with its gaps in words."""
     found: list[dict[str, object]] = []
     for name, one in sets.items():
@@ -143,7 +144,7 @@ def _people(sets: Json) -> list[dict[str, object]]:
     return found
 
 
-def gap_words(rate: str, gap: Json | None) -> str:
+def gap_words(rate: str, gap: Gap | None) -> str:
     """A gap between groups of people as a sentence."""
     if gap is None:
         return f"{short_name(rate)}: fewer than two groups have enough images to be compared."

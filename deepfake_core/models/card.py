@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 from deepfake_core.models.bundle import Description
-from deepfake_core.records import Json
+from deepfake_core.models.figures import Figures, Gap, value_of
+from deepfake_core.models.qualification import PrecisionRecord, Qualification
 from deepfake_core.rendering.evidence import SCALE
 from deepfake_core.rendering.figure_intervals import figure_interval
 from deepfake_core.rendering.figure_names import short_name
@@ -32,15 +34,16 @@ _PLAIN = re.compile(r"[\w .,@+/-]+")
 
 def card(description: Description) -> str:
     """The card as markdown with the front matter of the Hugging Face format; failures first."""
-    both = {name: f for name, f in description.figures.items() if "auc" in f}
-    single = {name: f for name, f in description.figures.items() if "auc" not in f}
+    figures: Mapping[str, Figures] = description.figures
+    both = {name: found for name, found in figures.items() if "auc" in found}
+    single = {name: found for name, found in figures.items() if "auc" not in found}
     parts = [
         _front_matter(description, both),
         f"# {description.name}@{description.version}\n",
         "## What it gets wrong, and must not be used for\n",
         "\n".join(f"- {without_pictures(limit)}" for limit in description.limits) + "\n",
         _misses(both),
-        _fairness(description.figures),
+        _fairness(figures),
         f"## What it was trained on\n\n{without_pictures(description.trained_on)}\n",
         "## What was measured\n",
         "`report` are the validation images on which neither calibration nor thresholds were "
@@ -56,7 +59,7 @@ def card(description: Description) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _front_matter(description: Description, both: Json) -> str:
+def _front_matter(description: Description, both: Mapping[str, Figures]) -> str:
     """What Hugging Face reads: tags, and the figures as a model index."""
     lines = [
         "---", "license: other",
@@ -74,7 +77,7 @@ def _front_matter(description: Description, both: Json) -> str:
             f"    dataset: {{type: {quoted}, name: {quoted}}}",
             "    metrics:",
             *(
-                f"    - {{type: {kind}, value: {found[key]}}}"
+                f"    - {{type: {kind}, value: {found.get(key)}}}"
                 for key, kind in INDEXED.items()
                 if key in found
             ),
@@ -87,7 +90,7 @@ def _name(name: str) -> str:
     return f"`{name}`" if _PLAIN.fullmatch(name) else as_markdown(name)
 
 
-def _fairness(figures: Json) -> str:
+def _fairness(figures: Mapping[str, Figures]) -> str:
     """The gaps between groups of people, or that none were measured."""
     lines = [
         f"- {_name(name)}, {as_markdown(column)}: {_gap(rate, gap)}"
@@ -100,7 +103,7 @@ def _fairness(figures: Json) -> str:
     return "Differences between groups of people:\n\n" + "\n".join(lines) + "\n"
 
 
-def _gap(rate: str, gap: Json | None) -> str:
+def _gap(rate: str, gap: Gap | None) -> str:
     if gap is None:
         return f"{short_name(rate)}: too few images to compare groups"
     low, high = gap["interval"]
@@ -115,7 +118,7 @@ def _percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def _misses(both: Json) -> str:
+def _misses(both: Mapping[str, Figures]) -> str:
     clean = both.get("report")
     if not clean:
         return ""
@@ -128,7 +131,7 @@ def _misses(both: Json) -> str:
     )
 
 
-def _table(both: Json) -> str:
+def _table(both: Mapping[str, Figures]) -> str:
     lines = [
         "| set | " + " | ".join(map(short_name, COLUMNS)) + " |",
         "|---" * (len(COLUMNS) + 1) + "|",
@@ -138,12 +141,12 @@ def _table(both: Json) -> str:
         for key in COLUMNS[1:]:
             bounds = figure_interval(found, key)
             between = " [{:.3f}, {:.3f}]".format(*bounds) if bounds else ""
-            cells.append(f"{found[key]:.3f}{between}")
+            cells.append(f"{value_of(found, key):.3f}{between}")
         lines.append(f"| {_name(name)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _single(single: Json) -> str:
+def _single(single: Mapping[str, Figures]) -> str:
     if not single:
         return ""
     lines = ["Sets that hold one class only:\n", "| set | images | labels |", "|---|---|---|"]
@@ -175,11 +178,11 @@ def _loss(value: float, bounds: Sequence[float | None]) -> str:
 
 
 def _precisions(description: Description) -> str:
-    trials: Json = {}
-    if "bf16" in description.qualification:
-        bf16 = description.qualification["bf16"]
-        trials["bf16, emulated" if bf16["emulated"] else "bf16"] = bf16
-    for way, found in description.qualification.get("int8", {}).items():
+    trials: dict[str, PrecisionRecord] = {}
+    tried = cast(Qualification, description.qualification)
+    if "bf16" in tried:
+        trials["bf16, emulated" if tried["bf16"]["emulated"] else "bf16"] = tried["bf16"]
+    for way, found in tried.get("int8", {}).items():
         trials[f"int8, {way}" + (" (ships)" if found["shipped"] else "")] = found
     if not trials:
         return "fp32 only.\n"
@@ -193,7 +196,7 @@ def _precisions(description: Description) -> str:
     return "\n".join([*lines, *(_trial(name, found) for name, found in trials.items())]) + "\n"
 
 
-def _trial(name: str, found: Json) -> str:
+def _trial(name: str, found: PrecisionRecord) -> str:
     """A row of the table of precisions."""
     qualified = "yes" if found["qualified"] else "no"
     if "auc_loss" not in found:

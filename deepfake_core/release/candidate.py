@@ -35,9 +35,10 @@ from deepfake_core.models.bundle import (
 )
 from deepfake_core.models.card import card
 from deepfake_core.models.decision import calibrate, decide
+from deepfake_core.models.figures import Figures
 from deepfake_core.models.onnx_spec import OnnxSpec
 from deepfake_core.ranking import auc
-from deepfake_core.records import Float32Array, Json
+from deepfake_core.records import Float32Array
 from deepfake_core.release.curves import Known, fit_curve
 from deepfake_core.release.precision_trials import qualify
 from deepfake_core.release.trial_faces import make_trial
@@ -267,7 +268,7 @@ def _calibrate(tiers: dict[str, _Set], preprocessing: Preprocessing) -> Curve:
     return fit_curve(np.concatenate([tier.logits for tier in tiers.values()]), known)
 
 
-def _all_figures(sets: dict[str, _Set], curve: Curve) -> Json:
+def _all_figures(sets: dict[str, _Set], curve: Curve) -> dict[str, Figures]:
     """The figures of each set; the report half also has a curve over thresholds."""
     found = {name: _figures(one, curve) for name, one in sets.items()}
     report = sets["report"]
@@ -278,10 +279,10 @@ def _all_figures(sets: dict[str, _Set], curve: Curve) -> Json:
     return found
 
 
-def _figures(one: _Set, curve: Curve) -> dict[str, object]:
+def _figures(one: _Set, curve: Curve) -> Figures:
     if not one.images:
         return {"images": 0, "not_applicable": one.refused}
     scores = calibrate(one.logits, curve.calibration, one.face_sizes)
     groups = [image.group_id for image in one.images]
     measured = figures(scores, decide(scores, curve.thresholds), is_fake(one.images), groups)
-    return measured | ({"not_applicable": one.refused} if one.refused else {})
+    return {**measured, "not_applicable": one.refused} if one.refused else measured

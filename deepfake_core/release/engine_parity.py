@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import TypedDict
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from deepfake_core.engines.engine import open_engine, processor_precisions
 from deepfake_core.inference.cropping import open_cropper, read_crops
 from deepfake_core.models.bundle import WEIGHTS_FILE, Bundle, Description, Precision
 from deepfake_core.models.decision import calibrate, decide
-from deepfake_core.records import Float32Array, Json, Label
+from deepfake_core.records import Float32Array, Label
 
 # The two engines add in another order; 2e-3 of a logit is 1e-4 of a score for the model that
 # ships. The second term is for networks whose logits are large.
@@ -23,6 +24,22 @@ MAX_LOGIT_DIFFERENCE, MAX_RELATIVE_DIFFERENCE = 2e-3, 1e-4
 MAX_MEAN_SCORE_GAP = 0.03
 
 
+class Difference(TypedDict):
+    """What a precision says against Keras.
+
+    Attributes:
+        images: how many were compared.
+        logit: the largest difference of a logit.
+        mean_score: the mean difference of a score.
+        flips: labels that go from fake to real or back.
+    """
+
+    images: int
+    logit: float
+    mean_score: float
+    flips: int
+
+
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """The engines of a bundle against Keras.
@@ -30,12 +47,12 @@ class Agreement:
     Attributes:
         checked: whether they could be compared.
         reasons: what differs by too much; where nothing was checked, why.
-        differences: by precision: largest logit difference, mean score gap, labels flipped.
+        differences: by precision.
     """
 
     checked: bool
     reasons: tuple[str, ...]
-    differences: Mapping[str, object]
+    differences: Mapping[str, Difference]
 
     @property
     def passed(self) -> bool:
@@ -68,7 +85,7 @@ def check_engines(bundle: Bundle, images: Sequence[Labelled]) -> Agreement:
     pixels = crops.pixels
     reference = open_engine(bundle, kind="keras", precision="fp32").logits(pixels)
     reasons: list[str] = []
-    differences: dict[str, object] = {}
+    differences: dict[str, Difference] = {}
     for precision in description.precisions:
         if precision in processor_precisions():
             engine = open_engine(bundle, kind="openvino", precision=precision)
@@ -90,7 +107,7 @@ class Answers:
 
 def _differ(
     description: Description, answers: Answers, precision: Precision
-) -> tuple[Json, list[str]]:
+) -> tuple[Difference, list[str]]:
     """Each precision is judged by its own curve."""
     curves = description.curve(precision), description.curve("fp32")
     logits, reference = answers.logits, answers.reference
@@ -110,5 +127,10 @@ def _differ(
         wrong.append(f"scores by {mean:.4f} on average, allowed is {MAX_MEAN_SCORE_GAP:g}")
     if flips:
         wrong.append(f"{flips} labels go from fake to real or back")
-    found = {"images": len(logits), "logit": largest, "mean_score": mean, "flips": flips}
+    found: Difference = {
+        "images": len(logits),
+        "logit": largest,
+        "mean_score": mean,
+        "flips": flips,
+    }
     return found, wrong

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import cast
 
 import numpy as np
 
 from deepfake_core.binomial import upper_end
 from deepfake_core.models.bundle import Precision
 from deepfake_core.models.decision import Thresholds, decide
+from deepfake_core.models.qualification import PrecisionRecord
 from deepfake_core.ranking import auc
 from deepfake_core.records import Float32Array, Label
 from deepfake_core.resampling import resampled_interval, resamples
@@ -83,9 +85,10 @@ class Agreement:
         """Whether the precision may be used."""
         return not self.reasons
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> PrecisionRecord:
         """For a bundle's record."""
-        return {**asdict(self), "reasons": list(self.reasons), "qualified": self.qualified}
+        told = {**asdict(self), "reasons": list(self.reasons), "qualified": self.qualified}
+        return cast(PrecisionRecord, told)
 
 
 def agreement(exact: Answers, faster: Answers, truth: Truth, precision: Precision) -> Agreement:

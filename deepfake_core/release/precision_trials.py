@@ -15,7 +15,8 @@ from deepfake_core.errors import ModelError
 from deepfake_core.events import Say
 from deepfake_core.models.bundle import INT8_FILE, Curve, Precision
 from deepfake_core.models.decision import calibrate
-from deepfake_core.records import Float32Array, Json, UInt8Array
+from deepfake_core.models.qualification import PrecisionRecord, Qualification
+from deepfake_core.records import Float32Array, UInt8Array
 from deepfake_core.release.bf16 import emulate_bf16
 from deepfake_core.release.curves import Known, fit_curve
 from deepfake_core.release.precision_agreement import Answers, Truth, agreement
@@ -65,7 +66,7 @@ class Outcome:
 
     precisions: tuple[Precision, ...]
     tolerances: dict[Precision, float]
-    record: Json
+    record: Qualification
     curves: dict[Precision, Curve] = field(default_factory=dict)
 
 
@@ -118,11 +119,11 @@ class _Tried:
 
     engine: OpenVinoEngine
     curve: Curve
-    record: Json
+    record: PrecisionRecord
 
     @property
     def qualified(self) -> bool:
-        return bool(self.record["qualified"])
+        return self.record["qualified"]
 
     @property
     def words(self) -> str:

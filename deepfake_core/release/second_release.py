@@ -10,9 +10,10 @@ import numpy as np
 from deepfake_core.evaluation.metrics import tpr_at_fpr
 from deepfake_core.models.bundle import CARD_FILE, Precision
 from deepfake_core.models.decision import Calibration, Thresholds, calibrate
+from deepfake_core.models.qualification import PrecisionRecord
 from deepfake_core.models.second_look import LookDescription, SecondBundle, write_second
 from deepfake_core.ranking import auc
-from deepfake_core.records import Float32Array, Json
+from deepfake_core.records import Float32Array
 from deepfake_core.release.calibration import choose_calibration, choose_thresholds
 from deepfake_core.release.pairing import MAX_FPR, MAX_MISS
 from deepfake_core.release.precision_agreement import Answers, Truth, agreement
@@ -108,7 +109,7 @@ def second_card(told: LookDescription) -> str:
     return "\n".join(parts)
 
 
-def _precision(name: str, found: Json) -> str:
+def _precision(name: str, found: PrecisionRecord) -> str:
     low, high = found["auc_loss_interval"]
     verdict = "it qualifies" if found["qualified"] else "not used: " + "; ".join(found["reasons"])
     return (
