@@ -29,12 +29,12 @@ from deepfake_core.reporting.run_report import read_summary
 from deepfake_core.results.layout import MARKDOWN_FILE, run_file
 from deepfake_core.results.store import Results
 from deepfake_core.scanning import scan as core
+from deepfake_core.scanning.committed import CommittedShard
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.dask.executor import open_executor
 from deepfake_core.scanning.executor import Shards
 from deepfake_core.scanning.plan import Plan
 from deepfake_core.scanning.result import ScanResult
-from deepfake_core.scanning.shards import CommittedShard
 from deepfake_core.storage.opening import open_storage
 from flows.artifacts import ShownProgress, show_result, show_warnings
 from flows.notices import tell_failed, tell_result

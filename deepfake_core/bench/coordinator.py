@@ -18,11 +18,12 @@ from deepfake_core.events import silent
 from deepfake_core.inference.judgement import Judgement
 from deepfake_core.records import Json, Label
 from deepfake_core.results.layout import published_name
+from deepfake_core.scanning.committed import TIMINGS_KEY, CommittedShard
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.executor import Shards, Work
 from deepfake_core.scanning.plan import Plan, make_plan
 from deepfake_core.scanning.scan import begin, commit_shard, finish, judge_shards, missing_shards
-from deepfake_core.scanning.shards import TIMINGS_KEY, CommittedShard, shard_of
+from deepfake_core.scanning.shards import shard_of
 from deepfake_core.scanning.verdict_rows import verdict_rows
 
 # Of few images the memory would be lost in that of the libraries.

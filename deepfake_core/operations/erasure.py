@@ -119,8 +119,9 @@ def _places(runs: Sequence[RunErasure], storage: Storage, digest: str) -> set[Pl
             pass
     for entry in Feedback(storage).entries_of(digest):
         verdict = entry["verdict"]
-        if verdict.get("source") and verdict.get("image"):
-            places.add((verdict["source"], verdict["image"], verdict.get("etag")))
+        source, image = verdict.get("source"), verdict.get("image")
+        if source and image:
+            places.add((source, image, verdict.get("etag")))
     return places
 
 

@@ -18,17 +18,19 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict, cast
 
 import pyarrow.compute as pc
 
 from deepfake_core.errors import UsageError
 from deepfake_core.images.decoding import load
-from deepfake_core.records import Failure, Json, Label
+from deepfake_core.records import Failure, Label
 from deepfake_core.results.layout import published_name
 from deepfake_core.results.run_ids import is_run_id
 from deepfake_core.results.schema import COLUMNS
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import read_verdicts
+from deepfake_core.results.verdict_row import VerdictRow
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.opening import open_storage
 from deepfake_core.storage.reading import read_or_failure
@@ -41,6 +43,24 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ENTRY = re.compile(r"(?P<sha256>[0-9a-f]{64})-\d{8}T\d{12}Z-[0-9a-f]{8}\.json")
 
 
+class Answer(TypedDict):
+    """What a person said of a verdict.
+
+    Attributes:
+        sha256: of the image, hexadecimal.
+        correct: what it is, ``real`` or ``fake``.
+        stored: when, ISO 8601, UTC.
+        consent: whether the image was given, too.
+        verdict: the verdict's columns.
+    """
+
+    sha256: str
+    correct: str
+    stored: str
+    consent: bool
+    verdict: VerdictRow
+
+
 class Feedback:
     """The answers below an output; what is stored is only ever added to, or erased."""
 
@@ -49,7 +69,12 @@ class Feedback:
         self.storage = storage
 
     def store(
-        self, verdict: Json, *, correct: Label, image: bytes | None = None, consent: bool = False
+        self,
+        verdict: Mapping[str, object],
+        *,
+        correct: Label,
+        image: bytes | None = None,
+        consent: bool = False,
     ) -> str:
         """Keep what a person says of a verdict.
 
@@ -73,7 +98,7 @@ class Feedback:
         if correct not in LABELS:
             raise UsageError(f"{str(correct)!r} is not an answer; say real or fake")
         now = dt.datetime.now(dt.UTC)
-        entry = {
+        entry: Answer = {
             "sha256": sha256,
             "correct": str(correct),
             "stored": now.isoformat(timespec="microseconds"),
@@ -88,13 +113,13 @@ class Feedback:
             self.write_manifest()
         return path
 
-    def entries(self) -> list[Json]:
+    def entries(self) -> list[Answer]:
         """All answers, oldest first; files that are not entries are left out."""
         names = [name for name in self.storage.names(ENTRIES) if _ENTRY.fullmatch(name)]
         entries = [json.loads(self.storage.read(f"{ENTRIES}/{name}")) for name in names]
-        return sorted(entries, key=lambda entry: str(entry["stored"]))
+        return sorted(entries, key=lambda entry: entry["stored"])
 
-    def entries_of(self, sha256: str) -> list[Json]:
+    def entries_of(self, sha256: str) -> list[Answer]:
         """The answers on one image."""
         names = [name for name in self.storage.names(ENTRIES) if name.startswith(f"{sha256}-")]
         return [json.loads(self.storage.read(f"{ENTRIES}/{name}")) for name in names]
@@ -105,7 +130,7 @@ class Feedback:
         It is made from all of them each time, so that two writers at once lose nothing: the one
         that writes last has seen both entries, or the next answer puts it right.
         """
-        answers = {str(entry["sha256"]): str(entry["correct"]) for entry in self.entries()}
+        answers = {entry["sha256"]: entry["correct"] for entry in self.entries()}
         rows = [
             (f"images/{name}", answers[name.partition(".")[0]], name.partition(".")[0], "feedback")
             for name in self.storage.names(IMAGES)
@@ -120,7 +145,7 @@ class Feedback:
         self.storage.put(f"{IMAGES}/{sha256}.{_suffix(image)}", image)
 
 
-def gather(output: str, folder: Path) -> Json:
+def gather(output: str, folder: Path) -> dict[str, int]:
     """Make a labelled folder of what people said, to hold a new model against.
 
     Images that were given with consent are copied from the output. Images of a scan are read
@@ -137,7 +162,7 @@ def gather(output: str, folder: Path) -> Json:
     """
     storage = open_storage(output)
     kept = {name.partition(".")[0]: name for name in storage.names(IMAGES)}
-    newest = {str(entry["sha256"]): entry for entry in Feedback(storage).entries()}
+    newest = {entry["sha256"]: entry for entry in Feedback(storage).entries()}
     counts = {"answers": len(newest), "given": 0, "read_again": 0, "missing": 0}
     rows = []
     (folder / "images").mkdir(parents=True, exist_ok=True)
@@ -152,7 +177,7 @@ def gather(output: str, folder: Path) -> Json:
             counts["missing"] += 1
             continue
         (folder / "images" / name).write_bytes(data)
-        rows.append((f"images/{name}", str(entry["correct"]), sha256, "feedback"))
+        rows.append((f"images/{name}", entry["correct"], sha256, "feedback"))
     (folder / "manifest.csv").write_bytes(_csv(rows))
     return counts
 
@@ -182,13 +207,13 @@ def _at_source(output: Storage, verdict: Mapping[str, object], sha256: str) -> b
     return content
 
 
-def _columns(verdict: Mapping[str, object]) -> dict[str, object]:
+def _columns(verdict: Mapping[str, object]) -> VerdictRow:
     """The columns of the verdict table, with texts of a length that is bounded."""
     kept: dict[str, object] = {name: verdict.get(name) for name, *_ in COLUMNS}
     for name, value in kept.items():
         if not isinstance(value, int | float | None):
             kept[name] = str(value)[:MAX_TEXT_CHARACTERS]
-    return kept
+    return cast(VerdictRow, kept)
 
 
 def _suffix(image: bytes) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -46,10 +47,28 @@ MANIFEST_SCHEMA = pa.schema(
 )
 
 
-def path_of(row: dict[str, object]) -> str:
+class Name(TypedDict):
+    """What an image is called.
+
+    Attributes:
+        image: its name as text.
+        raw: its name in the file system, where that is not UTF-8.
+    """
+
+    image: str
+    raw: bytes | None
+
+
+class Entry(Name):
+    """A row of the manifest, as far as it is needed to judge its image; null: not known."""
+
+    bytes: int | None
+    etag: str | None
+
+
+def path_of(row: Name) -> str:
     """The path by which a manifest row is read from its source."""
-    raw = row["raw"]
-    return os.fsdecode(raw) if isinstance(raw, bytes) else str(row["image"])
+    return row["image"] if row["raw"] is None else os.fsdecode(row["raw"])
 
 
 def replace_columns(manifest: pa.Table, **columns: pa.Array) -> pa.Table:

@@ -9,8 +9,9 @@ from typing import Protocol
 
 from deepfake_core.events import Notify
 from deepfake_core.inference.opening import open_classifier
+from deepfake_core.scanning.committed import CommittedShard
 from deepfake_core.scanning.plan import Plan
-from deepfake_core.scanning.shards import CommittedShard, ShardJudge
+from deepfake_core.scanning.shards import ShardJudge
 
 
 class Shards(Protocol):

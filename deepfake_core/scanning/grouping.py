@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from deepfake_core.records import Json
+from deepfake_core.results.manifest import Entry
 
 # Bytes of undecoded files that are held at once; one larger file may exceed it alone.
 MAX_BYTES_AHEAD = 128 * 2**20
 
-Rows = list[Json]
 
-
-def groups(entries: Rows, size: int) -> Iterator[Rows]:
+def groups(entries: Sequence[Entry], size: int) -> Iterator[list[Entry]]:
     """Slices of at most `size` entries and about `MAX_BYTES_AHEAD` / 4 bytes."""
-    group: Rows = []
+    group: list[Entry] = []
     group_bytes = 0
     for entry in entries:
         if group and (

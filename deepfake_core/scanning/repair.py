@@ -31,11 +31,11 @@ from deepfake_core.results.run_record import RunRecord
 from deepfake_core.results.schema import VERDICTS, validate, with_metadata
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import bare, parquet_bytes, read_verdicts
+from deepfake_core.scanning.committed import TIMINGS_KEY
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.executor import open_judge
 from deepfake_core.scanning.plan import Plan, make_plan
 from deepfake_core.scanning.scan import finish, missing_shards
-from deepfake_core.scanning.shards import TIMINGS_KEY
 from deepfake_core.storage.output_lock import rewriting
 
 PREFIX = "deepfake."

@@ -14,12 +14,13 @@ import pyarrow.compute as pc
 from deepfake_core.errors import DamagedFile, DeepfakeError
 from deepfake_core.inference.opening import open_classifier
 from deepfake_core.models.registry import find_model
-from deepfake_core.records import Failure, Json
+from deepfake_core.records import Failure
 from deepfake_core.results.layout import MANIFEST_FILE, published_name, run_file
-from deepfake_core.results.manifest import path_of, read_manifest
+from deepfake_core.results.manifest import Entry, path_of, read_manifest
 from deepfake_core.results.run_record import RunRecord
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import read_verdicts
+from deepfake_core.results.verdict_row import VerdictRow
 from deepfake_core.scanning.resume import networks_of
 from deepfake_core.scanning.verdict_rows import verdict_rows
 from deepfake_core.storage.opening import open_storage
@@ -51,6 +52,25 @@ class Replayed:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A published row, and its image's name in the file system where that is not UTF-8."""
+
+    row: VerdictRow
+    raw: bytes | None
+
+    @property
+    def entry(self) -> Entry:
+        """As a manifest lists it."""
+        row = self.row
+        return {
+            "image": row["image"],
+            "raw": self.raw,
+            "bytes": row["bytes"],
+            "etag": row["etag"],
+        }
+
+
 def replay(results: Results, run: RunRecord, *, sample: int, registry: Path) -> Replayed:
     """Read a random sample of a run's judged images again, and judge them.
 
@@ -69,10 +89,10 @@ def replay(results: Results, run: RunRecord, *, sample: int, registry: Path) -> 
     rows = read_verdicts(results.storage, published_name(run.run_date, run.run_id), list(COLUMNS))
     judged = rows.filter(pc.equal(rows["status"], "ok")).drop(["status"])
     places = random.SystemRandom().sample(range(len(judged)), min(sample, len(judged)))
-    chosen = judged.take(pa.array(sorted(places), pa.int64())).to_pylist()
+    chosen: list[VerdictRow] = judged.take(pa.array(sorted(places), pa.int64())).to_pylist()
     raw = _raw_names(results, run, [row["image"] for row in chosen])
-    entries = [{**row, "raw": raw.get(row["image"])} for row in chosen]
-    contents = list(_contents(run, entries, found))
+    listed = [_Listed(row, raw.get(row["image"])) for row in chosen]
+    contents = list(_contents(run, listed, found))
     if not contents:
         return found
     name = run.model_id.partition("+")[0]
@@ -88,9 +108,9 @@ def replay(results: Results, run: RunRecord, *, sample: int, registry: Path) -> 
     for start in range(0, len(contents), AT_ONCE):
         some = contents[start : start + AT_ONCE]
         judgements = classifier.judge([content for _, content in some]).judgements
-        again = verdict_rows([entry for entry, _ in some], judgements, run).to_pylist()
-        for (entry, _), row in zip(some, again, strict=True):
-            _compare(run, entry, row, found)
+        again = verdict_rows([one.entry for one, _ in some], judgements, run).to_pylist()
+        for (one, _), row in zip(some, again, strict=True):
+            _compare(run, one.row, row, found)
     return found
 
 
@@ -107,35 +127,32 @@ def _raw_names(results: Results, run: RunRecord, images: list[str]) -> dict[str,
 
 
 def _contents(
-    run: RunRecord, entries: list[Json], found: Replayed
-) -> Iterator[tuple[dict[str, object], bytes]]:
+    run: RunRecord, listed: list[_Listed], found: Replayed
+) -> Iterator[tuple[_Listed, bytes]]:
     """The images that are still there, as they are now."""
     try:
         source = open_storage(run.source)
     except DeepfakeError as error:
-        found.gone = len(entries)
+        found.gone = len(listed)
         found.notes.append(f"the images cannot be read: {error}")
         return
-    for entry in entries:
-        content, _ = read_or_failure(source, path_of(entry), pause=lambda _: None)
+    for one in listed:
+        content, _ = read_or_failure(source, path_of(one.entry), pause=lambda _: None)
         if isinstance(content, Failure):
             found.gone += 1
         else:
-            yield entry, content
+            yield one, content
 
 
-def _compare(run: RunRecord, before: Json, now: Json, found: Replayed) -> None:
+def _compare(run: RunRecord, before: VerdictRow, now: VerdictRow, found: Replayed) -> None:
     found.compared += 1
     said = f"{before['image']}: "
     if now["sha256"] != before["sha256"]:
         found.problems.append(f"{said}its bytes are not those that were judged")
         return
     tolerance = TOLERANCE.get(run.precision, ROUGH_TOLERANCE)
-    logits = before["logit"], now["logit"]
-    if (logits[0] is None) != (logits[1] is None) or (
-        None not in logits and not math.isclose(*logits, rel_tol=0, abs_tol=tolerance)
-    ):
-        found.problems.append(f"{said}logit {logits[1]}, published {logits[0]}")
+    if not _close(before["logit"], now["logit"], tolerance):
+        found.problems.append(f"{said}logit {now['logit']}, published {before['logit']}")
         return
     # Labels that were decided again, or made uncertain by re-encodings, are not the network's.
     own = run.redecided is None and before["reason"] != "unstable"
@@ -143,3 +160,10 @@ def _compare(run: RunRecord, before: Json, now: Json, found: Replayed) -> None:
         found.problems.append(f"{said}label {now['label']}, published {before['label']}")
         return
     found.same += 1
+
+
+def _close(before: float | None, now: float | None, tolerance: float) -> bool:
+    """Whether two logits are as good as the same; both may be missing."""
+    if before is None or now is None:
+        return before is now
+    return math.isclose(before, now, rel_tol=0, abs_tol=tolerance)

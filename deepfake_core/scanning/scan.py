@@ -29,12 +29,12 @@ from deepfake_core.results.recording import close_run
 from deepfake_core.results.run_record import ModelFacts
 from deepfake_core.results.schema import VERDICTS
 from deepfake_core.results.verdict_files import read_verdicts
+from deepfake_core.scanning.committed import CommittedShard, part_timings
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.executor import Executor, Shards, Work, in_process
 from deepfake_core.scanning.plan import Plan, make_plan
 from deepfake_core.scanning.result import ScanResult, result_of
 from deepfake_core.scanning.selection import skip_rest
-from deepfake_core.scanning.shards import CommittedShard, part_timings
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.opening import open_storage
 from deepfake_core.storage.output_lock import beside_others

@@ -14,19 +14,17 @@ from types import TracebackType
 import pyarrow as pa
 
 from deepfake_core.errors import BrokenInvariant, SourceOutage
-from deepfake_core.events import Facts
 from deepfake_core.images.isolation import decoders
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.face_reading import AlignedFaces
 from deepfake_core.inference.judgement import JudgedBatch, Judgement, StageSeconds
 from deepfake_core.inference.stability import choose, judge_again
-from deepfake_core.records import Failure, FailureCode, Json
-from deepfake_core.results.layout import part_name, run_file
-from deepfake_core.results.manifest import path_of
+from deepfake_core.records import Failure, FailureCode
+from deepfake_core.results.manifest import Entry, path_of
 from deepfake_core.results.run_record import RowFacts
 from deepfake_core.results.store import Results
-from deepfake_core.results.verdict_files import read_footer
-from deepfake_core.scanning.grouping import MAX_BYTES_AHEAD, Rows, groups
+from deepfake_core.scanning.committed import TIMINGS_KEY, CommittedShard
+from deepfake_core.scanning.grouping import MAX_BYTES_AHEAD, groups
 from deepfake_core.scanning.plan import Plan
 from deepfake_core.scanning.verdict_rows import verdict_rows
 from deepfake_core.storage.base import MAX_FILE_BYTES, Storage
@@ -34,7 +32,6 @@ from deepfake_core.storage.reading import read_or_failure
 
 READ_THREADS = 16
 OUTAGE_AFTER = 32
-TIMINGS_KEY = "timings"
 
 Read = tuple[bytes | Failure, bool, float]
 
@@ -56,31 +53,6 @@ class Shard:
     images: pa.Table
     following: pa.Table
     metadata: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class CommittedShard:
-    """A shard whose part was put.
-
-    Attributes:
-        shard: its number.
-        images: how many it has.
-        timings: ``seconds`` by the clock, and seconds of each stage, summed over all threads.
-    """
-
-    shard: int
-    images: int
-    timings: dict[str, float]
-
-    def facts(self) -> Facts:
-        """The same as facts of an event."""
-        seconds = self.timings["seconds"]
-        return {
-            "shard": self.shard,
-            "images": self.images,
-            "seconds": seconds,
-            "timings": self.timings,
-        }
 
 
 def shard_of(plan: Plan, index: int) -> Shard:
@@ -160,7 +132,7 @@ class ShardJudge:
         Raises:
             SourceOutage: 32 reads in a row failed with transient errors, or the source is gone.
         """
-        entries: Rows = shard.to_pylist()
+        entries: list[Entry] = shard.to_pylist()
         judgements: list[Judgement] = []
         seconds = StageSeconds()
         for batch, outages in self._batches(entries):
@@ -175,7 +147,7 @@ class ShardJudge:
             self._judge_again(entries, judgements)
         return verdict_rows(entries, judgements, run), seconds
 
-    def _judge_again(self, entries: Rows, judgements: Sequence[Judgement]) -> None:
+    def _judge_again(self, entries: list[Entry], judgements: Sequence[Judgement]) -> None:
         """See whether what was flagged survives cheap changes; the whole shard is known by now."""
         reader = self._classifier.reader
         if not isinstance(reader, AlignedFaces):
@@ -189,7 +161,7 @@ class ShardJudge:
         for _ in self._lanes.map(again, choose(judgements)):
             pass
 
-    def _read_on(self, entries: Rows, run: RowFacts) -> None:
+    def _read_on(self, entries: list[Entry], run: RowFacts) -> None:
         """Read until one can be read, or it is known to be an outage."""
         reads = [self._readers.submit(self._read, entry) for entry in entries]
         try:
@@ -224,7 +196,7 @@ class ShardJudge:
             f"--run-id {run.run_id}"
         )
 
-    def _batches(self, entries: Rows) -> Iterator[tuple[JudgedBatch, list[bool]]]:
+    def _batches(self, entries: list[Entry]) -> Iterator[tuple[JudgedBatch, list[bool]]]:
         """Judge batches ahead of the caller, and give them back in order."""
         pending: deque[tuple[int, Future[tuple[JudgedBatch, list[bool]]]]] = deque()
         bytes_ahead = 0
@@ -260,7 +232,7 @@ class ShardJudge:
                 raise CancelledError
             yield content
 
-    def _read(self, entry: Json) -> Read:
+    def _read(self, entry: Entry) -> Read:
         listed = entry["bytes"]
         if listed is not None and listed > MAX_FILE_BYTES:
             detail = f"{listed} bytes; at most {MAX_FILE_BYTES} are read"
@@ -273,13 +245,6 @@ class ShardJudge:
             detail = f"{len(content)} bytes came, {listed} were listed; the next scan reads it"
             content = Failure(FailureCode.READ_FAILED, detail)
         return content, outage, time.perf_counter() - started
-
-
-def part_timings(results: Results, run_id: str, index: int) -> dict[str, float]:
-    """Where the time of a committed shard went, from its part's footer."""
-    footer = read_footer(results.storage, run_file(run_id, f"parts/{part_name(index)}"))
-    timings: dict[str, float] = json.loads(footer[f"deepfake.{TIMINGS_KEY}".encode()])
-    return timings
 
 
 def judge_and_commit(judge: ShardJudge, shard: Shard, results: Results) -> CommittedShard:

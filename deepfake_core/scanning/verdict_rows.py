@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pyarrow as pa
 
 from deepfake_core.inference.columns import judged_columns
 from deepfake_core.inference.judgement import Judgement
+from deepfake_core.results.manifest import Entry
 from deepfake_core.results.run_record import RowFacts
 from deepfake_core.results.schema import VERDICTS
 
 
 def verdict_rows(
-    entries: Sequence[Mapping[str, object]], judgements: Sequence[Judgement], run: RowFacts
+    entries: Sequence[Entry], judgements: Sequence[Judgement], run: RowFacts
 ) -> pa.Table:
     """The verdict table of images and their judgements, in order.
 

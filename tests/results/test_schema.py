@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from deepfake_core.errors import BrokenInvariant
-from deepfake_core.results.schema import COLUMNS, VERDICTS, validate
+from deepfake_core.results.schema import CLAIM, COLUMNS, FACE, VERDICTS, validate
+from deepfake_core.results.verdict_row import ClaimRow, FaceRow, VerdictRow
 
 OK = {
     "image": "a.jpg",
@@ -82,3 +83,9 @@ def test_other_columns_or_types_are_refused():
     for bad in (good.drop(["detail"]), good.append_column("more", good["image"]), wide):
         with pytest.raises(BrokenInvariant, match="columns differ"):
             validate(bad)
+
+
+def test_a_row_has_the_columns_of_the_table() -> None:
+    assert set(VerdictRow.__annotations__) == set(VERDICTS.names)
+    assert set(FaceRow.__annotations__) == {field.name for field in FACE}
+    assert set(ClaimRow.__annotations__) == {field.name for field in CLAIM}

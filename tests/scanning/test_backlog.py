@@ -23,11 +23,11 @@ from deepfake_core.results.layout import LATEST
 from deepfake_core.results.schema import SCHEMA_VERSION, VERSION_KEY
 from deepfake_core.scanning import scan as steps
 from deepfake_core.scanning import selection
+from deepfake_core.scanning.committed import CommittedShard
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.globs import match_names
 from deepfake_core.scanning.plan import make_plan
 from deepfake_core.scanning.scan import Execution, begin, commit_shard, scan
-from deepfake_core.scanning.shards import CommittedShard
 from deepfake_core.storage.listing import Listing
 from deepfake_core.storage.local import LocalStorage
 

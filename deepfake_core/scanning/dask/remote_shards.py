@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from deepfake_core.errors import ClusterError, ClusterLost
 from deepfake_core.results.manifest import path_of
+from deepfake_core.scanning.committed import CommittedShard
 from deepfake_core.scanning.dask.worker import Session, judge_parcel, parcel_of, versions
 from deepfake_core.scanning.executor import Work
 from deepfake_core.scanning.plan import Plan
-from deepfake_core.scanning.shards import CommittedShard, shard_of
+from deepfake_core.scanning.shards import shard_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future

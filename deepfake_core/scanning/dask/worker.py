@@ -23,8 +23,9 @@ from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.results.run_record import RowFacts
 from deepfake_core.results.store import Results
+from deepfake_core.scanning.committed import CommittedShard
 from deepfake_core.scanning.resume import networks_of
-from deepfake_core.scanning.shards import CommittedShard, Shard, ShardJudge, judge_and_commit
+from deepfake_core.scanning.shards import Shard, ShardJudge, judge_and_commit
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.opening import open_storage
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from deepfake_core.errors import DeepfakeError
-from deepfake_core.records import Json, Label
+from deepfake_core.records import Label
 from deepfake_core.rendering.text import as_markdown
 from deepfake_core.results.feedback import Feedback
+from deepfake_core.results.verdict_row import VerdictRow
 from deepfake_core.serve.page.settings import Settings
 from deepfake_core.serve.page.words import CONSENT, KEPT, KEPT_OF_SCAN
 from deepfake_core.storage.opening import open_storage
@@ -15,7 +16,7 @@ from deepfake_core.storage.opening import open_storage
 KNOWN: dict[Label, str] = {Label.REAL: "A photograph", Label.FAKE: "Machine-generated"}
 
 
-def ask(settings: Settings, verdict: Json, *, image: bytes | None, key: str) -> None:
+def ask(settings: Settings, verdict: VerdictRow, *, image: bytes | None, key: str) -> None:
     """Ask what the picture is and keep the answer; the picture too if its owner agrees.
 
     Args:
@@ -45,7 +46,7 @@ def ask(settings: Settings, verdict: Json, *, image: bytes | None, key: str) -> 
         _keep(settings, verdict, correct, image if consent else None)
 
 
-def _keep(settings: Settings, verdict: Json, correct: Label, image: bytes | None) -> None:
+def _keep(settings: Settings, verdict: VerdictRow, correct: Label, image: bytes | None) -> None:
     """Store an answer, and say so."""
     consent = image is not None
     feedback = Feedback(open_storage(settings.reports))

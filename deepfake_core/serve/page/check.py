@@ -101,13 +101,14 @@ def _one(settings: Settings, classifier: Classifier, upload: Given, judged: Judg
     if judged.label is None:
         show_failure(judged.name, judged.failure, judged.verdict["detail"])
         return
-    if judged.verdict["score"] is None:
+    score = judged.verdict["score"]
+    if score is None:
         show_not_applicable(judged)
     else:
-        show_verdict(judged, classifier.bundle.description)
+        show_verdict(judged, score, classifier.bundle.description)
     with st.expander("What to do next"):
         st.markdown(bullets(NEXT_STEPS[judged.label]))
-    if judged.verdict["score"] is not None:
+    if score is not None:
         _offer_explanation(classifier, upload, judged)
     with st.expander("What the file itself says"):
         show_origin(judged)
@@ -127,13 +128,13 @@ def _offer_explanation(classifier: Classifier, upload: Given, judged: JudgedPict
             show_explanation(_explained(classifier, upload), judged.name)
 
 
-def show_verdict(judged: JudgedPicture, description: Description) -> None:
+def show_verdict(judged: JudgedPicture, score: float, description: Description) -> None:
     """The picture, the verdict in words, the bar, and what it does not mean."""
     # The words come first where the columns are stacked, on a telephone.
     left, right = st.columns([2, 1], gap="medium")
     if judged.picture is not None:
         right.image(judged.picture, alt=f"The picture {judged.name}", width="stretch")
-    label, score = judged.label or Label.UNCERTAIN, judged.verdict["score"]
+    label = judged.label or Label.UNCERTAIN
     words = title(label, score, prior=description.prior)
     left.html(
         f'<p class="df-name">{escape(judged.name)}</p>'
@@ -150,7 +151,7 @@ def show_not_applicable(judged: JudgedPicture) -> None:
     left, right = st.columns([2, 1], gap="medium")
     if judged.picture is not None:
         right.image(judged.picture, alt=f"The picture {judged.name}", width="stretch")
-    what, advice = REASONS[Reason(judged.verdict["reason"])]
+    what, advice = REASONS[Reason(judged.verdict["reason"] or "")]
     left.html(
         f'<p class="df-name">{escape(judged.name)}</p>'
         + _declared(judged, Label.NOT_APPLICABLE)
@@ -236,7 +237,7 @@ def show_origin(judged: JudgedPicture) -> None:
     origin = judged.origin
     if origin is None:
         return
-    st.html(style.table(origin_rows(origin, judged.verdict["sha256"])))
+    st.html(style.table(origin_rows(origin, judged.verdict["sha256"] or "")))
     st.caption(
         "These notes are written by programs and can be changed by anybody. A note of a generator "
         "is strong evidence; that there is none means nothing, since most platforms strip notes."

@@ -6,12 +6,14 @@ import datetime as dt
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from deepfake_core.images.decoding import load
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.judgement import Judgement
 from deepfake_core.provenance.origin import Origin, read_origin
-from deepfake_core.records import Failure, FailureCode, Json, Label
+from deepfake_core.records import Failure, FailureCode, Label
+from deepfake_core.results.verdict_row import VerdictRow
 from deepfake_core.serve.schemas import verdict
 from deepfake_core.serve.uploads import NAMELESS, Upload
 
@@ -30,7 +32,7 @@ class JudgedPicture:
     """
 
     name: str
-    verdict: Json
+    verdict: VerdictRow
     origin: Origin | None
     picture: bytes | None
 
@@ -60,12 +62,12 @@ def judge_files(classifier: Classifier, files: Sequence[tuple[str, bytes]]) -> l
     ]
 
 
-def _verdict(content: bytes, judgement: Judgement, model_id: str) -> Json:
+def _verdict(content: bytes, judgement: Judgement, model_id: str) -> VerdictRow:
     """As the HTTP service gives it; a file's name is nobody's business later on."""
     now = dt.datetime.now(dt.UTC)
     upload = Upload(NAMELESS, content)
     row = verdict(upload, judgement, model_id=model_id, started=now)
-    return row.model_dump(mode="json")
+    return cast(VerdictRow, row.model_dump(mode="json"))
 
 
 def small_picture(content: bytes) -> bytes | None:

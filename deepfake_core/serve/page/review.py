@@ -11,7 +11,6 @@ import pyarrow as pa
 import streamlit as st
 
 from deepfake_core.errors import DeepfakeError
-from deepfake_core.records import Json
 from deepfake_core.rendering.evidence import label_words, strength
 from deepfake_core.rendering.text import as_markdown, one_line, score_text
 from deepfake_core.results.review_log import (
@@ -23,6 +22,7 @@ from deepfake_core.results.review_log import (
     standings,
     undone,
 )
+from deepfake_core.results.verdict_row import DecidedRow
 from deepfake_core.serve.page import answer, review_panel, style
 from deepfake_core.serve.page.review_loading import file_of, group_of, loaded_scan, shown_picture
 from deepfake_core.serve.page.review_queue import Reviewable, queue
@@ -66,8 +66,8 @@ class _Shown:
     def judged(self) -> pa.Table:
         return self.scan.judged
 
-    def row(self, position: int) -> Json:
-        row: Json = self.judged.slice(position, 1).to_pylist()[0]
+    def row(self, position: int) -> DecidedRow:
+        row: DecidedRow = self.judged.slice(position, 1).to_pylist()[0]
         return row
 
 
@@ -133,7 +133,7 @@ def _one(settings: Settings, scan: _Shown, position: int, found: Mapping[str, St
         answer.ask(settings, row, image=content, key=row["image"])
 
 
-def _facts(row: Json, found: Mapping[str, Standing]) -> list[tuple[str, str]]:
+def _facts(row: DecidedRow, found: Mapping[str, Standing]) -> list[tuple[str, str]]:
     claims = [f"{claim['kind']}: {claim['value']}" for claim in row["provenance"] or ()]
     standing = found.get(row["sha256"])
     said = [_told(line) for line in (standing.lines if standing else ())]
@@ -263,7 +263,7 @@ def _thumbnails(scan: _Shown, positions: Sequence[int]) -> None:
             _thumbnail(scan.row(position), None)
 
 
-def _thumbnail(row: Json, standing: Standing | None) -> None:
+def _thumbnail(row: DecidedRow, standing: Standing | None) -> None:
     picture, _ = shown_picture(row, small=True)
     if picture is not None:
         st.image(picture, alt=one_line(row["image"]), width="stretch")

@@ -9,7 +9,8 @@ import pyarrow as pa
 import streamlit as st
 
 from deepfake_core.images.thumbnails import thumbnail
-from deepfake_core.records import Failure, Json
+from deepfake_core.records import Failure
+from deepfake_core.results.verdict_row import PictureRow, ShownRow
 from deepfake_core.serve.page import scans
 from deepfake_core.serve.page.review_pictures import fingerprint, near_identical
 from deepfake_core.serve.page.review_queue import Reviewable, reviewable
@@ -17,7 +18,6 @@ from deepfake_core.serve.page.review_queue import Reviewable, reviewable
 LARGE, SMALL = 560, 160
 # Pictures after the current one among which near-identical ones are looked for.
 AHEAD = 40
-OF_PICTURE = ("image", "source", "sha256", "faces")
 
 
 @st.cache_resource(show_spinner="The scan is being read …", max_entries=4)
@@ -26,22 +26,27 @@ def loaded_scan(reports: str, path: str, run_id: str) -> Reviewable:
     return reviewable(scans.read_scan(reports, path), run_id)
 
 
-def shown_picture(row: Json, *, small: bool = False) -> tuple[bytes | None, str]:
+def shown_picture(row: ShownRow, *, small: bool = False) -> tuple[bytes | None, str]:
     """A picture with its boxes, or why there is none."""
-    wanted = json.dumps({name: row[name] for name in OF_PICTURE})
-    return _picture(wanted, SMALL if small else LARGE)
+    wanted: ShownRow = {
+        "image": row["image"],
+        "source": row["source"],
+        "sha256": row["sha256"],
+        "faces": row["faces"],
+    }
+    return _picture(json.dumps(wanted), SMALL if small else LARGE)
 
 
 @st.cache_data(show_spinner=False, max_entries=600)
 def _picture(wanted: str, side: int) -> tuple[bytes | None, str]:
-    row = json.loads(wanted)
+    row: ShownRow = json.loads(wanted)
     content = scans.read_image(row)
     if isinstance(content, Failure):
         return None, content.detail or str(content.code)
     return thumbnail(content, side=side, faces=row["faces"] or ()), "it cannot be decoded"
 
 
-def file_of(row: Json) -> bytes | None:
+def file_of(row: PictureRow) -> bytes | None:
     """The bytes of a picture as it was judged; None where they cannot be had."""
     content = scans.read_image(row)
     return None if isinstance(content, Failure) else content

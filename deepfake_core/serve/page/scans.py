@@ -6,9 +6,10 @@ import hashlib
 
 import pyarrow as pa
 
-from deepfake_core.records import Failure, FailureCode, Json
+from deepfake_core.records import Failure, FailureCode
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import read_verdicts
+from deepfake_core.results.verdict_row import PictureRow
 from deepfake_core.storage.opening import open_storage
 from deepfake_core.storage.reading import read_or_failure
 
@@ -26,7 +27,7 @@ def read_scan(reports: str, path: str) -> pa.Table:
     return rows.sort_by([("score", "descending"), ("image", "ascending")])
 
 
-def read_image(row: Json) -> bytes | Failure:
+def read_image(row: PictureRow) -> bytes | Failure:
     """The image of a row as it was judged, from a source on this machine.
 
     Returns:
