@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
+from deepfake_core.bench.orchestration import TimedScan
 from deepfake_core.events import Notify
-from deepfake_core.records import Json
 from deepfake_core.reporting.drift import DriftLimits
 from deepfake_core.scanning import scan as core
 from deepfake_core.scanning.config import ScanConfig
@@ -56,7 +56,7 @@ class Watch:
         return counted
 
 
-def timed(config: ScanConfig) -> Json:
+def timed(config: ScanConfig) -> TimedScan:
     """Run the flow; returns its seconds, and those around the scan and between its shards."""
     whole, scan, tasks, shards, told = (Watch() for _ in range(5))
     scan_of_core = core.scan
@@ -85,8 +85,9 @@ def timed(config: ScanConfig) -> Json:
     with whole.running():
         state = module.scan(config, return_state=True)
     result = cast(ScanResult, state.result())
-    facts: Json = {"images": result["judged"] + result["failed"], "shards": tasks.times}
-    facts |= {
+    return {
+        "images": result["judged"] + result["failed"],
+        "shards": tasks.times,
         "seconds": whole.seconds,
         "around_seconds": whole.seconds - scan.seconds,
         "between_seconds": tasks.seconds - shards.seconds + told.seconds,
@@ -97,7 +98,6 @@ def timed(config: ScanConfig) -> Json:
         - shards.thread_seconds
         + told.thread_seconds,
     }
-    return facts
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TypedDict
 
 from deepfake_core.bench.known import Listed
 from deepfake_core.bench.processes import run_module
@@ -16,7 +17,7 @@ from deepfake_core.bench.scan_process import peak_bytes
 from deepfake_core.bench.setting import Setting
 from deepfake_core.events import silent
 from deepfake_core.inference.judgement import Judgement
-from deepfake_core.records import Json, Label
+from deepfake_core.records import Label
 from deepfake_core.results.layout import published_name
 from deepfake_core.scanning.committed import TIMINGS_KEY, CommittedShard
 from deepfake_core.scanning.config import ScanConfig
@@ -30,21 +31,32 @@ from deepfake_core.scanning.verdict_rows import verdict_rows
 TIMES_PLANNED = 4
 
 
+class Order(TypedDict):
+    """What the process is told: how many images, how they are scanned, and where the models are."""
+
+    count: int
+    config: dict[str, object]
+    registry: str
+
+
 def coordinator(setting: Setting) -> Iterator[dict[str, float]]:
     """Processor time and memory of a run's own process, where others judge; in a process alone."""
     count = TIMES_PLANNED * setting.sizes.planned_files
     setting.tell(f"planning and publishing {count} images that nobody judges")
     config = setting.scan_config(Path(), setting.folder / "coordinator-out", setting.precision)
-    order = {"count": count, "config": config.model_dump(mode="json")}
-    order["registry"] = str(setting.registry)
+    order: Order = {
+        "count": count,
+        "config": config.model_dump(mode="json"),
+        "registry": str(setting.registry),
+    }
     yield json.loads(run_module("deepfake_core.bench.coordinator", json.dumps(order)))
 
 
-def main(order: Json) -> None:
+def main(order: Order) -> None:
     """Plan, pretend to judge, publish; print the figures."""
     config = ScanConfig.model_validate(order["config"])
     config = config.model_copy(update={"thumbnails": False})
-    count, registry = int(order["count"]), Path(order["registry"])
+    count, registry = order["count"], Path(order["registry"])
     # A first run loads what is loaded once.
     small = config.model_copy(update={"output": f"{config.output}-small"})
     _run(small, registry, 100)

@@ -11,15 +11,37 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypedDict
 
 from deepfake_core.bench.images import write_pictures
 from deepfake_core.bench.setting import PartFailed, Setting
-from deepfake_core.records import Json
 
 HOST = "127.0.0.1"
 READY = "Deployed and running"
 STOP_SECONDS = 60
 PROCESSES = Path("/proc")
+
+
+class TimedScan(TypedDict):
+    """Where the time of a scan as a flow went, see `flows.timed_scan`.
+
+    Attributes:
+        images: judged or failed.
+        shards: how many there were.
+        seconds: of all of it; those that follow are parts of it.
+        around_seconds: before and after the scan.
+        between_seconds: around the shards, and while the server is told.
+        processor_seconds: of this process; likewise the two that follow.
+    """
+
+    images: int
+    shards: int
+    seconds: float
+    around_seconds: float
+    between_seconds: float
+    processor_seconds: float
+    around_processor_seconds: float
+    between_processor_seconds: float
 
 
 def orchestration(setting: Setting) -> Iterator[dict[str, float]]:
@@ -41,7 +63,7 @@ def orchestration(setting: Setting) -> Iterator[dict[str, float]]:
     yield figures_of(facts, served)
 
 
-def figures_of(facts: Json, served: float) -> dict[str, float]:
+def figures_of(facts: TimedScan, served: float) -> dict[str, float]:
     """The figures of a timed run, see `flows.timed_scan`.
 
     Args:
@@ -82,7 +104,7 @@ def family_seconds(pid: int) -> float:
     return sum(used[one] for one in family) / os.sysconf("SC_CLK_TCK")
 
 
-def _run(setting: Setting, pictures: Path, environment: dict[str, str]) -> dict[str, object]:
+def _run(setting: Setting, pictures: Path, environment: dict[str, str]) -> TimedScan:
     """Scan as a flow in a process of its own; returns what it took."""
     config = setting.scan_config(pictures, setting.folder / "flow-out", setting.precision)
     module, registry = "flows.timed_scan", str(setting.registry)
@@ -94,7 +116,7 @@ def _run(setting: Setting, pictures: Path, environment: dict[str, str]) -> dict[
     )
     if done.returncode:
         raise PartFailed(f"the flow failed: {(done.stderr.strip().splitlines() or [''])[-1]}")
-    facts: dict[str, object] = json.loads(done.stdout.strip().splitlines()[-1])
+    facts: TimedScan = json.loads(done.stdout.strip().splitlines()[-1])
     return facts
 
 

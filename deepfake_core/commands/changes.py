@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from deepfake_core.commands.terminal import DONE, add_json, tell
 from deepfake_core.errors import UsageError
-from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
+    from deepfake_core.reporting.changes import LabelComparison
 
 
 def add(commands: Commands) -> None:
@@ -36,30 +36,29 @@ def _changes(parsed: argparse.Namespace) -> int:
         raise UsageError(f"--show {parsed.show}: give a number from 0 on")
     results = Results(open_storage(parsed.output))
     found = compare_labels(results, parsed.before, parsed.after, shown=parsed.show)
-    tell(found if parsed.json else None, _in_words(found))
+    tell(found.as_json() if parsed.json else None, _in_words(found))
     return DONE
 
 
-def _in_words(found: Json) -> str:
+def _in_words(found: LabelComparison) -> str:
     """A line per kind of change and per image."""
     from deepfake_core.rendering.text import one_line, score_text
 
-    before, after = found["before"], found["after"]
+    changes = found.changes
     lines = [
-        f"{found['compared']} images have a label in both; {found['flipped']} of them another",
-        *(f"{row['images']} from {row['from']} to {row['to']}" for row in found["by"]),
+        f"{changes.compared} images have a label in both; {changes.flipped} of them another",
+        *(f"{count.images} from {count.before} to {count.after}" for count in changes.by),
         *(
-            f"  {row['before']} -> {row['after']} ({score_text(row['score'])}) "
-            f"{one_line(row['image'])}"
-            for row in found["images"]
+            f"  {one.before} -> {one.after} ({score_text(one.score)}) {one_line(one.image)}"
+            for one in changes.images
         ),
     ]
-    if found["flipped"] > len(found["images"]):
-        lines.append(f"  and {found['flipped'] - len(found['images'])} more; see --show")
+    if changes.flipped > len(changes.images):
+        lines.append(f"  and {changes.flipped - len(changes.images)} more; see --show")
     for count, words in (
-        (found["other_content"], "not compared: their bytes changed in between"),
-        (found["only_before"], f"only in {before['name']}"),
-        (found["only_after"], f"only in {after['name']}"),
+        (found.other_content, "not compared: their bytes changed in between"),
+        (found.only_before, f"only in {found.before['name']}"),
+        (found.only_after, f"only in {found.after['name']}"),
     ):
         lines += [f"{count} {words}"] if count else []
     return "\n".join(lines)

@@ -14,7 +14,6 @@ from deepfake_core.commands.terminal import (
     say,
     tell,
 )
-from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +59,7 @@ def _diff(parsed: argparse.Namespace) -> int:
     found = compare_models(source, images, first=first, second=second, told=_told)
     models = first.bundle.model_id, second.bundle.model_id
     examples = max(0, parsed.examples)
-    result: Json = {
+    result = {
         "models": models,
         "images": found.images,
         "flipped": len(found.flips),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_core.commands.models_import import add_import
 from deepfake_core.commands.terminal import DONE, add_json, say, tell
 from deepfake_core.errors import UsageError
-from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
@@ -151,7 +151,7 @@ def _rollback(parsed: argparse.Namespace) -> int:
     return _told(line, parsed.name, as_json=parsed.json)
 
 
-def _told(line: Json, name: str, *, as_json: bool) -> int:
+def _told(line: Mapping[str, object], name: str, *, as_json: bool) -> int:
     words = f"{name}@{line['to']} is current, {name}@{line['from']} was"
     if line["from"] is None:
         words = f"{name}@{line['to']} is current, none was before"

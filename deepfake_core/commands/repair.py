@@ -19,10 +19,10 @@ from deepfake_core.commands.terminal import (
     say,
     tell,
 )
-from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
+    from deepfake_core.scanning.repair import Repaired
 
 
 def add(commands: Commands) -> None:
@@ -45,16 +45,15 @@ def _repair(parsed: argparse.Namespace) -> int:
     done = repair(
         results_of(parsed), registry=registry_of(parsed), wait_seconds=60 * parsed.wait, say=say
     )
-    content = asdict(done)
-    tell(content if parsed.json else None, _in_words(content))
+    tell(asdict(done) if parsed.json else None, _in_words(done))
     return DONE
 
 
-def _in_words(done: Json) -> str:
-    lines = [f"set aside in damaged/: {path}" for path in done["set_aside"]]
-    lines += [f"made again: {path}" for path in done["mended"]]
-    lines += [f"lost: {message}" for message in done["lost"]]
-    lines += [f"note: {message}" for message in done["notes"]]
-    if done["images"] is not None:
-        lines.append(f"latest.parquet: {done['images']} images")
+def _in_words(done: Repaired) -> str:
+    lines = [f"set aside in damaged/: {path}" for path in done.set_aside]
+    lines += [f"made again: {path}" for path in done.mended]
+    lines += [f"lost: {message}" for message in done.lost]
+    lines += [f"note: {message}" for message in done.notes]
+    if done.images is not None:
+        lines.append(f"latest.parquet: {done.images} images")
     return "\n".join(lines or ["nothing is damaged"])

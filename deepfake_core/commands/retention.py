@@ -16,10 +16,10 @@ from deepfake_core.commands.terminal import (
     tell,
 )
 from deepfake_core.errors import UsageError
-from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
+    from deepfake_core.operations.retention import Removed
 
 
 def add(commands: Commands) -> None:
@@ -57,26 +57,26 @@ def _retention(parsed: argparse.Namespace) -> int:
         dry_run=parsed.dry_run,
         wait_seconds=60 * parsed.wait,
     )
-    removed["dry_run"] = parsed.dry_run
-    tell(removed if parsed.json else None, _in_words(removed))
+    content = {**removed.as_json(), "dry_run": parsed.dry_run}
+    tell(content if parsed.json else None, _in_words(removed, dry_run=parsed.dry_run))
     return DONE
 
 
-def _in_words(removed: Json) -> str:
-    verb = "would remove" if removed["dry_run"] else "removed"
+def _in_words(removed: Removed, *, dry_run: bool) -> str:
+    verb = "would remove" if dry_run else "removed"
     lines = [
-        f"{verb}, of runs before {removed['before']}, {removed['bytes'] / 1e6:,.1f} MB:",
-        f"  {removed['parts']} parts and {removed['manifests']} manifests of {removed['runs']}"
+        f"{verb}, of runs before {removed.before}, {removed.bytes / 1e6:,.1f} MB:",
+        f"  {removed.parts} parts and {removed.manifests} manifests of {removed.runs}"
         " finished runs",
-        f"  {removed['verdicts']} files of verdicts",
+        f"  {removed.verdicts} files of verdicts",
     ]
-    if removed["forgotten"]:
+    if removed.forgotten:
         lines.append(
-            f"{removed['forgotten']} images have no verdict any more: the next scan judges those"
+            f"{removed.forgotten} images have no verdict any more: the next scan judges those"
             " that are still there"
         )
-    if removed["kept_runs"]:
-        names = ", ".join(removed["kept_runs"])
+    if removed.kept_runs:
+        names = ", ".join(removed.kept_runs)
         lines.append(f"kept, since they are not finished or their verdicts are missing: {names}")
-    lines += [f"damaged: {message}" for message in removed["damaged"]]
+    lines += [f"damaged: {message}" for message in removed.damaged]
     return "\n".join(lines)

@@ -17,10 +17,11 @@ from deepfake_core.commands.terminal import (
     tell,
 )
 from deepfake_core.errors import DamagedFile, UsageError
-from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
+    from deepfake_core.operations.verification import Verified
+    from deepfake_core.scanning.replay import Replayed
 
 SAMPLE = 20
 
@@ -71,6 +72,7 @@ def _verify(parsed: argparse.Namespace) -> int:
             again = replay(results, run, sample=parsed.sample, registry=registry_of(parsed))
     except DamagedFile as error:
         found.problems.append(str(error))
+    problems = [*found.problems, *again.problems]
     content: dict[str, object] = {
         "run_id": found.run_id,
         "files": found.files,
@@ -79,22 +81,23 @@ def _verify(parsed: argparse.Namespace) -> int:
         "judged_again": again.compared,
         "same": again.same,
         "gone": again.gone,
-        "problems": [*found.problems, *again.problems],
+        "problems": problems,
         "notes": [*found.notes, *again.notes],
     }
-    tell(content if parsed.json else None, _in_words(content))
-    return FAILED if content["problems"] else DONE
+    tell(content if parsed.json else None, _in_words(found, again))
+    return FAILED if problems else DONE
 
 
-def _in_words(found: Json) -> str:
+def _in_words(found: Verified, again: Replayed) -> str:
+    problems = [*found.problems, *again.problems]
     lines = [
-        f"run {found['run_id']}: {found['files']} files compared with their hashes, in a chain of "
-        f"{found['links']} links",
-        f"{found['judged_again']} images judged again, {found['same']} with the same result",
+        f"run {found.run_id}: {found.files} files compared with their hashes, in a chain of "
+        f"{found.links} links",
+        f"{again.compared} images judged again, {again.same} with the same result",
     ]
-    if found["gone"]:
-        lines.append(f"{found['gone']} images cannot be read at their source any more")
-    lines += [f"not as published: {problem}" for problem in found["problems"]]
-    lines += [f"note: {note}" for note in found["notes"]]
-    lines.append("NOT as published" if found["problems"] else "all as published")
+    if again.gone:
+        lines.append(f"{again.gone} images cannot be read at their source any more")
+    lines += [f"not as published: {problem}" for problem in problems]
+    lines += [f"note: {note}" for note in (*found.notes, *again.notes)]
+    lines.append("NOT as published" if problems else "all as published")
     return "\n".join(lines)

@@ -69,7 +69,7 @@ def retain(
     verdicts: bool = False,
     dry_run: bool = False,
     wait_seconds: float = 0.0,
-) -> dict[str, object]:
+) -> Removed:
     """Remove the working files of old finished runs, and old verdicts if asked.
 
     It can be broken off and done again at any time.
@@ -83,7 +83,7 @@ def retain(
         wait_seconds: how long to wait for scans of the output to end.
 
     Returns:
-        What `Removed` holds.
+        What went.
 
     Raises:
         OutputBusy: a scan uses the output.
@@ -95,7 +95,7 @@ def retain(
         return _retain(results, Removed(before), verdicts, dry_run)
 
 
-def _retain(results: Results, removed: Removed, verdicts: bool, dry_run: bool) -> dict[str, object]:  # noqa: FBT001
+def _retain(results: Results, removed: Removed, verdicts: bool, dry_run: bool) -> Removed:  # noqa: FBT001
     listing = results.storage.list_files()
     pairs = zip(listing.paths, listing.sizes, strict=True)
     sizes = {path: size or 0 for path, size in pairs}
@@ -109,7 +109,7 @@ def _retain(results: Results, removed: Removed, verdicts: bool, dry_run: bool) -
             _remove(results, run_id, paths)
         if removed.forgotten or old:
             results.rebuild_latest(removed.note)
-    return removed.as_json()
+    return removed
 
 
 def _by_run(paths: Iterable[str]) -> dict[str, list[str]]:

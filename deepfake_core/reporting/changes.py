@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -115,9 +117,56 @@ def left_of_changes(before: LabelChanges, rows: pa.Table) -> LabelChanges:
     )
 
 
+class MadeWith(TypedDict):
+    """A model that judged, and its thresholds where they are known."""
+
+    model_id: str
+    thresholds: dict[str, float] | None
+
+
+class SideFacts(TypedDict):
+    """What one side of a comparison stands for: its name, its images, what judged them."""
+
+    name: str
+    images: int
+    made_with: list[MadeWith]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelComparison:
+    """The labels of two runs, or of two models.
+
+    Attributes:
+        before: what the one side stands for.
+        after: likewise the other.
+        changes: what `flips` gives.
+        other_content: how many images were judged by both with different bytes.
+        only_before: how many images only the one judged.
+        only_after: likewise the other.
+    """
+
+    before: SideFacts
+    after: SideFacts
+    changes: LabelChanges
+    other_content: int
+    only_before: int
+    only_after: int
+
+    def as_json(self) -> dict[str, object]:
+        """As ``--json`` prints it."""
+        return {
+            "before": self.before,
+            "after": self.after,
+            **self.changes.as_json(),
+            "other_content": self.other_content,
+            "only_before": self.only_before,
+            "only_after": self.only_after,
+        }
+
+
 def compare_labels(
     results: Results, before: str, after: str, *, shown: int = IMAGES_SHOWN
-) -> dict[str, object]:
+) -> LabelComparison:
     """Compare two runs or two models by what they published.
 
     Args:
@@ -126,11 +175,6 @@ def compare_labels(
             verdict of each image counts.
         after: likewise.
         shown: at most this many images are named.
-
-    Returns:
-        What `flips` gives, and ``before`` and ``after``, what each stands for; ``other_content``,
-        how many images were judged by both with different bytes; ``only_before`` and
-        ``only_after``, how many images only one of them judged.
 
     Raises:
         UsageError: nothing was published under one of the names.
@@ -143,14 +187,14 @@ def compare_labels(
     same = both.filter(pc.equal(both["sha256"], both["sha256_before"]))
     same = same.rename_columns({"label": "after"})
     same = same.sort_by([("source", "ascending"), ("image", "ascending")])
-    return {
-        "before": old.facts,
-        "after": new.facts,
-        **flips(same, shown=shown).as_json(),
-        "other_content": both.num_rows - same.num_rows,
-        "only_before": old.rows.num_rows - both.num_rows,
-        "only_after": new.rows.num_rows - both.num_rows,
-    }
+    return LabelComparison(
+        before=old.facts,
+        after=new.facts,
+        changes=flips(same, shown=shown),
+        other_content=both.num_rows - same.num_rows,
+        only_before=old.rows.num_rows - both.num_rows,
+        only_after=new.rows.num_rows - both.num_rows,
+    )
 
 
 class _Side:
@@ -181,9 +225,9 @@ class _Side:
         self.rows = newest(rows.filter(pc.is_valid(rows["label"])))
 
     @property
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> SideFacts:
         """What the verdicts were made with."""
-        made = [
+        made: list[MadeWith] = [
             {"model_id": model, "thresholds": json.loads(thresholds) if thresholds else None}
             for model, thresholds in sorted(self._facts)
         ]

@@ -124,7 +124,7 @@ def test_after_a_retention(output: str, run: Callable[..., Any]):
     run(output, run_id="old", limit=8)
     run(output, run_id="backlog", full=True)
     tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
-    assert retain(output, before=tomorrow)["manifests"] == 2
+    assert retain(output, before=tomorrow).manifests == 2
     run(output, run_id="newer", full=True)
     for digest in digests(output)[3:5]:
         counts = erase(output, digest)
