@@ -7,12 +7,11 @@ import platform
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deepfake_core.engines.engine import processor_precisions, resolve_precision
 from deepfake_core.errors import DeepfakeError
 from deepfake_core.events import Say
-from deepfake_core.inference.opening import Networks, choose_networks
+from deepfake_core.inference.opening import Choice, Faces, Networks, choose_networks
 from deepfake_core.models.bundle import Bundle, Precision
 from deepfake_core.scanning.config import ScanConfig
 
@@ -147,10 +146,10 @@ class Setting:
         }
         return ScanConfig.model_validate(asked)
 
-    def networks(self, precision: Precision, **settings: Any) -> Networks:  # noqa: ANN401
+    def networks(self, precision: Precision, *, faces: Faces | None = None) -> Networks:
         """The networks of such a scan."""
-        asked: dict[str, Any] = {"second_look": "off", "registry": self.registry, **settings}
-        return choose_networks(self.bundle, precision=precision, **asked)
+        choice = Choice(precision=precision, faces=faces, second_look="off")
+        return choose_networks(self.bundle, choice, registry=self.registry)
 
 
 def cores() -> int:

@@ -52,7 +52,7 @@ def add(commands: Commands) -> None:
 
 
 def _calibrate(parsed: argparse.Namespace) -> int:
-    from deepfake_core.inference.opening import choose_networks, open_classifier
+    from deepfake_core.inference.opening import Choice, choose_networks, open_classifier
     from deepfake_core.models.registry import find_model
     from deepfake_core.operations.photographs import judge_photographs
     from deepfake_core.operations.policies import Judges, Promise, derive_policy, outliers
@@ -63,9 +63,7 @@ def _calibrate(parsed: argparse.Namespace) -> int:
     bundle = find_model(parsed.model, registry)
     networks = choose_networks(
         bundle,
-        precision=parsed.precision,
-        faces=parsed.faces,
-        second_look=parsed.second_look,
+        Choice(precision=parsed.precision, faces=parsed.faces, second_look=parsed.second_look),
         registry=registry,
     )
     found = judge_photographs(open_storage(parsed.real), open_classifier(networks), told=_told)

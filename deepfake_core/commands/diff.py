@@ -77,15 +77,14 @@ def _diff(parsed: argparse.Namespace) -> int:
 
 
 def _open(reference: str, parsed: argparse.Namespace, registry: Path) -> Classifier:
-    from deepfake_core.inference.opening import choose_networks, open_classifier
+    from deepfake_core.inference.opening import Choice, choose_networks, open_classifier
     from deepfake_core.models.registry import find_model
 
     bundle = find_model(reference, registry)
     return open_classifier(
         choose_networks(
             bundle,
-            precision=parsed.precision,
-            second_look=parsed.second_look,
+            Choice(precision=parsed.precision, second_look=parsed.second_look),
             registry=registry,
         )
     )

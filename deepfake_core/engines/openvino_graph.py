@@ -65,11 +65,12 @@ def build_graph(
     """
     from deepfake_core.engines.libraries import ops, ov
 
-    net = _Network(weights)
+    is_resnet = architecture.kind == "resnet50"
+    net = _Network(weights, epsilon=BACKBONE_EPSILON if is_resnet else LAYER_EPSILON)
     pixels = ops.parameter([-1, size, size, 3], ov.Type.u8, name="pixels")
     x = ops.transpose(ops.convert(pixels, ov.Type.f32), [0, 3, 1, 2])
     x = ops.divide(ops.subtract(x, np.float32(mean)), np.float32(scale))
-    x = _resnet50(net, x) if architecture.kind == "resnet50" else _plain(net, x, architecture)
+    x = _resnet50(net, x) if is_resnet else _plain(net, x, architecture)
     x = ops.relu(net.conv(x, "head_conv", None, pad=1))
     x = ops.reduce_mean(x, np.array([2, 3]), keep_dims=False)
     for index in range(len(architecture.dense)):
@@ -106,9 +107,7 @@ def _plain(net: _Network, x: ov.Node, architecture: Architecture) -> ov.Node:
     from deepfake_core.engines.libraries import ops
 
     for index in range(len(architecture.plain_filters)):
-        convolved = net.conv(
-            x, f"plain{index}_conv", f"plain{index}_bn", pad=1, epsilon=LAYER_EPSILON
-        )
+        convolved = net.conv(x, f"plain{index}_conv", f"plain{index}_bn", pad=1)
         x = ops.max_pool(ops.relu(convolved), [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
     return x
 
@@ -116,8 +115,10 @@ def _plain(net: _Network, x: ov.Node, architecture: Architecture) -> ov.Node:
 class _Network:
     """Layers built from named arrays."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, *, epsilon: float) -> None:
         self.weights = weights
+        # Of the batch normalisation after convolutions.
+        self.epsilon = epsilon
 
     def get(self, key: str) -> np.ndarray:
         if key not in self.weights:
@@ -139,7 +140,6 @@ class _Network:
         *,
         stride: int = 1,
         pad: int = 0,
-        epsilon: float = BACKBONE_EPSILON,
     ) -> ov.Node:
         from deepfake_core.engines.libraries import ops
 
@@ -147,7 +147,7 @@ class _Network:
         filters = np.ascontiguousarray(kernel, dtype=np.float32)
         bias = self.get(f"{name}/bias").astype(np.float64)
         if norm is not None:
-            factor, offset = self.affine(norm, epsilon)
+            factor, offset = self.affine(norm, self.epsilon)
             filters *= factor.astype(np.float32)[:, None, None, None]
             bias = bias * factor + offset
         strides, pads = [stride, stride], [pad, pad]

@@ -53,6 +53,19 @@ class FaceReader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How outputs become labels.
+
+    Attributes:
+        curve: calibration and thresholds.
+        policy: in place of the line from which on the curve calls a face fake.
+    """
+
+    curve: Curve
+    policy: Policy | None = None
+
+
 class Classifier:
     """A model with the engines that run it; several threads may call it at once.
 
@@ -69,8 +82,7 @@ class Classifier:
         *,
         reader: FaceReader | None = None,
         second: SecondLook | None = None,
-        curve: Curve | None = None,
-        policy: Policy | None = None,
+        rules: Rules | None = None,
     ) -> None:
         """Join a model's description with an engine that holds its weights.
 
@@ -79,13 +91,13 @@ class Classifier:
             engine: what runs it.
             reader: finds the faces that are judged; without one the whole picture is judged.
             second: the second look.
-            curve: in place of the bundle's own calibration and thresholds.
-            policy: in place of the line from which on the bundle calls a face fake.
+            rules: in place of the bundle's own curve.
         """
         self.bundle = bundle
-        self.curve = curve or bundle.description.curve(engine.precision)
+        rules = rules or Rules(bundle.description.curve(engine.precision))
+        self.curve = rules.curve
         self.looks = Looks(engine, self.curve, second)
-        self.reader, self.policy = reader, policy
+        self.reader, self.policy = reader, rules.policy
 
     def judge(self, contents: Iterable[bytes | Failure]) -> JudgedBatch:
         """Judge images from their bytes; reads that failed stay failures.

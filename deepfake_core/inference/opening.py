@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from deepfake_core.engines.engine import open_engine, processor_precisions, resolve_precision
 from deepfake_core.errors import ModelError
 from deepfake_core.faces.bundle import FINDER_FILE, Finder, read_finder
 from deepfake_core.faces.finder import FaceFinder, finder_precision
-from deepfake_core.inference.classifier import Classifier
+from deepfake_core.inference.classifier import Classifier, Rules
 from deepfake_core.inference.face_reading import AlignedFaces
 from deepfake_core.inference.second_opening import (
     PairedLook,
@@ -25,6 +25,44 @@ from deepfake_core.models.registry import DEFAULT_REGISTRY
 Faces = Literal["find", "frame"]
 # The finder for models that name none, such as imported ones.
 USUAL_FINDER = "centerface@2"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is asked for of the networks.
+
+    Attributes:
+        precision: ``auto``, or an arithmetic for all networks.
+        engine: what runs the first look.
+        faces: in place of what the bundle says.
+        second_look: which faces are given a second look.
+        policy: in place of the models' own line of ``fake``.
+    """
+
+    precision: str = "auto"
+    engine: str = "openvino"
+    faces: Faces | None = None
+    second_look: SecondLookMode = "auto"
+    policy: Policy | None = None
+
+
+USUAL_CHOICE = Choice()
+
+
+class NetworkFacts(TypedDict):
+    """What a run's record says of its networks; all of it can change a verdict."""
+
+    model_id: str
+    precision: str
+    engine: str
+    faces: str
+    finder_id: str | None
+    finder_precision: str | None
+    second_look: SecondLookMode
+    second_model_id: str | None
+    second_precision: str | None
+    pair: str | None
+    policy: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +114,8 @@ class Networks:
         return Thresholds(real_below=min(usual.real_below, line), fake_from=line)
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What a run's record says of them; all of it can change a verdict."""
+    def facts(self) -> NetworkFacts:
+        """What a run's record says of them."""
         finder, second = self.finder, self.second
         return {
             "model_id": self.bundle.model_id,
@@ -95,24 +133,13 @@ class Networks:
 
 
 def choose_networks(
-    bundle: Bundle,
-    *,
-    precision: str = "auto",
-    engine: str = "openvino",
-    faces: Faces | None = None,
-    second_look: SecondLookMode = "auto",
-    policy: Policy | None = None,
-    registry: Path = DEFAULT_REGISTRY,
+    bundle: Bundle, choice: Choice = USUAL_CHOICE, *, registry: Path = DEFAULT_REGISTRY
 ) -> Networks:
     """Resolve what is asked for.
 
     Args:
         bundle: the first look.
-        precision: ``auto``, or an arithmetic for all networks.
-        engine: what runs the first look.
-        faces: in place of what the bundle says.
-        second_look: which faces are given a second look.
-        policy: in place of the models' own line of ``fake``.
+        choice: what is asked for.
         registry: where finder and second look are; else they are those of the project.
 
     Raises:
@@ -120,29 +147,30 @@ def choose_networks(
             should be given a second look for which the first one has no pair.
         UsageError: the policy was made for other networks.
     """
-    available = _available(bundle, precision, engine)
-    resolved = resolve_precision(bundle, precision, available)
+    available = _available(bundle, choice.precision, choice.engine)
+    resolved = resolve_precision(bundle, choice.precision, available)
     finder = None
-    if (faces or bundle.description.preprocessing.faces) == "find":
+    if (choice.faces or bundle.description.preprocessing.faces) == "find":
         finder = find_finder(bundle.description.preprocessing.finder or USUAL_FINDER, registry)
     second, note = None, None
-    if second_look != "off":
-        wanted = Wanted(bundle, precision, second_look, finds_faces=finder is not None)
+    if choice.second_look != "off":
+        finds_faces = finder is not None
+        wanted = Wanted(bundle, choice.precision, choice.second_look, finds_faces=finds_faces)
         second, note = pair_second(wanted, registry)
     networks = Networks(
         bundle,
         resolved,
-        engine,
+        choice.engine,
         finder,
         finder_precision(finder, resolved, available) if finder else "fp32",
         second=second,
-        policy=policy,
+        policy=choice.policy,
         notes=(note,) if note else (),
     )
-    if policy is not None:
+    if choice.policy is not None:
         looks = (bundle.model_id, second.look.model_id if second else None)
         check_made_for(
-            policy,
+            choice.policy,
             looks=looks,
             finder=finder.finder_id if finder else None,
             second_look=second.mode if second else "off",
@@ -200,6 +228,8 @@ def open_classifier(networks: Networks) -> Classifier:
         engine,
         reader=reader,
         second=networks.second.open() if networks.second else None,
-        curve=networks.curve.model_copy(update={"thresholds": networks.usual_thresholds}),
-        policy=networks.policy,
+        rules=Rules(
+            networks.curve.model_copy(update={"thresholds": networks.usual_thresholds}),
+            networks.policy,
+        ),
     )

@@ -14,7 +14,7 @@ from deepfake_core.errors import (
     RunTaken,
     SourceError,
 )
-from deepfake_core.inference.opening import Networks, choose_networks
+from deepfake_core.inference.opening import Choice, Networks, choose_networks
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.results.layout import MANIFEST_FILE, RUN_FILE, run_file
@@ -211,11 +211,13 @@ def make_plan(
 def _networks(config: ScanConfig, registry: Path) -> Networks:
     return choose_networks(
         find_model(config.model, registry),
-        precision=config.precision,
-        engine=config.engine,
-        faces=config.faces,
-        second_look=config.second_look,
-        policy=read_policy(config.policy) if config.policy else None,
+        Choice(
+            precision=config.precision,
+            engine=config.engine,
+            faces=config.faces,
+            second_look=config.second_look,
+            policy=read_policy(config.policy) if config.policy else None,
+        ),
         registry=registry,
     )
 

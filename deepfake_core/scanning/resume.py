@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_core.errors import DamagedFile, ModelError, PlanMismatch, unreadable
-from deepfake_core.inference.opening import Networks, choose_networks
+from deepfake_core.inference.opening import Choice, Networks, choose_networks
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.policy import Policy
 from deepfake_core.results.layout import MANIFEST_FILE, REDECIDING, run_file
@@ -101,11 +101,13 @@ def networks_of(run: RowFacts, bundle: Bundle, registry: Path) -> Networks:
     """
     networks = choose_networks(
         bundle,
-        precision=run.precision,
-        engine=run.engine,
-        faces="find" if run.faces == "find" else "frame",
-        second_look=run.second_look,
-        policy=Policy.model_validate(run.policy_content) if run.policy_content else None,
+        Choice(
+            precision=run.precision,
+            engine=run.engine,
+            faces="find" if run.faces == "find" else "frame",
+            second_look=run.second_look,
+            policy=Policy.model_validate(run.policy_content) if run.policy_content else None,
+        ),
         registry=registry,
     )
     for name, value in networks.facts.items():

@@ -13,7 +13,7 @@ import uvicorn
 
 from deepfake_core.errors import DeepfakeError, UsageError
 from deepfake_core.events import Say
-from deepfake_core.inference.opening import choose_networks
+from deepfake_core.inference.opening import Choice, choose_networks
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.serve.application import create_app
 from deepfake_core.serve.config import ServeConfig
@@ -36,7 +36,7 @@ class Serving:
         self._failure: Exception | None = None
         bundle = find_model(config.model, registry)
         networks = choose_networks(
-            bundle, precision=config.precision, faces=config.faces, registry=registry
+            bundle, Choice(precision=config.precision, faces=config.faces), registry=registry
         )
         self.service = Service(networks, config, on_failure=self._fail)
         self._socket = _listen(config.host, config.port)

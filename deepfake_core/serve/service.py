@@ -60,6 +60,7 @@ class Service:
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:  # noqa: ARG002
         """Load the model beside the server's work; stop its threads in the end."""
         loading = asyncio.create_task(self._load())
+        loading.add_done_callback(self._tell_failure)
         try:
             yield
         finally:
@@ -68,23 +69,24 @@ class Service:
                 await self._batcher.close()
 
     async def _load(self) -> None:
-        try:
-            classifier = await asyncio.to_thread(self._open)
-            batcher = Batcher(
-                classifier,
-                wait_seconds=self.config.wait_ms / 1000,
-                max_waiting=self.config.max_waiting,
-                on_batch=self.instruments.batches.observe,
-            )
-            await batcher.warm_up()
-        # A damaged bundle, a full memory, an error of OpenVINO: the command tells and ends.
-        except Exception as error:  # noqa: BLE001
-            self._on_failure(error)
-            return
+        classifier = await asyncio.to_thread(self._open)
+        batcher = Batcher(
+            classifier,
+            wait_seconds=self.config.wait_ms / 1000,
+            max_waiting=self.config.max_waiting,
+            on_batch=self.instruments.batches.observe,
+        )
+        await batcher.warm_up()
         batcher.start()
         self.instruments.waiting.set_function(lambda: batcher.waiting)
         self.instruments.ready.set(1)
         self._batcher = batcher
+
+    def _tell_failure(self, loading: asyncio.Task[None]) -> None:
+        """A damaged bundle, a full memory, an error of OpenVINO: the command tells and ends."""
+        error = None if loading.cancelled() else loading.exception()
+        if isinstance(error, Exception):
+            self._on_failure(error)
 
     def _open(self) -> Classifier:
         return open_classifier(self.networks)

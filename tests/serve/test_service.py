@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepfake_core.cli import main
-from deepfake_core.inference.opening import choose_networks, open_classifier
+from deepfake_core.inference.opening import Choice, choose_networks, open_classifier
 from deepfake_core.models.registry import find_model
 from deepfake_core.results.schema import VERDICTS
 from deepfake_core.scanning.config import ScanConfig
@@ -278,7 +278,7 @@ def test_the_command_serves_the_model_that_ships(
     assert facts["figures"]
     assert facts["limits"]
     contents = [path.read_bytes() for path in sorted(SAMPLES.glob("[pr]*.jpg"))] * 2
-    classifier = open_classifier(choose_networks(bundle, precision=facts["precision"]))
+    classifier = open_classifier(choose_networks(bundle, Choice(precision=facts["precision"])))
     expected = [one.score for one in classifier.judge(contents).judgements]
     tolerance = bundle.description.tolerances[facts["precision"]]
     alone = httpx.post(f"{url}/upload_image", files=files(contents[0]), timeout=60).json()
