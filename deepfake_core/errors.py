@@ -133,10 +133,10 @@ def output_error(address: str, error: OSError, *, started: bool) -> OutputError 
 
 
 def damaged(
-    address: str, found: str = "its hash is not the one it was written with"
+    address: str, problem: str = "its hash is not the one it was written with"
 ) -> DamagedFile:
     """The error of a file of the results whose bytes are not those that were written."""
-    what = " ".join(found.split())[:200] or "it cannot be parsed"
+    what = " ".join(problem.split())[:200] or "it cannot be parsed"
     return DamagedFile(
         f"{address} cannot be read, as it is damaged: {what}; `deepfake repair` makes it again "
         "where that is possible, and sets aside what is lost"

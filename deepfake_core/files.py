@@ -52,8 +52,8 @@ def make_results_folder(folder: Path) -> None:
     while not folder.is_dir():
         missing.append(folder)
         folder = folder.parent
-    for one in reversed(missing):
-        one.mkdir(mode=0o777 & ~results_umask(), exist_ok=True)
+    for parent in reversed(missing):
+        parent.mkdir(mode=0o777 & ~results_umask(), exist_ok=True)
 
 
 def write_through(file: Path, data: bytes) -> None:

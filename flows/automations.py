@@ -149,8 +149,8 @@ def create(api: str, *, login: str | None = None, block: str | None = None) -> l
 
     try:
         with SyncPrefectClient(api, auth_string=login) as client:
-            found = find_block(client, block) if block else None
-            return [f"{notice.name}: {put(client, notice, found)}" for notice in NOTICES]
+            stored = find_block(client, block) if block else None
+            return [f"{notice.name}: {put(client, notice, stored)}" for notice in NOTICES]
     except httpx.TransportError as error:
         raise UsageError(
             f"expected a Prefect server at {api}, found none ({type(error).__name__}); start it, "
@@ -170,19 +170,19 @@ def find_block(client: SyncPrefectClient, block: str) -> BlockDocument:
 
     kind, _, name = block.partition("/")
     try:
-        found = client.read_block_document_by_name(name, kind, include_secrets=False)
+        stored = client.read_block_document_by_name(name, kind, include_secrets=False)
     except ObjectNotFound as error:
         raise UsageError(
             f"expected a block {block}, found none; make one on the page Blocks, and name it "
             "TYPE/NAME, e.g. slack-webhook/ops"
         ) from error
-    able = found.block_schema.capabilities if found.block_schema else []
+    able = stored.block_schema.capabilities if stored.block_schema else []
     if kind != WEBHOOK and "notify" not in able:
         raise UsageError(
             f"expected a notification block or a webhook block, found {block}; `prefect block ls` "
             "lists what there is"
         )
-    return found
+    return stored
 
 
 def put(client: SyncPrefectClient, notice: Notice, block: BlockDocument | None) -> str:

@@ -97,8 +97,8 @@ def measure(setting: Setting, parts: Sequence[Part] = PARTS) -> Figures:
     began = time.monotonic()
     for part in parts:
         try:
-            for found in part(setting):
-                figures |= found
+            for more in part(setting):
+                figures |= more
         except FAILURES as error:
             setting.tell(f"{part.__name__} failed, its figures are left out: {error}")
     figures["bench_s"] = time.monotonic() - began

@@ -101,7 +101,7 @@ def family_seconds(pid: int) -> float:
     family = {pid}
     while more := {child for child, parent in parents.items() if parent in family} - family:
         family |= more
-    return sum(used[one] for one in family) / os.sysconf("SC_CLK_TCK")
+    return sum(used[member] for member in family) / os.sysconf("SC_CLK_TCK")
 
 
 def _run(setting: Setting, pictures: Path, environment: dict[str, str]) -> TimedScan:

@@ -133,8 +133,8 @@ def running_proxy(target: int, *, delay_seconds: float = 0.0) -> Iterator[Proxy]
         with contextlib.suppress(asyncio.CancelledError):
             loop.run_until_complete(task)
         while rest := asyncio.all_tasks(loop):
-            for one in rest:
-                one.cancel()
+            for running in rest:
+                running.cancel()
             loop.run_until_complete(asyncio.wait(rest))
         # Connections are closed in the loop's next round.
         loop.run_until_complete(asyncio.sleep(0))

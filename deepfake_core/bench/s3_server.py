@@ -65,9 +65,9 @@ def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on at the moment."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((HOST, 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        for opened in sockets:
+            opened.bind((HOST, 0))
+        return [int(opened.getsockname()[1]) for opened in sockets]
 
 
 @contextlib.contextmanager

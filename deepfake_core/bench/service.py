@@ -72,10 +72,10 @@ def started(
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
         try:
             line = process.stderr.readline().strip() if process.stderr else ""
-            found = _PORT.search(line)
-            if found is None:
+            match = _PORT.search(line)
+            if match is None:
                 raise PartFailed(f"the service did not start: {line}")
-            port = int(found[1])
+            port = int(match[1])
             _await_ready(port)
             yield port, process
         finally:

@@ -93,7 +93,7 @@ def _stage_contestants(
     }
     distinct = contents[: setting.sizes.distinct]
     decoded = [decode(data, size=size) for data in distinct]
-    pixels = np.stack([one.pixels for one in decoded if isinstance(one, Decoded)])
+    pixels = np.stack([image.pixels for image in decoded if isinstance(image, Decoded)])
     for precision in setting.precisions:
         classifier = open_classifier(setting.networks(precision))
         engine = classifier.engine
@@ -116,7 +116,9 @@ def _stage_contestants(
 def _finding(reader: AlignedFaces, contents: list[bytes], lanes: ThreadPoolExecutor) -> Contestant:
     """Finding and aligning the faces of decoded pictures."""
     cropper = LargestFaces(reader.finder, reader.preprocessing)
-    loaded = [one.image for data in contents if isinstance(one := reader.load(data), Loaded)]
+    loaded = [
+        picture.image for data in contents if isinstance(picture := reader.load(data), Loaded)
+    ]
     list(lanes.map(cropper.crop, loaded[: 2 * cores()]))
     return lambda: rate_of(len(loaded), lambda: list(lanes.map(cropper.crop, loaded)))
 

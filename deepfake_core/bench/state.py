@@ -51,8 +51,8 @@ def state(setting: Setting) -> Iterator[dict[str, float]]:
     yield {"known_images": count}
     for step in STEPS:
         setting.tell(f"{step} of {count} known images")
-        found = json.loads(run_module("deepfake_core.bench.state", step, json.dumps(facts)))
-        yield {f"known_{step}_{name}": value for name, value in found.items()}
+        took = json.loads(run_module("deepfake_core.bench.state", step, json.dumps(facts)))
+        yield {f"known_{step}_{name}": value for name, value in took.items()}
 
 
 def main(step: str, facts: KnownImages) -> None:

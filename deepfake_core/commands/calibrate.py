@@ -66,7 +66,9 @@ def _calibrate(parsed: argparse.Namespace) -> int:
         Choice(precision=parsed.precision, faces=parsed.faces, second_look=parsed.second_look),
         registry=registry,
     )
-    found = judge_photographs(open_storage(parsed.real), open_classifier(networks), told=_told)
+    photographs = judge_photographs(
+        open_storage(parsed.real), open_classifier(networks), told=_told
+    )
     facts = networks.facts
     judges = Judges(
         bundle.model_id,
@@ -75,16 +77,19 @@ def _calibrate(parsed: argparse.Namespace) -> int:
         finder_id=facts["finder_id"],
         precision=networks.precision,
     )
-    policy = derive_policy(found.scores, found.sizes, promise=promise, judges=judges)
+    policy = derive_policy(photographs.scores, photographs.sizes, promise=promise, judges=judges)
     _write(parsed.to, policy)
-    look_at = [(found.images[at], float(found.scores[at])) for at in outliers(found.scores)]
-    words = _in_words(policy, found, look_at, networks.usual_thresholds.fake_from)
+    look_at = [
+        (photographs.images[at], float(photographs.scores[at]))
+        for at in outliers(photographs.scores)
+    ]
+    words = _in_words(policy, photographs, look_at, networks.usual_thresholds.fake_from)
     result: dict[str, object] = {
         **policy.model_dump(mode="json"),
         "policy": str(parsed.to),
-        "left_out": found.left_out,
+        "left_out": photographs.left_out,
         "look_at": [{"image": image, "score": score} for image, score in look_at],
-        "declared_generated": found.generated,
+        "declared_generated": photographs.generated,
     }
     tell(result if parsed.json else None, words)
     return DONE
@@ -109,7 +114,7 @@ def _write(path: Path, policy: Policy) -> None:
 
 
 def _in_words(
-    policy: Policy, found: Photographs, look_at: list[tuple[str, float]], usual: float
+    policy: Policy, photographs: Photographs, look_at: list[tuple[str, float]], usual: float
 ) -> str:
     """The policy, and what a person should look at before trusting it."""
     from deepfake_core.rendering.text import line_text, one_line, percent, score_text, share_text
@@ -123,12 +128,12 @@ def _in_words(
             for tier in policy.tiers
         ),
         f"the model's own line is {line_text(usual)}",
-        *(f"not used: {count} {reason}" for reason, count in sorted(found.left_out.items())),
+        *(f"not used: {count} {reason}" for reason, count in sorted(photographs.left_out.items())),
     ]
-    if found.generated:
+    if photographs.generated:
         lines.append(
-            f"{len(found.generated)} declare themselves generated; they are no photographs, so "
-            f"take them out and calibrate again: {_names(found.generated)}"
+            f"{len(photographs.generated)} declare themselves generated; they are no photographs, "
+            f"so take them out and calibrate again: {_names(photographs.generated)}"
         )
     if look_at:
         lines.append("these score unlike the rest; a fake among them pulls the line up, so look:")

@@ -35,30 +35,30 @@ def _changes(parsed: argparse.Namespace) -> int:
     if parsed.show < 0:
         raise UsageError(f"--show {parsed.show}: give a number from 0 on")
     results = Results(open_storage(parsed.output))
-    found = compare_labels(results, parsed.before, parsed.after, shown=parsed.show)
-    tell(found.as_json() if parsed.json else None, _in_words(found))
+    comparison = compare_labels(results, parsed.before, parsed.after, shown=parsed.show)
+    tell(comparison.as_json() if parsed.json else None, _in_words(comparison))
     return DONE
 
 
-def _in_words(found: LabelComparison) -> str:
+def _in_words(comparison: LabelComparison) -> str:
     """A line per kind of change and per image."""
     from deepfake_core.rendering.text import one_line, score_text
 
-    changes = found.changes
+    changes = comparison.changes
     lines = [
         f"{changes.compared} images have a label in both; {changes.flipped} of them another",
         *(f"{count.images} from {count.before} to {count.after}" for count in changes.by),
         *(
-            f"  {one.before} -> {one.after} ({score_text(one.score)}) {one_line(one.image)}"
-            for one in changes.images
+            f"  {image.before} -> {image.after} ({score_text(image.score)}) {one_line(image.image)}"
+            for image in changes.images
         ),
     ]
     if changes.flipped > len(changes.images):
         lines.append(f"  and {changes.flipped - len(changes.images)} more; see --show")
     for count, words in (
-        (found.other_content, "not compared: their bytes changed in between"),
-        (found.only_before, f"only in {found.before['name']}"),
-        (found.only_after, f"only in {found.after['name']}"),
+        (comparison.other_content, "not compared: their bytes changed in between"),
+        (comparison.only_before, f"only in {comparison.before['name']}"),
+        (comparison.only_after, f"only in {comparison.after['name']}"),
     ):
         lines += [f"{count} {words}"] if count else []
     return "\n".join(lines)

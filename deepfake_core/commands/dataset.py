@@ -60,7 +60,7 @@ def _dataset(parsed: argparse.Namespace) -> int:
     from deepfake_core.datasets.checks.inspection import inspect
     from deepfake_core.datasets.checks.report import render
 
-    found = inspect(
+    inspection = inspect(
         parsed.folder,
         within=parsed.within,
         reading=reading_of(parsed),
@@ -68,21 +68,21 @@ def _dataset(parsed: argparse.Namespace) -> int:
         say=say,
     )
     folder = parsed.output or str(Path("reports") / "datasets" / parsed.folder.resolve().name)
-    report = render(found, folder)
-    for warning in found.warnings:
+    report = render(inspection, folder)
+    for warning in inspection.warnings:
         say(f"warning: {warning}")
-    tell(found.facts | {"report": report} if parsed.json else None, _words(found, report))
-    reasons = found.reasons(allow_shortcuts=parsed.allow_shortcuts)
+    tell(inspection.facts | {"report": report} if parsed.json else None, _words(inspection, report))
+    reasons = inspection.reasons(allow_shortcuts=parsed.allow_shortcuts)
     for reason in reasons:
         complain(reason, FAILED)
     return FAILED if reasons else DONE
 
 
-def _words(found: Inspection, report: str) -> str:
+def _words(inspection: Inspection, report: str) -> str:
     lines = [
-        f"{name or 'images'}: {one['counts']['real']:,} real, {one['counts']['fake']:,} fake, "
-        f"{one['groups']:,} groups, {_strongest(one['shortcuts'])}"
-        for name, one in found.facts["sets"].items()
+        f"{name or 'images'}: {facts['counts']['real']:,} real, {facts['counts']['fake']:,} fake, "
+        f"{facts['groups']:,} groups, {_strongest(facts['shortcuts'])}"
+        for name, facts in inspection.facts["sets"].items()
     ]
     return "\n".join([*lines, f"report: {report}"])
 

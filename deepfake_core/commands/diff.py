@@ -56,23 +56,23 @@ def _diff(parsed: argparse.Namespace) -> int:
     first = _open(parsed.model_a, parsed, registry)
     second = _open(parsed.model_b, parsed, registry)
     source, images = pictures_of(parsed.data, parsed.output)
-    found = compare_models(source, images, first=first, second=second, told=_told)
+    difference = compare_models(source, images, first=first, second=second, told=_told)
     models = first.bundle.model_id, second.bundle.model_id
     examples = max(0, parsed.examples)
     result = {
         "models": models,
-        "images": found.images,
-        "flipped": len(found.flips),
-        "reversed": sum(flip.reversed for flip in found.flips),
-        "mean_score_change": found.mean_score_change,
-        "by": [{"from": a, "to": b, "images": n} for (a, b), n in sorted(found.by.items())],
+        "images": difference.images,
+        "flipped": len(difference.flips),
+        "reversed": sum(flip.reversed for flip in difference.flips),
+        "mean_score_change": difference.mean_score_change,
+        "by": [{"from": a, "to": b, "images": n} for (a, b), n in sorted(difference.by.items())],
         "examples": [
             {"image": flip.image, "from": flip.before, "to": flip.after,
              "score_from": flip.score_before, "score_to": flip.score_after}
-            for flip in found.flips[:examples]
+            for flip in difference.flips[:examples]
         ],
     }  # fmt: skip
-    tell(result if parsed.json else None, _in_words(found, models, examples))
+    tell(result if parsed.json else None, _in_words(difference, models, examples))
     return DONE
 
 
@@ -95,31 +95,31 @@ def _told(done: int, of: int) -> None:
         say(f"{done:,} of {of:,} pictures judged by both")
 
 
-def _in_words(found: Difference, models: tuple[str, str], examples: int) -> str:
+def _in_words(difference: Difference, models: tuple[str, str], examples: int) -> str:
     from deepfake_core.rendering.evidence import label_words
     from deepfake_core.rendering.text import one_line, score_text, share_text
 
     def score(value: float | None) -> str:
         return "-" if value is None else score_text(value)
 
-    reversals = sum(flip.reversed for flip in found.flips)
+    reversals = sum(flip.reversed for flip in difference.flips)
     lines = [
         f"{models[0]} to {models[1]}",
-        f"another label: {share_text(len(found.flips), found.images)}",
-        f"from flagged to nothing found, or back: {share_text(reversals, found.images)}",
+        f"another label: {share_text(len(difference.flips), difference.images)}",
+        f"from flagged to nothing found, or back: {share_text(reversals, difference.images)}",
         *(
             f"  {count:,} {label_words(before)} to {label_words(after)}"
-            for (before, after), count in sorted(found.by.items(), key=lambda item: -item[1])
+            for (before, after), count in sorted(difference.by.items(), key=lambda item: -item[1])
             if before != after
         ),
     ]
-    if found.mean_score_change is not None:
-        lines.append(f"scores moved by {found.mean_score_change:.3f} on average")
+    if difference.mean_score_change is not None:
+        lines.append(f"scores moved by {difference.mean_score_change:.3f} on average")
     lines += [
         f"  {score(flip.score_before)} {label_words(flip.before)} to "
         f"{score(flip.score_after)} {label_words(flip.after)}  {one_line(flip.image)}"
-        for flip in found.flips[:examples]
+        for flip in difference.flips[:examples]
     ]
-    if len(found.flips) > examples:
-        lines.append(f"  and {len(found.flips) - examples:,} more; --examples shows more")
+    if len(difference.flips) > examples:
+        lines.append(f"  and {len(difference.flips) - examples:,} more; --examples shows more")
     return "\n".join(lines)

@@ -117,18 +117,18 @@ def in_words(evaluation: Evaluation, report: str) -> str:
     from deepfake_core.evaluation.report import headline
 
     lines = [headline(evaluation), _of_all(evaluation["all"]), _to_quote(evaluation["headline"])]
-    for name, one in evaluation["sets"].items():
-        found = one["figures"]
-        if "auc" in found:
+    for name, measured in evaluation["sets"].items():
+        figures = measured["figures"]
+        if "auc" in figures:
             lines.append(
-                f"{name}: AUC {found['auc']:.4f}, balanced accuracy "
-                f"{found['balanced_accuracy']:.4f}, fakes found at 1 % false alarms "
-                f"{found['tpr_at_1_percent_fpr']:.4f}, ECE {found['ece']:.4f}, "
-                f"decided {found['decided_share']:.4f}"
+                f"{name}: AUC {figures['auc']:.4f}, balanced accuracy "
+                f"{figures['balanced_accuracy']:.4f}, fakes found at 1 % false alarms "
+                f"{figures['tpr_at_1_percent_fpr']:.4f}, ECE {figures['ece']:.4f}, "
+                f"decided {figures['decided_share']:.4f}"
             )
         else:
-            labels = ", ".join(f"{count} {label}" for label, count in found["labels"].items())
-            lines.append(f"{name}: {found['images']} images of one class: {labels}")
+            labels = ", ".join(f"{count} {label}" for label, count in figures["labels"].items())
+            lines.append(f"{name}: {figures['images']} images of one class: {labels}")
     if evaluation["leave_one_out"]:
         expected = evaluation["leave_one_out"]["expected"]["balanced_accuracy"]
         lines.append(

@@ -41,17 +41,17 @@ def wrong_setting(error: ValidationError) -> str:
     return f"{option}: {_expected(first)}, found {first['input']!r}"
 
 
-def _expected(one: Mapping[str, Any]) -> str:
-    facts: Mapping[str, Any] = one.get("ctx") or {}
-    if one["type"] in ("value_error", "assertion_error"):
+def _expected(complaint: Mapping[str, Any]) -> str:
+    facts: Mapping[str, Any] = complaint.get("ctx") or {}
+    if complaint["type"] in ("value_error", "assertion_error"):
         return str(facts["error"])
-    if one["type"] not in EXPECTED:
-        return str(one["msg"])
+    if complaint["type"] not in EXPECTED:
+        return str(complaint["msg"])
     if facts.get("pattern") in FORMS:
         return f"expected {FORMS[facts['pattern']]}"
     known = {name: str(value).replace("'", "") for name, value in facts.items()}
     numbers = {name: value for name, value in facts.items() if isinstance(value, int | float)}
-    return f"expected {EXPECTED[one['type']].format(**{**known, **numbers})}"
+    return f"expected {EXPECTED[complaint['type']].format(**{**known, **numbers})}"
 
 
 def moment(text: str, now: dt.datetime | None = None) -> str:
@@ -65,16 +65,16 @@ def moment(text: str, now: dt.datetime | None = None) -> str:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     words = " ".join(text.casefold().split())
     named = {"now": now, "today": midnight, "yesterday": midnight - dt.timedelta(days=1)}
-    found = named.get(words)
+    then = named.get(words)
     ago = AGO.fullmatch(words)
     if ago:
         count = int(ago[1]) if ago[1].isdecimal() else 1
         start = now if ago[2] == "hour" else midnight
         try:
-            found = start - count * dt.timedelta(hours=UNITS[ago[2]])
+            then = start - count * dt.timedelta(hours=UNITS[ago[2]])
         except OverflowError:
             return text
-    return found.isoformat(timespec="seconds") if found else text
+    return then.isoformat(timespec="seconds") if then else text
 
 
 def count(text: str) -> int:

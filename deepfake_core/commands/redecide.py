@@ -52,8 +52,8 @@ def _thresholds(text: str) -> Thresholds:
         real_below, fake_from = (float(number) for number in text.split(","))
         return Thresholds(real_below=real_below, fake_from=fake_from)
     except ValidationError as error:
-        found = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UsageError(f"--thresholds {text}: {found}; {advice}") from error
+        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UsageError(f"--thresholds {text}: {problem}; {advice}") from error
     except ValueError as error:
         raise UsageError(f"--thresholds {text}: that is not a pair of numbers; {advice}") from error
 

@@ -82,7 +82,7 @@ def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) ->
 def _choices(annotation: object) -> list[str]:
     """What a literal type allows, in a union with none as well."""
     parts = (annotation, *get_args(annotation))
-    return [str(one) for part in parts if get_origin(part) is Literal for one in get_args(part)]
+    return [str(value) for part in parts if get_origin(part) is Literal for value in get_args(part)]
 
 
 def _scan(parsed: argparse.Namespace) -> int:
@@ -141,13 +141,13 @@ def _in_words(result: ScanResult) -> str:
     if result["flipped"]:
         tidings.append(f"{result['flipped']} have another label than before; see the report.")
     tidings += _warnings(result)
-    found = {label: count for label, count in result["labels"].items() if label in DECIDED}
+    labels = {label: count for label, count in result["labels"].items() if label in DECIDED}
     refused = result["not_applicable"]
     lines = [
         f"{result['listed']} listed = {result['judged']} judged"
         + (f" + {refused} not applicable" if refused else "")
         + f" + {result['failed']} failed + {result['skipped']} skipped",
-        ", ".join(f"{count} {label_words(label)}" for label, count in found.items()),
+        ", ".join(f"{count} {label_words(label)}" for label, count in labels.items()),
         *(f"{count} {reason}" for reason, count in sorted(result["reasons"].items())),
         *(f"failed: {count} {code}" for code, count in sorted(result["failures"].items())),
         *tidings,

@@ -32,8 +32,8 @@ def _statement(parsed: argparse.Namespace) -> int:
 
     check_output(parsed.output)
     begins, ends = _day(parsed.from_day, "--from"), _day(parsed.to_day, "--to")
-    found = make_statement(parsed.output, begins, ends)
-    tell(found.model_dump(mode="json") if parsed.json else None, statement_markdown(found))
+    statement = make_statement(parsed.output, begins, ends)
+    tell(statement.model_dump(mode="json") if parsed.json else None, statement_markdown(statement))
     return DONE
 
 

@@ -62,42 +62,42 @@ def _verify(parsed: argparse.Namespace) -> int:
         raise UsageError(f"--sample: found {parsed.sample}; give a number from 0 on")
     key = read_public_key(parsed.key) if parsed.key else None
     results = results_of(parsed)
-    found = verify_files(results, parsed.run_id, key=key)
+    verified = verify_files(results, parsed.run_id, key=key)
     again = Replayed()
     try:
         run = results.get_run(parsed.run_id)
-        if run is None and not found.links:
+        if run is None and not verified.links:
             raise UsageError(f"there is no run {parsed.run_id} in {parsed.output}")
         if run is not None and run.state == "done":
             again = replay(results, run, sample=parsed.sample, registry=registry_of(parsed))
     except DamagedFile as error:
-        found.problems.append(str(error))
-    problems = [*found.problems, *again.problems]
+        verified.problems.append(str(error))
+    problems = [*verified.problems, *again.problems]
     content: dict[str, object] = {
-        "run_id": found.run_id,
-        "files": found.files,
-        "links": found.links,
-        "signed_by": found.signed_by,
+        "run_id": verified.run_id,
+        "files": verified.files,
+        "links": verified.links,
+        "signed_by": verified.signed_by,
         "judged_again": again.compared,
         "same": again.same,
         "gone": again.gone,
         "problems": problems,
-        "notes": [*found.notes, *again.notes],
+        "notes": [*verified.notes, *again.notes],
     }
-    tell(content if parsed.json else None, _in_words(found, again))
+    tell(content if parsed.json else None, _in_words(verified, again))
     return FAILED if problems else DONE
 
 
-def _in_words(found: Verified, again: Replayed) -> str:
-    problems = [*found.problems, *again.problems]
+def _in_words(verified: Verified, again: Replayed) -> str:
+    problems = [*verified.problems, *again.problems]
     lines = [
-        f"run {found.run_id}: {found.files} files compared with their hashes, in a chain of "
-        f"{found.links} links",
+        f"run {verified.run_id}: {verified.files} files compared with their hashes, in a chain of "
+        f"{verified.links} links",
         f"{again.compared} images judged again, {again.same} with the same result",
     ]
     if again.gone:
         lines.append(f"{again.gone} images cannot be read at their source any more")
     lines += [f"not as published: {problem}" for problem in problems]
-    lines += [f"note: {note}" for note in (*found.notes, *again.notes)]
+    lines += [f"note: {note}" for note in (*verified.notes, *again.notes)]
     lines.append("NOT as published" if problems else "all as published")
     return "\n".join(lines)

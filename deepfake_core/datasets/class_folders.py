@@ -50,14 +50,14 @@ def find_files(root: Path, within: str, reading: Reading) -> Found:
     Raises:
         SourceError: a class is missing, or it is not clear which folder it is.
     """
-    found = Found()
+    listing = Found()
     inside = root / within
-    classes = _classes(inside, reading, found) if within and inside.is_dir() else {}
+    classes = _classes(inside, reading, listing) if within and inside.is_dir() else {}
     if classes:
         classes = {(set_called(within), label): place for (_, label), place in classes.items()}
         _refuse_one_class(classes, inside, reading)
     else:
-        classes = _in_sets(root, reading, found)
+        classes = _in_sets(root, reading, listing)
         wanted = {key: place for key, place in classes.items() if key[0] == set_called(within)}
         classes = wanted if within else classes
     if not classes:
@@ -65,12 +65,12 @@ def find_files(root: Path, within: str, reading: Reading) -> Found:
     _refuse_unused(classes, root, reading)
     for (set_name, label), places in sorted(classes.items()):
         for place in places:
-            _take(place, label, set_name, found)
-    found.notes += _told(classes, root)
-    if found.ignored:
-        files = "1 file is" if found.ignored == 1 else f"{found.ignored} files are"
-        found.notes.append(f"{files} left out, being no image by name or content")
-    return found
+            _take(place, label, set_name, listing)
+    listing.notes += _told(classes, root)
+    if listing.ignored:
+        files = "1 file is" if listing.ignored == 1 else f"{listing.ignored} files are"
+        listing.notes.append(f"{files} left out, being no image by name or content")
+    return listing
 
 
 def is_image(path: Path) -> bool:
@@ -97,26 +97,26 @@ def folders_in(folder: Path) -> list[Path]:
         raise SourceError(f"{folder} cannot be listed: {error.strerror}") from error
 
 
-def _in_sets(root: Path, reading: Reading, found: Found) -> Classes:
+def _in_sets(root: Path, reading: Reading, files: Found) -> Classes:
     """The class folders of a folder, or of the sets in it."""
-    classes = _classes(root, reading, found)
+    classes = _classes(root, reading, files)
     if classes:
         _refuse_one_class(classes, root, reading)
         return classes
-    found.notes.clear()
+    files.notes.clear()
     left_out: list[str] = []
     for place in folders_in(root):
-        inside = _classes(place, reading, found)
+        inside = _classes(place, reading, files)
         if not inside:
             left_out.append(f"{place.name}/")
         for (_, label), places in inside.items():
             classes.setdefault((set_called(place.name), label), []).extend(places)
     if classes and left_out:
-        found.notes.append(_left_out(left_out, "hold no folders of the classes"))
+        files.notes.append(_left_out(left_out, "hold no folders of the classes"))
     return classes
 
 
-def _classes(folder: Path, reading: Reading, found: Found) -> Classes:
+def _classes(folder: Path, reading: Reading, files: Found) -> Classes:
     """The class folders of one folder; those that are called like the class come first."""
     classes: Classes = {}
     left_out: list[str] = []
@@ -139,7 +139,7 @@ def _classes(folder: Path, reading: Reading, found: Found) -> Classes:
         left_out += [f"{place.name}/" for place in places if place not in exact]
         classes[set_name, label] = exact
     if classes and left_out:
-        found.notes.append(_left_out(left_out, "are not a class by their name"))
+        files.notes.append(_left_out(left_out, "are not a class by their name"))
     return classes
 
 
@@ -186,7 +186,7 @@ def _advice(folder: Path, there: list[str], reading: Reading) -> str:
         if (place / LABELS_FILE).is_file():
             return f". {place} has them: name that"
         inside = folders_in(place)
-        if any(reading.label_of(one.name) for below in inside for one in folders_in(below)):
+        if any(reading.label_of(deeper.name) for below in inside for deeper in folders_in(below)):
             return f". {place} has them: name that"
     tables = sorted(path.name for path in folder.glob("*.csv")) if folder.is_dir() else []
     if tables:
@@ -215,11 +215,11 @@ def _told(classes: Mapping[tuple[str, str], list[Path]], root: Path) -> Iterator
         yield "read " + ", ".join(f"{name}/ as {meaning}" for name, meaning in read.items())
 
 
-def _take(place: Path, label: str, set_name: str, found: Found) -> None:
+def _take(place: Path, label: str, set_name: str, files: Found) -> None:
     """Take the images of a class folder; sets may lie below it, too."""
 
     def complain(error: OSError) -> None:
-        found.notes.append(f"left out: {error.filename} cannot be listed ({error.strerror})")
+        files.notes.append(f"left out: {error.filename} cannot be listed ({error.strerror})")
 
     for folder, below, names in os.walk(place, onerror=complain):
         below[:] = sorted(name for name in below if name[0] != ".")
@@ -231,6 +231,6 @@ def _take(place: Path, label: str, set_name: str, found: Found) -> None:
             if name[0] == "." or not path.is_file():
                 continue
             if is_image(path):
-                found.files.append((path, label, its_set))
+                files.files.append((path, label, its_set))
             else:
-                found.ignored += 1
+                files.ignored += 1

@@ -144,16 +144,16 @@ def _rows(
         raise SourceError(f"{manifest} cannot be read as CSV in UTF-8: {error}") from error
 
 
-def _columns(manifest: Path, found: Sequence[str], reading: Reading) -> dict[str, str]:
+def _columns(manifest: Path, header: Sequence[str], reading: Reading) -> dict[str, str]:
     """Which column is meant by each name, by the column's name in the file."""
-    plain = {_plain(name): name for name in found}
+    plain = {_plain(name): name for name in header}
     names: dict[str, str] = {}
     for here in COLUMNS:
         asked = reading.columns.get(here)
-        if asked is not None and asked not in found:
+        if asked is not None and asked not in header:
             raise SourceError(
                 f"{manifest} has no column {asked}, which --columns names as {here}; "
-                f"it has: {', '.join(found)}"
+                f"it has: {', '.join(header)}"
             )
         column = asked or plain.get(here)
         if column is not None:
@@ -173,7 +173,10 @@ def _columns(manifest: Path, found: Sequence[str], reading: Reading) -> dict[str
         raise SourceError(
             f"{manifest} should have the columns path,label[,group_id]; missing: "
             f"{', '.join(missing)}"
-            + (f". Of {', '.join(found)}, name them: --columns path=NAME,label=NAME" * bool(found))
+            + (
+                f". Of {', '.join(header)}, name them: --columns path=NAME,label=NAME"
+                * bool(header)
+            )
         )
     return names
 

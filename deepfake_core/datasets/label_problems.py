@@ -63,39 +63,39 @@ class Complaints:
 
     def in_words(self) -> list[str]:
         """One sentence for each kind of problem."""
-        return [self._sentence(kind, found) for kind, found in self._wrong.items()]
+        return [self._sentence(kind, rows) for kind, rows in self._wrong.items()]
 
-    def _sentence(self, kind: str, found: list[tuple[int, str]]) -> str:
-        count, (number, what) = len(found), found[0]
-        one = count == 1
-        where = f"line {number}" if one else f"lines {', '.join(str(at) for at, _ in found[:3])}"
+    def _sentence(self, kind: str, rows: list[tuple[int, str]]) -> str:
+        count, (number, what) = len(rows), rows[0]
+        single = count == 1
+        where = f"line {number}" if single else f"lines {', '.join(str(at) for at, _ in rows[:3])}"
         where += ", ..." if count > 3 else ""
-        start = f"{where} of {LABELS_FILE}: " + (f"{what} " if one else f"{count} paths ")
+        start = f"{where} of {LABELS_FILE}: " + (f"{what} " if single else f"{count} paths ")
         if kind == "number":
-            return self._about_numbers(where, found)
+            return self._about_numbers(where, rows)
         if kind == "no path":
             return f"{where} of {LABELS_FILE}: there is no path"
         if kind == "label":
-            values = sorted({text.rpartition(" the label ")[2] for _, text in found})
-            told = what if one else f"{count} labels are {', '.join(values[:NAMED])}"
+            values = sorted({text.rpartition(" the label ")[2] for _, text in rows})
+            told = what if single else f"{count} labels are {', '.join(values[:NAMED])}"
             return f"{where} of {LABELS_FILE}: {told}; expected real or fake, or --classes"
         if kind == "outside":
-            lie = "lies" if one else "lie"
+            lie = "lies" if single else "lie"
             return f"{start}{lie} outside the folder; paths are relative to it, without .."
         if kind == "absolute":
             inside = os.path.relpath(os.path.realpath(what), os.path.realpath(self._folder))
-            lie = "is absolute, though it lies" if one else "are absolute, though they lie"
+            lie = "is absolute, though it lies" if single else "are absolute, though they lie"
             return f"{start}{lie} inside the folder; write {inside}"
         if kind == "backslash":
             better = what.replace("\\", "/")
-            return f"{start}{'has' if one else 'have'} backslashes; write {better}, with slashes"
+            return f"{start}{'has' if single else 'have'} backslashes; write {better}, with slashes"
         if kind == "twice":
-            return f"{start}{'is listed twice' if one else 'are listed twice or more'}"
-        no_files = "does not exist" if one else f"do not exist, such as {what}"
+            return f"{start}{'is listed twice' if single else 'are listed twice or more'}"
+        no_files = "does not exist" if single else f"do not exist, such as {what}"
         return f"{start}{no_files}; {self._where(what)}"
 
-    def _about_numbers(self, where: str, found: list[tuple[int, str]]) -> str:
-        values = sorted({value for _, value in found})
+    def _about_numbers(self, where: str, rows: list[tuple[int, str]]) -> str:
+        values = sorted({value for _, value in rows})
         said = {
             value: next(iter(meant)) for value, meant in self._meanings.items() if len(meant) == 1
         }
@@ -105,9 +105,9 @@ class Complaints:
             advice = f"--classes {pairs} is what the folders or other columns say"
         else:
             advice = "say which is which with --classes real=0,fake=1, or the reverse"
-        are = "label is" if len(found) == 1 else "labels are"
+        are = "label is" if len(rows) == 1 else "labels are"
         return (
-            f"{where} of {LABELS_FILE}: {len(found)} {are} 0 or 1; expected real or fake: {advice}"
+            f"{where} of {LABELS_FILE}: {len(rows)} {are} 0 or 1; expected real or fake: {advice}"
         )
 
     def _where(self, path: str) -> str:

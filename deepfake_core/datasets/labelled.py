@@ -103,12 +103,12 @@ def list_labelled(root: Path, within: str = "", *, reading: Reading = PLAIN) -> 
     """
     manifest = root / LABELS_FILE
     if not manifest.is_file():
-        found = find_files(root, within, reading)
+        files = find_files(root, within, reading)
         images = [
             Labelled(path, label == FAKE, path.relative_to(root).as_posix(), set_name)
-            for path, label, set_name in found.files
+            for path, label, set_name in files.files
         ]
-        return Listing(_sorted(images), ignored=found.ignored, notes=tuple(found.notes))
+        return Listing(_sorted(images), ignored=files.ignored, notes=tuple(files.notes))
     table = read_table(manifest, within, reading)
     images = [
         Labelled(

@@ -48,14 +48,14 @@ def class_of(name: str) -> str:
     weak = all(word in WEAK_REAL for word in left)
     if left and weak:
         return REAL
-    found = {CLASS_WORDS.get(word, "") for word in left if word not in WEAK_REAL}
-    return found.pop() if len(found) == 1 else ""
+    classes = {CLASS_WORDS.get(word, "") for word in left if word not in WEAK_REAL}
+    return classes.pop() if len(classes) == 1 else ""
 
 
 def split_in(name: str) -> str:
     """The split that a class folder's name says beside its class: ``training_real``."""
-    found = {SPLIT_WORDS[word] for word in _words(name) if word in SPLIT_WORDS}
-    return found.pop() if len(found) == 1 else ""
+    splits = {SPLIT_WORDS[word] for word in _words(name) if word in SPLIT_WORDS}
+    return splits.pop() if len(splits) == 1 else ""
 
 
 def set_called(name: str) -> str:

@@ -32,7 +32,7 @@ class Reading(BaseModel):
     @classmethod
     def _known_classes(cls, classes: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         _refuse_others(classes, CLASSES)
-        names = [name.casefold() for found in classes.values() for name in found]
+        names = [name.casefold() for known in classes.values() for name in known]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise ValueError(f"{twice[0]} is named twice")
@@ -69,22 +69,22 @@ def parse_reading(classes: Sequence[str], columns: Sequence[str]) -> Reading:
     Raises:
         UsageError: they are of another form.
     """
-    found = {name: tuple(values) for name, values in _pairs("--classes", classes).items()}
+    pairs = {name: tuple(values) for name, values in _pairs("--classes", classes).items()}
     named = {name: ",".join(values) for name, values in _pairs("--columns", columns).items()}
-    return Reading(classes=found, columns=named)
+    return Reading(classes=pairs, columns=named)
 
 
 def _pairs(option: str, texts: Sequence[str]) -> dict[str, list[str]]:
     """What stands behind each name; a part without one belongs to the name before it."""
-    found: dict[str, list[str]] = {}
+    pairs: dict[str, list[str]] = {}
     name = ""
     for part in ",".join(texts).split(",") if texts else ():
         before, equals, after = part.partition("=")
         name, value = (before.strip(), after.strip()) if equals else (name, part.strip())
         if not name or not value:
             raise UsageError(f"{option}: NAME=NAME,... is expected, found {','.join(texts)!r}")
-        found.setdefault(name, []).append(value)
-    return found
+        pairs.setdefault(name, []).append(value)
+    return pairs
 
 
 def _refuse_others(given: Iterable[str], known: Sequence[str]) -> None:

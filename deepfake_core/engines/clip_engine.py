@@ -30,8 +30,8 @@ def processor_flags() -> frozenset[str]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return frozenset()
-    found = [line.partition(":")[2].split() for line in lines if line.startswith("flags")]
-    return frozenset(found[0]) if found else frozenset()
+    flags = [line.partition(":")[2].split() for line in lines if line.startswith("flags")]
+    return frozenset(flags[0]) if flags else frozenset()
 
 
 def second_precisions(look: SecondBundle, flags: frozenset[str]) -> tuple[Precision, ...]:

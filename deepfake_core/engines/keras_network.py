@@ -87,10 +87,10 @@ def set_keras_weights(model: keras.Model, weights: Weights) -> None:
                 continue
             key = f"{layer.name}/{variable.name}"
             if key not in weights or weights[key].shape != tuple(variable.shape):
-                found = weights[key].shape if key in weights else "nothing"
+                shape = weights[key].shape if key in weights else "nothing"
                 raise ModelError(
                     f"the weights do not fit the architecture: {key} should have the shape "
-                    f"{tuple(variable.shape)}, found {found}"
+                    f"{tuple(variable.shape)}, found {shape}"
                 )
             variable.assign(weights[key].astype(np.float32))
 

@@ -87,10 +87,10 @@ def read_onnx(path: Path) -> ov.Model:
         raise ForeignModelError(f"{path}: {_reason(str(error))}") from error
     if not model.outputs:
         raise ForeignModelError(f"{path} holds no network; export it again")
-    for what, found in (("input", model.inputs), ("output", model.outputs)):
-        if len(found) != 1:
+    for what, ports in (("input", model.inputs), ("output", model.outputs)):
+        if len(ports) != 1:
             raise ForeignModelError(
-                f"{path} has {len(found)} {what}s; expected one: an image goes in, the scores of "
+                f"{path} has {len(ports)} {what}s; expected one: an image goes in, the scores of "
                 "the classes come out. Export it with that one only"
             )
     return model

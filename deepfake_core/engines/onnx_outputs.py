@@ -98,10 +98,10 @@ def _are_probabilities(flat: ov.Node, pixels: ov.Node, spec: OnnxSpec, path: Pat
     """Whether the values are probabilities; looked at on a few pictures where nobody says it."""
     if spec.output_kind != "auto":
         return spec.output_kind == "probability"
-    found = _probe(flat, pixels)
-    inside = bool(((found >= 0) & (found <= 1)).all())
-    if found.shape[1] == 2:
-        return inside and bool(np.abs(found.sum(axis=1) - 1).max() < SUM_TOLERANCE)
+    outputs = _probe(flat, pixels)
+    inside = bool(((outputs >= 0) & (outputs <= 1)).all())
+    if outputs.shape[1] == 2:
+        return inside and bool(np.abs(outputs.sum(axis=1) - 1).max() < SUM_TOLERANCE)
     if inside:
         raise ForeignModelError(
             f"{path} gives values between 0 and 1 but ends in no sigmoid; say with --output-kind "

@@ -63,11 +63,11 @@ def worst_mistakes(
     """The images on the wrong side of one half, the worst first, by their true class."""
     error = np.abs(judged.clean - judged.fake)
     labels = judged.labels
-    found: dict[str, list[Mistake]] = {}
+    mistakes: dict[str, list[Mistake]] = {}
     for kind, name in CLASS_NAMES.items():
         wrong = np.flatnonzero((judged.fake == kind) & (error > 0.5))
         worst = wrong[np.argsort(-error[wrong], kind="stable")][:count].tolist()
-        found[name] = [
+        mistakes[name] = [
             {
                 "image": relative(judged.images[row].path, root),
                 "source": judged.images[row].source,
@@ -76,7 +76,7 @@ def worst_mistakes(
             }
             for row in worst
         ]
-    return found
+    return mistakes
 
 
 def relative(path: Path, root: Path) -> str:

@@ -52,17 +52,17 @@ def _column(judged: ScoredSet, column: str, limit: float) -> People:
 def _rates(members: ScoredSet) -> Figures:
     """The shares of each class of one group of people, with the number of images."""
     intervals: dict[str, list[float] | None] = {}
-    found: Figures = {"images": len(members.images), "intervals": intervals}
+    rates: Figures = {"images": len(members.images), "intervals": intervals}
     reals, fakes = members.where(~members.fake), members.where(members.fake)
     if reals.images:
         of_reals = figures(reals.clean, reals.labels, reals.fake, reals.groups)
-        found["real"], found["fpr_at_fake"] = len(reals.images), of_reals["fpr_at_fake"]
+        rates["real"], rates["fpr_at_fake"] = len(reals.images), of_reals["fpr_at_fake"]
         intervals["fpr_at_fake"] = of_reals["intervals"]["fpr_at_fake"]
     if fakes.images:
         of_fakes = figures(fakes.clean, fakes.labels, fakes.fake, fakes.groups)
-        found["fake"], found["tpr_at_fake"] = len(fakes.images), of_fakes["tpr_at_fake"]
+        rates["fake"], rates["tpr_at_fake"] = len(fakes.images), of_fakes["tpr_at_fake"]
         intervals["tpr_at_fake"] = of_fakes["intervals"]["tpr_at_fake"]
-    return found
+    return rates
 
 
 def _gap(flagged: BoolArray, names: np.ndarray, groups: np.ndarray, limit: float) -> Gap | None:

@@ -196,29 +196,29 @@ def _measure(head: Head, features: Features, rows: BoolArray) -> Figures:
     scores = head.scores(features.values[rows])
     images = [features.images[row] for row in np.flatnonzero(rows).tolist()]
     groups = [image.group_id for image in images]
-    found = figures(scores, decide(scores, HALF), is_fake(images), groups)
+    measured = figures(scores, decide(scores, HALF), is_fake(images), groups)
     return {
-        "auc": found["auc"],
-        "balanced_accuracy": found["balanced_accuracy"],
-        "tpr_at_5_percent_fpr": found["tpr_at_5_percent_fpr"],
-        "intervals": {name: found["intervals"][name] for name in MEASURES},
-        "real": found["real"],
-        "fake": found["fake"],
+        "auc": measured["auc"],
+        "balanced_accuracy": measured["balanced_accuracy"],
+        "tpr_at_5_percent_fpr": measured["tpr_at_5_percent_fpr"],
+        "intervals": {name: measured["intervals"][name] for name in MEASURES},
+        "real": measured["real"],
+        "fake": measured["fake"],
     }
 
 
 def _expected(rows: Sequence[LeftOut]) -> dict[str, Expected]:
     """The mean and the worst over left-out sources, and the mean loss against knowing them."""
-    found: dict[str, Expected] = {}
+    expected: dict[str, Expected] = {}
     for name in MEASURES:
         without = np.array([value_of(row["without"], name) for row in rows])
         with_it = np.array([value_of(row["with"], name) for row in rows])
-        found[name] = {
+        expected[name] = {
             "mean": round(float(without.mean()), 4),
             "worst": round(float(without.min()), 4),
             "lost": round(float((with_it - without).mean()), 4),
         }
-    return found
+    return expected
 
 
 def _counted(names: np.ndarray, counts: np.ndarray) -> str:

@@ -91,7 +91,7 @@ def evaluate(
         if config.explanations
         else None
     )
-    everyone = [image for one in judged.values() for image in one.images]
+    everyone = [image for scored in judged.values() for image in scored.images]
     unseen = _leave_one_out(bundle, everyone, known, say) if config.leave_one_out else None
     left_out = [f"left out: {problem}" for problem in listing.problems]
     return {
@@ -115,8 +115,8 @@ def _score_sets(
     for name, images in members.items():
         scored = scorer.score_set(name, images)
         failures += _failures(images, scored, data)
-        one = judge(images, scored, bundle.description.calibration, bundle.description.thresholds)
-        judged |= {name: one} if one.images else {}
+        kept = judge(images, scored, bundle.description.calibration, bundle.description.thresholds)
+        judged |= {name: kept} if kept.images else {}
     if not judged:
         raise SourceError(f"none of the images in {data} could be judged; are they images?")
     return judged, failures

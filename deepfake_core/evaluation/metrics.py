@@ -42,8 +42,8 @@ def tpr_at_fpr(scores: Float32Array, fake: BoolArray, fpr: float) -> float:
     allowed = int(np.floor(fpr * len(reals) + 1e-9))
     if allowed >= len(reals):
         return 1.0
-    found = scores[fake] > reals[allowed]
-    return float(found.mean()) if len(found) else math.nan
+    flagged = scores[fake] > reals[allowed]
+    return float(flagged.mean()) if len(flagged) else math.nan
 
 
 def balanced_accuracy(called_fake: BoolArray, fake: BoolArray) -> float:
@@ -120,15 +120,17 @@ def figures(
         name: None if alone else _bounds(np.concatenate([part[name] for part in parts]))
         for name in values
     }
-    found: dict[str, object] = {name: round(float(value[0]), 4) for name, value in values.items()}
-    found |= {"images": len(fake), "real": int((~fake).sum()), "fake": int(fake.sum())}
+    measured: dict[str, object] = {
+        name: round(float(value[0]), 4) for name, value in values.items()
+    }
+    measured |= {"images": len(fake), "real": int((~fake).sum()), "fake": int(fake.sum())}
     if measure is _one_class:
-        found["labels"] = {str(label): int((labels == label).sum()) for label in Label}
-        del found["real" if fake.all() else "fake"]
-    found["intervals"] = bounds
-    widened = {name: figure_interval(found, name) for name in values}
-    found["intervals"] = {name: ends and _rounded(ends) for name, ends in widened.items()}
-    return cast(Figures, found)
+        measured["labels"] = {str(label): int((labels == label).sum()) for label in Label}
+        del measured["real" if fake.all() else "fake"]
+    measured["intervals"] = bounds
+    widened = {name: figure_interval(measured, name) for name in values}
+    measured["intervals"] = {name: ends and _rounded(ends) for name, ends in widened.items()}
+    return cast(Figures, measured)
 
 
 def _rounded(ends: Sequence[float]) -> list[float]:
@@ -155,11 +157,11 @@ def _one_class(
     scores: Float32Array, labels: np.ndarray, fake: BoolArray, counts: np.ndarray
 ) -> dict[str, np.ndarray]:
     everyone = np.ones(len(scores))
-    found = {
+    shares = {
         name: _share(counts, labels == label, everyone)
         for name, label in CLASS_SHARES[bool(fake.all())].items()
     }
-    return {**found, "decided_share": _share(counts, labels != Label.UNCERTAIN, everyone)}
+    return {**shares, "decided_share": _share(counts, labels != Label.UNCERTAIN, everyone)}
 
 
 def _both_classes(
@@ -209,14 +211,14 @@ def _ranked(scores: Float32Array, fake: BoolArray, counts: np.ndarray) -> dict[s
         recall, fpr = hits / fakes, alarms / reals
         precision = recall / (recall + fpr)
     gained = np.diff(recall, axis=1, prepend=0)
-    by_score = (np.diff(found, axis=1, prepend=0)[:, ::-1] for found in (hits, alarms))
-    found = {
+    by_score = (np.diff(ranked, axis=1, prepend=0)[:, ::-1] for ranked in (hits, alarms))
+    ranked = {
         "auc": auc_of_counts(*by_score),
         "average_precision": (gained * np.where(gained > 0, precision, 0)).sum(axis=1),
     }
     for percent in (1, 5):
         allowed = alarms <= np.floor(percent / 100 * reals + 1e-9)
         name = f"tpr_at_{percent}_percent_fpr"
-        found[name] = np.where(allowed, recall, 0).max(axis=1)
+        ranked[name] = np.where(allowed, recall, 0).max(axis=1)
     empty = ((fakes == 0) | (reals == 0))[:, 0]
-    return {name: np.where(empty, np.nan, values) for name, values in found.items()}
+    return {name: np.where(empty, np.nan, values) for name, values in ranked.items()}

@@ -32,44 +32,45 @@ def split_sets(
     """
     parts: dict[str, ScoredSet] = {}
     warnings: list[str] = []
-    for name, one in judged.items():
-        found = separating(one.images, one.sizes, one.fake)
-        if has_both(one.fake) and (found or name in one_class):
+    for name, members in judged.items():
+        telling = separating(members.images, members.sizes, members.fake)
+        if has_both(members.fake) and (telling or name in one_class):
             parts |= {
-                f"{name}_{word}": one.where(one.fake == kind) for kind, word in CLASS_NAMES.items()
+                f"{name}_{word}": members.where(members.fake == kind)
+                for kind, word in CLASS_NAMES.items()
             }
-            warnings.append(_why_class_by_class(name, found))
+            warnings.append(_why_class_by_class(name, telling))
         elif name in halved:
-            parts |= _halves(name, one)
+            parts |= _halves(name, members)
             warnings.append(
                 f"{name} is split by group: calibration and thresholds of such a model were chosen "
                 f"on {name}_chosen, so quote {name}_report"
             )
         else:
-            parts[name] = one
+            parts[name] = members
             if name == TRAIN:
                 warnings.append(
                     f"{name}: models are trained on a set of this name; such figures say what was "
                     "learnt by heart"
                 )
-        if not has_both(one.fake):
+        if not has_both(members.fake):
             warnings.append(f"{name} holds one class only: it has no AUC, only shares of labels")
     return parts, warnings
 
 
-def _why_class_by_class(name: str, found: Mapping[str, float]) -> str:
-    measured = ", ".join(f"{feature} (AUC {value:.2f})" for feature, value in found.items())
-    reason = f"the files alone tell its classes apart by {measured}" if found else "as was asked"
+def _why_class_by_class(name: str, telling: Mapping[str, float]) -> str:
+    measured = ", ".join(f"{feature} (AUC {value:.2f})" for feature, value in telling.items())
+    reason = f"the files alone tell its classes apart by {measured}" if telling else "as was asked"
     return (
         f"{name} is measured class by class: {reason}; an AUC of both classes would say how well "
         "the files' form is told apart, not the faces"
     )
 
 
-def _halves(name: str, one: ScoredSet) -> dict[str, ScoredSet]:
+def _halves(name: str, whole: ScoredSet) -> dict[str, ScoredSet]:
     """The half that is only reported on, and the half that chose the thresholds."""
-    reported = np.array([image.reported for image in one.images], dtype=bool)
-    halves = {f"{name}{REPORT}": one.where(reported), f"{name}{CHOSEN}": one.where(~reported)}
+    reported = np.array([image.reported for image in whole.images], dtype=bool)
+    halves = {f"{name}{REPORT}": whole.where(reported), f"{name}{CHOSEN}": whole.where(~reported)}
     return {part: half for part, half in halves.items() if half.images}
 
 
@@ -94,7 +95,9 @@ def find_halved(
         return [CALIBRATED] if calibrated else []
     if learnt is None:
         return []
-    return [name for name, one in judged.items() if name != TRAIN and learnt.overlap(one.images)]
+    return [
+        name for name, members in judged.items() if name != TRAIN and learnt.overlap(members.images)
+    ]
 
 
 def find_overlaps(

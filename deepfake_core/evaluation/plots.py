@@ -39,7 +39,7 @@ def draw_plots(evaluation: Evaluation) -> dict[str, str]:
     headline = sets[evaluation["headline"]]
     # Fixed ids and no date: the same evaluation gives the same file.
     with mpl.rc_context({"svg.hashsalt": "evaluation", "font.size": 9, "axes.axisbelow": True}):
-        curves = {name: one["roc"] for name, one in sets.items() if "roc" in one}
+        curves = {name: measured["roc"] for name, measured in sets.items() if "roc" in measured}
         plots = {"histogram": _histogram(headline["histogram"], evaluation["thresholds"])}
         if curves:
             plots["roc"] = _roc(curves)
@@ -85,14 +85,14 @@ def _roc(curves: Mapping[str, Roc]) -> str:
     return _svg(figure)
 
 
-def _reliability(found: Reliability) -> str:
+def _reliability(bins: Reliability) -> str:
     """Share of fakes over mean score; the size of a point is its number of images."""
     figure, axes = _axes(4.4, 4.2)
-    most = max(found["images"])
-    areas = [12 + 150 * count / most for count in found["images"]]
+    most = max(bins["images"])
+    areas = [12 + 150 * count / most for count in bins["images"]]
     axes.plot([0, 1], [0, 1], color=OTHER, linewidth=0.8, linestyle=":", label="ideal")
-    axes.plot(found["score"], found["fake"], color=LINES[0], linewidth=1)
-    axes.scatter(found["score"], found["fake"], areas, color=LINES[0], alpha=0.8)
+    axes.plot(bins["score"], bins["fake"], color=LINES[0], linewidth=1)
+    axes.scatter(bins["score"], bins["fake"], areas, color=LINES[0], alpha=0.8)
     axes.set(
         xlim=(0, 1), ylim=(0, 1.02), xlabel="mean score", ylabel="share of fakes (classes alike)"
     )
@@ -100,15 +100,15 @@ def _reliability(found: Reliability) -> str:
     return _svg(figure)
 
 
-def _histogram(found: Histogram, thresholds: Mapping[str, float]) -> str:
+def _histogram(histogram: Histogram, thresholds: Mapping[str, float]) -> str:
     """Shares of each class over the score, with the uncertain band."""
     figure, axes = _axes(5.4, 3.4)
-    edges = found["edges"]
+    edges = histogram["edges"]
     axes.axvspan(
         thresholds["real_below"], thresholds["fake_from"], color="#e0a030", alpha=0.15, lw=0,
         label="uncertain",
     )  # fmt: skip
-    for name, counts in found["counts"].items():
+    for name, counts in histogram["counts"].items():
         shares = [count / sum(counts) for count in counts]
         axes.stairs(
             shares, edges, fill=True, alpha=0.55, color=FAKE if name == "fake" else REAL, label=name

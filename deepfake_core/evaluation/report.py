@@ -56,9 +56,9 @@ def evaluated_card(evaluation: Evaluation, bundle: Bundle) -> str:
     """The model's card with the figures of an evaluation beside those it was registered with."""
     place = Path(evaluation["data"]).resolve().name
     measured: dict[str, Figures] = {}
-    for name, one in evaluation["sets"].items():
-        measured[f"{place}/{name}"] = {**one["figures"], "people": one["people"]}
-        for tier, degraded in one["tiers"].items():
+    for name, report in evaluation["sets"].items():
+        measured[f"{place}/{name}"] = {**report["figures"], "people": report["people"]}
+        for tier, degraded in report["tiers"].items():
             if tier != "clean":
                 measured[f"{place}/{name}_{tier}"] = degraded
     description = bundle.description
@@ -95,29 +95,29 @@ def render_html(evaluation: Evaluation) -> str:
 def headline(evaluation: Evaluation) -> str:
     """What the model gets wrong, in one sentence, from the set to quote."""
     name = evaluation["headline"]
-    found = evaluation["sets"][name]["figures"]
+    figures = evaluation["sets"][name]["figures"]
     parts = []
-    if "fpr_at_fake" in found:
-        share = percent(found["fpr_at_fake"])
-        parts.append(f"of {found['real']:,} photographs {share} were labelled fake")
-    if "fakes_called_real" in found:
-        share = percent(found["fakes_called_real"])
-        parts.append(f"of {found['fake']:,} generated faces {share} were labelled real")
-    undecided = percent(1 - found["decided_share"])
+    if "fpr_at_fake" in figures:
+        share = percent(figures["fpr_at_fake"])
+        parts.append(f"of {figures['real']:,} photographs {share} were labelled fake")
+    if "fakes_called_real" in figures:
+        share = percent(figures["fakes_called_real"])
+        parts.append(f"of {figures['fake']:,} generated faces {share} were labelled real")
+    undecided = percent(1 - figures["decided_share"])
     return f"On {name}, {' and '.join(parts)}; {undecided} are left uncertain."
 
 
 def _mistakes(evaluation: Evaluation) -> dict[str, list[Mistake]]:
     """The worst mistakes over all sets, by true class."""
-    found: dict[str, list[Mistake]] = {}
+    worst: dict[str, list[Mistake]] = {}
     for kind, sign in (("real", -1), ("fake", 1)):
         rows: dict[str, Mistake] = {
             row["image"]: {**row, "set": name}
-            for name, one in evaluation["sets"].items()
-            for row in one["mistakes"][kind]
+            for name, measured in evaluation["sets"].items()
+            for row in measured["mistakes"][kind]
         }
-        found[kind] = sorted(rows.values(), key=lambda row: sign * row["score"])[:GALLERY]
-    return found
+        worst[kind] = sorted(rows.values(), key=lambda row: sign * row["score"])[:GALLERY]
+    return worst
 
 
 def _thumbnail(path: Path) -> bytes | None:

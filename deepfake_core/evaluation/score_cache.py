@@ -80,7 +80,9 @@ class ScoreCache:
     def recall(self, images: Sequence[Labelled], tiers: Mapping[str, Degradation]) -> Scored:
         """The scores of images that are all known, in their order."""
         files = [self._files[image.path] for image in images]
-        failures = {row: one.failure for row, one in enumerate(files) if one.failure is not None}
+        failures = {
+            row: known.failure for row, known in enumerate(files) if known.failure is not None
+        }
         logits = {
             tier: np.array([file.logits.get(tier, np.nan) for file in files], np.float32)
             for tier in tiers

@@ -88,8 +88,8 @@ def count_all(sets: Iterable[ScoredSet]) -> Counts:
         ``right_fake`` (counts), and ``right_share`` (0 to 1).
     """
     counts: Counter[str] = Counter()
-    for one in sets:
-        for label, fake in zip(one.labels, one.fake.tolist(), strict=True):
+    for scored in sets:
+        for label, fake in zip(scored.labels, scored.fake.tolist(), strict=True):
             truth = Label.FAKE if fake else Label.REAL
             outcome = "uncertain" if label is Label.UNCERTAIN else "wrong"
             outcome = "right" if label == truth else outcome

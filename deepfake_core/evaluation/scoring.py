@@ -106,7 +106,7 @@ def _score(
 
     def score_part(start: int) -> None:
         part = decode_part(images[start : start + PART], cropper, tiers)
-        scored.failures.update({start + row: one for row, one in part.failures.items()})
+        scored.failures.update({start + row: failure for row, failure in part.failures.items()})
         scored.sizes[start : start + len(part.sizes)] = part.sizes
         for tier, pixels in part.pixels.items():
             rows = start + np.array(part.rows[tier])

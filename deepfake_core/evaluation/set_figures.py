@@ -46,7 +46,7 @@ def measure_set(judged: ScoredSet, root: Path, known: Known) -> SetReport:
     """
     tiers = {tier: judged.figures(tier) for tier in judged.scores}
     parts = _Parts(judged, tiers[CLEAN])
-    found: SetReport = {
+    report: SetReport = {
         "figures": tiers[CLEAN],
         "tiers": tiers,
         "sources": _by_source(parts, known),
@@ -57,9 +57,9 @@ def measure_set(judged: ScoredSet, root: Path, known: Known) -> SetReport:
         "mistakes": worst_mistakes(judged, root),
     }
     if has_both(judged.fake):
-        found["roc"] = roc(judged.clean, judged.fake)
-        found["reliability"] = reliability(judged.clean, judged.fake)
-    return found
+        report["roc"] = roc(judged.clean, judged.fake)
+        report["reliability"] = reliability(judged.clean, judged.fake)
+    return report
 
 
 def has_both(fake: BoolArray) -> bool:
@@ -104,12 +104,12 @@ def _by_novelty(parts: _Parts, known: Known) -> dict[str, Figures]:
     judged = parts.judged
     seen = np.array([known.saw(str(source)) for source in parts.sources], dtype=object)
     kinds = {"trained on": True, "never seen": False, "not known": None}
-    found: dict[str, Figures] = {}
+    figures: dict[str, Figures] = {}
     for name, wanted in kinds.items():
-        fakes = judged.fake & np.array([one is wanted for one in seen], dtype=bool)
+        fakes = judged.fake & np.array([known_to_be is wanted for known_to_be in seen], dtype=bool)
         if fakes.any():
-            found[name] = parts.figures(fakes | ~judged.fake)
-    return found
+            figures[name] = parts.figures(fakes | ~judged.fake)
+    return figures
 
 
 def _by_size(parts: _Parts) -> list[SizeFigures]:
@@ -117,14 +117,14 @@ def _by_size(parts: _Parts) -> list[SizeFigures]:
     shorter = parts.judged.sizes.min(axis=1)
     bins = np.digitize(shorter, SIZE_BOUNDS)
     return [
-        {"size": _size_words(int(one)), **parts.figures(bins == one)} for one in np.unique(bins)
+        {"size": _size_words(int(step)), **parts.figures(bins == step)} for step in np.unique(bins)
     ]
 
 
-def _size_words(one: int) -> str:
+def _size_words(step: int) -> str:
     bounds: Sequence[int] = SIZE_BOUNDS
-    if one == 0:
+    if step == 0:
         return f"below {bounds[0]} px"
-    if one == len(bounds):
+    if step == len(bounds):
         return f"{bounds[-1]} px and more"
-    return f"{bounds[one - 1]} to {bounds[one] - 1} px"
+    return f"{bounds[step - 1]} to {bounds[step] - 1} px"

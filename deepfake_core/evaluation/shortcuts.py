@@ -47,9 +47,9 @@ def separating(
     }
     formats = [name for name, _ in headers]
     for name in sorted(set(formats)):
-        features[f"format {name}"] = np.array([one == name for one in formats], np.float32)
-    found = {name: auc(values, fake) for name, values in features.items()}
-    either = {name: max(value, 1 - value) for name, value in found.items()}
+        features[f"format {name}"] = np.array([stored == name for stored in formats], np.float32)
+    measured = {name: auc(values, fake) for name, values in features.items()}
+    either = {name: max(value, 1 - value) for name, value in measured.items()}
     return {name: round(value, 4) for name, value in either.items() if value > max_auc}
 
 

@@ -28,18 +28,18 @@ def build_tables(evaluation: Evaluation) -> dict[str, object]:
     """Tables by name; each has ``columns`` and ``rows`` of a heading and cells."""
     sets = evaluation["sets"]
     return {
-        "sets": table([(name, one["figures"]) for name, one in sets.items()], ALL),
+        "sets": table([(name, measured["figures"]) for name, measured in sets.items()], ALL),
         "confusion": confusion(sets[evaluation["headline"]]["figures"]),
         "tiers": {
-            name: table(list(one["tiers"].items()), ALL)
-            for name, one in sets.items()
-            if len(one["tiers"]) > 1
+            name: table(list(measured["tiers"].items()), ALL)
+            for name, measured in sets.items()
+            if len(measured["tiers"]) > 1
         },
         "novelty": table(
             [
-                (f"{name}: fakes of sources {novelty}", found)
-                for name, one in sets.items()
-                for novelty, found in one["novelty"].items()
+                (f"{name}: fakes of sources {novelty}", figures)
+                for name, measured in sets.items()
+                for novelty, figures in measured["novelty"].items()
             ]
         ),
         "sources": table(_sources(sets)),
@@ -59,19 +59,19 @@ def table(
     rows: Sequence[tuple[str, Mapping[str, object]]], columns: Sequence[str] = SHORT
 ) -> dict[str, object]:
     """Figures as text; a column that no row has is left out."""
-    used = [name for name in columns if any(name in found for _, found in rows)]
+    used = [name for name in columns if any(name in figures for _, figures in rows)]
     return {
         "columns": [short_name(name) for name in used],
         "rows": [
-            {"heading": heading, "cells": [cell(name, found) for name in used]}
-            for heading, found in rows
+            {"heading": heading, "cells": [cell(name, figures) for name in used]}
+            for heading, figures in rows
         ],
     }
 
 
-def cell(name: str, found: Mapping[str, object]) -> Cell:
+def cell(name: str, figures: Mapping[str, object]) -> Cell:
     """One figure and its interval; each is empty where there is none."""
-    return shown(name, found.get(name)), interval(name, figure_interval(found, name))
+    return shown(name, figures.get(name)), interval(name, figure_interval(figures, name))
 
 
 def shown(name: str, value: object) -> str:
@@ -91,24 +91,24 @@ def interval(name: str, bounds: Iterable[float] | None) -> str:
     return f"{low.removesuffix(' %')} to {high}"
 
 
-def confusion(found: Mapping[str, object]) -> list[dict[str, object]]:
+def confusion(figures: Mapping[str, object]) -> list[dict[str, object]]:
     """A row per true class with the shares of the three labels."""
     rows = {
         "real": ("reals_called_real", "reals_uncertain", "fpr_at_fake"),
         "fake": ("fakes_called_real", "fakes_uncertain", "tpr_at_fake"),
     }
     return [
-        {"heading": f"{found[kind]:,} {kind}", "cells": [cell(name, found) for name in names]}
+        {"heading": f"{figures[kind]:,} {kind}", "cells": [cell(name, figures) for name in names]}
         for kind, names in rows.items()
-        if names[0] in found
+        if names[0] in figures
     ]
 
 
 def _sources(sets: Mapping[str, SetReport]) -> list[tuple[str, Mapping[str, object]]]:
     return [
         (f"{name}: {row['class']}, {row['source']}{_seen(row)}", row)
-        for name, one in sets.items()
-        for row in one["sources"]
+        for name, measured in sets.items()
+        for row in measured["sources"]
     ]
 
 
@@ -116,9 +116,9 @@ def _seen(row: SourceKind) -> str:
     return f" ({SEEN[row['seen']]})" if row["class"] == "fake" else ""
 
 
-def _unseen(found: Unseen | None) -> dict[str, object] | None:
+def _unseen(unseen: Unseen | None) -> dict[str, object] | None:
     """Heads without and with each source, side by side."""
-    if found is None:
+    if unseen is None:
         return None
     names = ("balanced_accuracy", "auc", "tpr_at_5_percent_fpr")
     rows = [
@@ -126,7 +126,7 @@ def _unseen(found: Unseen | None) -> dict[str, object] | None:
             "heading": f"{row['source']} (network: {SEEN[row['seen']]})",
             "cells": [cell(name, head) for name in names for head in (row["without"], row["with"])],
         }
-        for row in found["sources"]
+        for row in unseen["sources"]
     ]
     columns = [f"{short_name(name)}, {way} it" for name in names for way in ("without", "with")]
     return {"columns": columns, "rows": rows}
@@ -134,14 +134,14 @@ def _unseen(found: Unseen | None) -> dict[str, object] | None:
 
 def _people(sets: Mapping[str, SetReport]) -> list[dict[str, object]]:
     """A table per set and column of people, with its gaps in words."""
-    found: list[dict[str, object]] = []
-    for name, one in sets.items():
-        for column, measured in one["people"].items():
+    tables: list[dict[str, object]] = []
+    for name, report in sets.items():
+        for column, measured in report["people"].items():
             rows = list(measured["groups"].items())
             gaps = [gap_words(rate, gap) for rate, gap in measured["gaps"].items()]
             content = table(rows, ("real", "fake", "fpr_at_fake", "tpr_at_fake"))
-            found.append({"set": name, "column": column, "table": content, "gaps": gaps})
-    return found
+            tables.append({"set": name, "column": column, "table": content, "gaps": gaps})
+    return tables
 
 
 def gap_words(rate: str, gap: Gap | None) -> str:

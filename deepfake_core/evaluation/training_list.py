@@ -31,7 +31,7 @@ class TrainingList:
         names = np.array([_short(image.group_id.encode()) for image in images], np.uint64)
         declared = np.array([_is_declared(image) for image in images])
         known |= declared & np.isin(names, self.groups)
-        return [image for image, found in zip(images, known, strict=True) if found]
+        return [image for image, is_known in zip(images, known, strict=True) if is_known]
 
     def write(self, folder: Path) -> None:
         """Write it into the folder of a bundle that is being made."""
@@ -55,8 +55,8 @@ def read_training_list(bundle: Bundle) -> TrainingList | None:
 def digests(images: Sequence[Labelled]) -> np.ndarray:
     """The hashes of the files' bytes, uint64[N]."""
     with ThreadPoolExecutor() as threads:
-        found = list(threads.map(lambda image: _short(image.path.read_bytes()), images))
-    return np.array(found, np.uint64)
+        hashes = list(threads.map(lambda image: _short(image.path.read_bytes()), images))
+    return np.array(hashes, np.uint64)
 
 
 def _short(data: bytes) -> int:

@@ -125,7 +125,7 @@ def _warp(picture: Image.Image, square: Square, size: int) -> UInt8Array:
         source = source.reduce(reduction)
     side = size * drawn
     origin = (square.corners[0] - corner) / reduction
-    across, down = (2 * one / side / reduction for one in (square.across, square.down))
+    across, down = (2 * edge / side / reduction for edge in (square.across, square.down))
     drawing = source.transform(
         (side, side),
         Image.Transform.AFFINE,

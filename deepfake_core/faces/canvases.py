@@ -30,7 +30,9 @@ def first_canvas(told: FinderDescription, side: int) -> int:
 def finer_canvas(closer: CloserLooks, side: int) -> int:
     """The canvas on which the smallest faces that shall be found are seen, or the largest."""
     wanted = side * closer.finer_scale
-    return next((one for one in closer.finer_canvases if one >= wanted), closer.finer_canvases[-1])
+    return next(
+        (canvas for canvas in closer.finer_canvases if canvas >= wanted), closer.finer_canvases[-1]
+    )
 
 
 def is_certain(closer: CloserLooks, face: FoundFace, scale: float) -> bool:

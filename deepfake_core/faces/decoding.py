@@ -48,11 +48,11 @@ def decode_maps(
     if not np.isfinite(confidence).all():
         raise NotFiniteError
     rows, columns = np.nonzero(confidence >= found_from)
-    found = confidence[rows, columns]
-    order = np.argsort(-found, kind="stable")[:MOST_CELLS]
-    rows, columns, found = rows[order], columns[order], found[order]
-    sizes, offsets, points = (one[:, rows, columns].astype(np.float64) for one in maps[1:])
-    if not all(np.isfinite(one).all() for one in (sizes, offsets, points)):
+    sureness = confidence[rows, columns]
+    order = np.argsort(-sureness, kind="stable")[:MOST_CELLS]
+    rows, columns, sureness = rows[order], columns[order], sureness[order]
+    sizes, offsets, points = (values[:, rows, columns].astype(np.float64) for values in maps[1:])
+    if not all(np.isfinite(values).all() for values in (sizes, offsets, points)):
         raise NotFiniteError
     extents = STRIDE * np.exp(np.minimum(sizes, LARGEST_EXPONENT))[::-1].T
     cells = np.stack([columns, rows], axis=1)
@@ -65,7 +65,7 @@ def decode_maps(
             y=float(corners[at, 1]),
             width=float(extents[at, 0]),
             height=float(extents[at, 1]),
-            found=float(found[at]),
+            found=float(sureness[at]),
             landmarks=landmarks[at].astype(np.float32),
         )
         for at in kept
@@ -89,7 +89,7 @@ def same_face(place: FoundFace, faces: Sequence[FoundFace]) -> FoundFace | None:
 
 def _boxes(faces: Sequence[FoundFace]) -> np.ndarray:
     """float64[N, 4]: x, y, width, height."""
-    return np.array([(one.x, one.y, one.width, one.height) for one in faces]).reshape(-1, 4)
+    return np.array([(face.x, face.y, face.width, face.height) for face in faces]).reshape(-1, 4)
 
 
 def keep_one_each(boxes: np.ndarray, *, overlap: float) -> list[int]:

@@ -144,7 +144,7 @@ class FaceFinder:
         side = max(picture.size)
         canvas, finer = first_canvas(self.description, side), finer_canvas(closer, side)
         places = self._look(picture, canvas, seen_from=closer.seen_from)
-        if finer > canvas and not any(is_clear(closer, one, canvas / side) for one in places):
+        if finer > canvas and not any(is_clear(closer, place, canvas / side) for place in places):
             canvas, places = finer, self._look(picture, finer, seen_from=closer.seen_from)
         return self._found(View(picture, canvas / side), places, closer, most=MOST_GLANCES)
 
@@ -181,8 +181,8 @@ class FaceFinder:
         faces = [place for place in places if is_certain(closer, place, view.scale)]
         faces += [self._glance(view.picture, place, closer) for place in uncertain[:most]]
         faces += uncertain[most:]
-        found = [face for face in faces if face.found >= told.found_from]
-        return one_each(found, overlap=told.overlap)
+        sure = [face for face in faces if face.found >= told.found_from]
+        return one_each(sure, overlap=told.overlap)
 
     def _glance(self, picture: Image.Image, place: FoundFace, closer: CloserLooks) -> FoundFace:
         """Look at a place once more, enlarged and upright; confidence 0 if nothing is seen."""

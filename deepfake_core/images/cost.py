@@ -141,8 +141,8 @@ def _told(data: bytes) -> Cost:
 
 
 def _told_by_rarer(data: bytes) -> Cost:
-    if found := _NUMBERS.match(data[:4096]):
-        return Cost("PPM", int(found[1][:10]), int(found[2][:10]))
+    if numbers := _NUMBERS.match(data[:4096]):
+        return Cost("PPM", int(numbers[1][:10]), int(numbers[2][:10]))
     if data.startswith(b"BM") and data[14:18] != b"\x0c\0\0\0":
         width, height, _, _, compression = struct.unpack_from("<iiHHI", data, 18)
         return Cost("BMP" if compression in (0, 3) else "OTHER", abs(width), abs(height))

@@ -26,16 +26,16 @@ def declared_size(data: bytes) -> tuple[int, int]:
     allocate them first.
     """
     sizes = (
-        (int.from_bytes(found[1], "big"), int.from_bytes(found[2], "big"))
-        for found in _SIZE.finditer(_description(data))
+        (int.from_bytes(match[1], "big"), int.from_bytes(match[2], "big"))
+        for match in _SIZE.finditer(_description(data))
     )
     return max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
 
 
 def video_colours(data: bytes) -> Video | None:
     """The colours that the file tells by numbers."""
-    found = _VIDEO.search(_description(data))
-    return Video(found[1][0], found[2][0]) if found else None
+    video = _VIDEO.search(_description(data))
+    return Video(video[1][0], video[2][0]) if video else None
 
 
 def coded_spans(data: bytes) -> list[Span] | None:

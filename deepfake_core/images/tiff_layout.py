@@ -107,8 +107,8 @@ def read_layouts(data: bytes) -> list[Layout]:
         layouts.append(Layout(order, tags, len(seen) - 1))
         start = following
     inside = [at for layout in layouts for at in layout.tags.get("directories", ())]
-    found = (_directory(data, at, order, big=big)[0] for at in inside[:MAX_DIRECTORIES])
-    return [*layouts, *(Layout(order, tags, -1) for tags in found)]
+    directories = (_directory(data, at, order, big=big)[0] for at in inside[:MAX_DIRECTORIES])
+    return [*layouts, *(Layout(order, tags, -1) for tags in directories)]
 
 
 def _directory(data: bytes, start: int, order: str, *, big: bool) -> tuple[Tags, int]:

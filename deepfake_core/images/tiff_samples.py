@@ -188,8 +188,8 @@ def _in_place(
         return None
     if offsets[0] + needed > len(data):
         return None
-    found = np.frombuffer(data, np.uint8, needed, offsets[0]).reshape(height, row_bytes)
-    return REVERSED[found] if layout.one("fill_order", 1) == 2 else found
+    rows = np.frombuffer(data, np.uint8, needed, offsets[0]).reshape(height, row_bytes)
+    return REVERSED[rows] if layout.one("fill_order", 1) == 2 else rows
 
 
 def _as_bytes(data: bytes, layout: Layout, row_bytes: int, place: tuple[int, int]) -> Image.Image:

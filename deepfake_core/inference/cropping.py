@@ -78,10 +78,10 @@ class LargestFaces:
 
     def crop(self, image: Image.Image) -> Crop | None:
         """See `Cropper.crop`."""
-        (found,) = self._finder.find([image])
-        if isinstance(found, Failure) or not found:
+        (faces,) = self._finder.find([image])
+        if isinstance(faces, Failure) or not faces:
             return None
-        largest = max(found, key=lambda face: square_of(face.landmarks).size)
+        largest = max(faces, key=lambda face: square_of(face.landmarks).size)
         aligned = align(image, largest.landmarks, size=self._preprocessing.size)
         return Crop(aligned.crop, aligned.size)
 

@@ -41,11 +41,11 @@ class AlignedFaces:
         seconds.decode += decoded - started
         if isinstance(loaded, Failure):
             return loaded
-        (found,) = self.finder.find([loaded.image])
-        if isinstance(found, Failure):
-            return found
+        (faces,) = self.finder.find([loaded.image])
+        if isinstance(faces, Failure):
+            return faces
         seconds.find += time.perf_counter() - decoded
-        return self._align(content, loaded, found)
+        return self._align(content, loaded, faces)
 
     def load(self, content: bytes, side: int = FINDING_SIDE) -> Loaded | Failure:
         """Decode a picture for finding; a large JPEG at the smallest scale of twice the side."""
@@ -54,18 +54,18 @@ class AlignedFaces:
 
     def find(self, image: Image.Image) -> list[FoundFace]:
         """The faces of a decoded picture, in its pixels; none where the finder fails."""
-        (found,) = self.finder.find([image])
-        return [] if isinstance(found, Failure) else list(found)
+        (faces,) = self.finder.find([image])
+        return [] if isinstance(faces, Failure) else list(faces)
 
     def _align(
-        self, content: bytes, loaded: Loaded, found: Sequence[FoundFace]
+        self, content: bytes, loaded: Loaded, candidates: Sequence[FoundFace]
     ) -> ReadFaces | Failure:
         """Align the faces that are judged, from a finer decoding where they need it."""
         across, down = (
             loaded.width / loaded.image.width,
             loaded.height / loaded.image.height,
         )
-        chosen = select_faces(found, loaded.image.size, most=MOST_LISTED)
+        chosen = select_faces(candidates, loaded.image.size, most=MOST_LISTED)
         listed = [
             (face.scaled(across, down), true_size(loaded.image, face.landmarks) * across)
             for face in chosen.faces

@@ -31,7 +31,7 @@ def random_halves(size: int) -> Float32Array:
     rng = np.random.default_rng(SEED)
     cells = np.array([rng.permutation(CELLS**2) < CELLS**2 // 2 for _ in range(MASKS // 2)])
     both = np.stack([cells, ~cells], axis=1).reshape(MASKS, CELLS, CELLS)
-    masks = [resized(one.astype(np.float32), size, Image.Resampling.BILINEAR) for one in both]
+    masks = [resized(half.astype(np.float32), size, Image.Resampling.BILINEAR) for half in both]
     return np.clip(np.stack(masks), 0, 1)
 
 

@@ -198,8 +198,10 @@ def find_finder(reference: str, registry: Path = DEFAULT_REGISTRY) -> Finder:
     homes = [home / name for home in dict.fromkeys((registry, DEFAULT_REGISTRY))]
     for home in homes:
         finders = [read_finder(file.parent) for file in home.glob(f"*/{FINDER_FILE}")]
-        for finder in sorted(finders, key=lambda one: one.description.version, reverse=True):
-            if any(_names(reference, one) for one in _stands_for(finder)):
+        for finder in sorted(
+            finders, key=lambda candidate: candidate.description.version, reverse=True
+        ):
+            if any(_names(reference, candidate) for candidate in _stands_for(finder)):
                 return finder
     raise ModelError(
         f"the face finder {reference}, with which the model was made, is not in "

@@ -58,7 +58,11 @@ def choose(judgements: Sequence[Judgement]) -> list[int]:
         Positions: flags first, then what is uncertain, then a sample of the rest.
     """
     most = max(LEAST_IMAGES, int(MOST_SHARE * len(judgements)))
-    faces = [at for at, one in enumerate(judgements) if one.faces and one.label in DECIDED]
+    faces = [
+        at
+        for at, judgement in enumerate(judgements)
+        if judgement.faces and judgement.label in DECIDED
+    ]
     flagged = [at for at in faces if judgements[at].label is Label.FAKE]
     uncertain = [at for at in faces if judgements[at].label is Label.UNCERTAIN]
     rest = [at for at in faces if judgements[at].label is Label.REAL]
@@ -92,15 +96,15 @@ def judge_again(
     sizes: list[float] = []
     for change in CHANGES.values():
         image = change(loaded.image)
-        found = _same(reader.find(image), face, scale)
-        if found is not None:
-            crops.append(align(image, found.landmarks, size=classifier.crop_side).crop)
-            sizes.append(square_of(found.landmarks).size * scale)
+        seen = _same(reader.find(image), face, scale)
+        if seen is not None:
+            crops.append(align(image, seen.landmarks, size=classifier.crop_side).crop)
+            sizes.append(square_of(seen.landmarks).size * scale)
     if crops and face.score is not None:
         _weigh(classifier, judgement, np.stack(crops), sizes)
 
 
-def _same(found: Sequence[FoundFace], face: JudgedFace, scale: float) -> FoundFace | None:
+def _same(faces: Sequence[FoundFace], face: JudgedFace, scale: float) -> FoundFace | None:
     """The face that lies where the judged one does; None where it is found no more."""
 
     def distance(other: FoundFace) -> float:
@@ -108,7 +112,7 @@ def _same(found: Sequence[FoundFace], face: JudgedFace, scale: float) -> FoundFa
         down = (other.y + other.height / 2) * scale - (face.y + face.height / 2)
         return float(np.hypot(across, down))
 
-    near = min(found, key=distance, default=None)
+    near = min(faces, key=distance, default=None)
     return near if near is not None and distance(near) < face.width / 2 else None
 
 
@@ -122,7 +126,7 @@ def _weigh(
         return
     judgement.score_low = float(min(scores.min(), face.score))
     judgement.score_high = float(max(scores.max(), face.score))
-    judged = sum(one.score is not None for one in judgement.faces or ())
+    judged = sum(other.score is not None for other in judgement.faces or ())
     labels = classifier.decide(scores, largest=largest_judged(judgement), faces=judged)
     if judgement.label is Label.FAKE and any(label is not Label.FAKE for label in labels):
         judgement.label, judgement.reason = Label.UNCERTAIN, Reason.UNSTABLE

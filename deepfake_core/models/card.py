@@ -35,8 +35,8 @@ _PLAIN = re.compile(r"[\w .,@+/-]+")
 def card(description: Description) -> str:
     """The card as markdown with the front matter of the Hugging Face format; failures first."""
     figures: Mapping[str, Figures] = description.figures
-    both = {name: found for name, found in figures.items() if "auc" in found}
-    single = {name: found for name, found in figures.items() if "auc" not in found}
+    both = {name: measured for name, measured in figures.items() if "auc" in measured}
+    single = {name: measured for name, measured in figures.items() if "auc" not in measured}
     parts = [
         _front_matter(description, both),
         f"# {description.name}@{description.version}\n",
@@ -69,7 +69,7 @@ def _front_matter(description: Description, both: Mapping[str, Figures]) -> str:
     ]  # fmt: skip
     if both:
         lines += ["model-index:", f"- name: {description.name}", "  results:"]
-    for name, found in both.items():
+    for name, measured in both.items():
         # A JSON string is a YAML string, whatever is in it.
         quoted = json.dumps(name)
         lines += [
@@ -77,9 +77,9 @@ def _front_matter(description: Description, both: Mapping[str, Figures]) -> str:
             f"    dataset: {{type: {quoted}, name: {quoted}}}",
             "    metrics:",
             *(
-                f"    - {{type: {kind}, value: {found.get(key)}}}"
+                f"    - {{type: {kind}, value: {measured.get(key)}}}"
                 for key, kind in INDEXED.items()
-                if key in found
+                if key in measured
             ),
         ]
     return "\n".join([*lines, "---\n"])
@@ -94,8 +94,8 @@ def _fairness(figures: Mapping[str, Figures]) -> str:
     """The gaps between groups of people, or that none were measured."""
     lines = [
         f"- {_name(name)}, {as_markdown(column)}: {_gap(rate, gap)}"
-        for name, found in figures.items()
-        for column, measured in (found.get("people") or {}).items()
+        for name, figures_of in figures.items()
+        for column, measured in (figures_of.get("people") or {}).items()
         for rate, gap in measured["gaps"].items()
     ]
     if not lines:
@@ -136,12 +136,12 @@ def _table(both: Mapping[str, Figures]) -> str:
         "| set | " + " | ".join(map(short_name, COLUMNS)) + " |",
         "|---" * (len(COLUMNS) + 1) + "|",
     ]
-    for name, found in both.items():
-        cells = [str(found["images"])]
+    for name, measured in both.items():
+        cells = [str(measured["images"])]
         for key in COLUMNS[1:]:
-            bounds = figure_interval(found, key)
+            bounds = figure_interval(measured, key)
             between = " [{:.3f}, {:.3f}]".format(*bounds) if bounds else ""
-            cells.append(f"{value_of(found, key):.3f}{between}")
+            cells.append(f"{value_of(measured, key):.3f}{between}")
         lines.append(f"| {_name(name)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -150,9 +150,9 @@ def _single(single: Mapping[str, Figures]) -> str:
     if not single:
         return ""
     lines = ["Sets that hold one class only:\n", "| set | images | labels |", "|---|---|---|"]
-    for name, found in single.items():
-        labels = ", ".join(f"{count} {label}" for label, count in found["labels"].items())
-        lines.append(f"| {_name(name)} | {found['images']} | {labels} |")
+    for name, measured in single.items():
+        labels = ", ".join(f"{count} {label}" for label, count in measured["labels"].items())
+        lines.append(f"| {_name(name)} | {measured['images']} | {labels} |")
     return "\n".join(lines) + "\n"
 
 
@@ -182,8 +182,8 @@ def _precisions(description: Description) -> str:
     tried = cast(Qualification, description.qualification)
     if "bf16" in tried:
         trials["bf16, emulated" if tried["bf16"]["emulated"] else "bf16"] = tried["bf16"]
-    for way, found in tried.get("int8", {}).items():
-        trials[f"int8, {way}" + (" (ships)" if found["shipped"] else "")] = found
+    for way, trial in tried.get("int8", {}).items():
+        trials[f"int8, {way}" + (" (ships)" if trial["shipped"] else "")] = trial
     if not trials:
         return "fp32 only.\n"
     lines = [
@@ -193,18 +193,18 @@ def _precisions(description: Description) -> str:
         "| precision | AUC lost | labels changed | at most | flips | qualified |",
         "|---|---|---|---|---|---|",
     ]
-    return "\n".join([*lines, *(_trial(name, found) for name, found in trials.items())]) + "\n"
+    return "\n".join([*lines, *(_trial(name, trial) for name, trial in trials.items())]) + "\n"
 
 
-def _trial(name: str, found: PrecisionRecord) -> str:
+def _trial(name: str, trial: PrecisionRecord) -> str:
     """A row of the table of precisions."""
-    qualified = "yes" if found["qualified"] else "no"
-    if "auc_loss" not in found:
+    qualified = "yes" if trial["qualified"] else "no"
+    if "auc_loss" not in trial:
         # Bundles of before were tested by their accuracy at one threshold.
-        changed = f"{found['labels_changed']} of {found['images_for_flips']}"
-        return f"| {name} | not measured | {changed} | | {found['flips']} | {qualified} |"
-    lost = _loss(found["auc_loss"], found["auc_loss_interval"])
+        changed = f"{trial['labels_changed']} of {trial['images_for_flips']}"
+        return f"| {name} | not measured | {changed} | | {trial['flips']} | {qualified} |"
+    lost = _loss(trial["auc_loss"], trial["auc_loss_interval"])
     return (
-        f"| {name} | {lost} | {found['changed']} of "
-        f"{found['faces']} | {found['changed_at_most']:.1%} | {found['flips']} | {qualified} |"
+        f"| {name} | {lost} | {trial['changed']} of "
+        f"{trial['faces']} | {trial['changed_at_most']:.1%} | {trial['flips']} | {qualified} |"
     )

@@ -95,7 +95,7 @@ class People(TypedDict):
     gaps: dict[str, Gap | None]
 
 
-def value_of(found: Mapping[str, object], name: str) -> float | None:
+def value_of(figures: Mapping[str, object], name: str) -> float | None:
     """One figure by its name; None where it was not measured."""
-    value = found.get(name)
+    value = figures.get(name)
     return value if isinstance(value, int | float) else None

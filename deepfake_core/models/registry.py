@@ -156,7 +156,7 @@ def promote(
         current = find_current(name, registry)
         before = current.description.version if current else None
         if before == version:
-            lines = [one for one in read_log(registry / name) if one.get("to") == version]
+            lines = [line for line in read_log(registry / name) if line.get("to") == version]
             return lines[-1] if lines else log.add("promote", {"from": None, "to": version})
         gate = gate_record(registry / name, bundle.digest)
         refusal = _refusal(bundle, gate, current)

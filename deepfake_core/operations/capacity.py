@@ -156,7 +156,7 @@ def useful_machines(of: Mapping[str, float]) -> int:
 
 def _breaks(of: Mapping[str, float]) -> list[Break]:
     allowed = of["sequential_hours"] * HOUR
-    found = [
+    breaks = [
         Break(
             f"the coordinator's memory ({of['machine_gib']:.0f} GiB): take a larger machine for "
             "it, or scan prefixes as runs of their own",
@@ -177,4 +177,4 @@ def _breaks(of: Mapping[str, float]) -> list[Break]:
             of["largest_object_gb"] * GB / of["row_bytes"],
         ),
     ]
-    return sorted(found, key=lambda one: one.images)
+    return sorted(breaks, key=lambda point: point.images)

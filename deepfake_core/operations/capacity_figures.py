@@ -100,16 +100,16 @@ def read_prices(path: Path = PRICES_FILE) -> dict[str, Figure]:
         UsageError: the file cannot be read, or lacks a price.
     """
     try:
-        found = Prices.model_validate_json(path.read_bytes())
+        content = Prices.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
         raise UsageError(
             f"{path} cannot be read as prices: {why}; expected is JSON like {PRICES_FILE}, with "
             f"as_of, {', '.join(PRICED)}"
         ) from error
-    prices: dict[str, Price] = {name: getattr(found, name) for name in PRICED}
+    prices: dict[str, Price] = {name: getattr(content, name) for name in PRICED}
     return {
-        name: Figure(price.value, "$", f"{price.origin}, as of {found.as_of}")
+        name: Figure(price.value, "$", f"{price.origin}, as of {content.as_of}")
         for name, price in prices.items()
     }
 
@@ -141,16 +141,16 @@ def read_figures(
 
 
 def _measured(bench: Json, name: str) -> dict[str, Figure]:
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     cores = re.search(r"(\d+) cores", str(bench.get("machine", "")))
     if cores and "end_to_end_per_s" in bench:
         rate = bench["end_to_end_per_s"] / int(cores[1])
         origin = f"{name}: end_to_end_per_s over {cores[1]} cores, {bench.get('precision')}"
-        found["images_per_s_per_core"] = Figure(rate, "images/s", origin)
+        figures["images_per_s_per_core"] = Figure(rate, "images/s", origin)
     for here, there in MEASURED.items():
         if there in bench:
-            found[here] = Figure(bench[there], ASSUMED[here].unit, f"{name}: {there}")
-    return found
+            figures[here] = Figure(bench[there], ASSUMED[here].unit, f"{name}: {there}")
+    return figures
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -93,14 +93,14 @@ def _erase_latest(results: Results, digest: str) -> int:
     if not results.storage.exists(LATEST):
         return 0
     try:
-        found = _count(read_verdicts(results.storage, LATEST, ["sha256"]), digest)
+        rows = _count(read_verdicts(results.storage, LATEST, ["sha256"]), digest)
     except DamagedFile:
         # It may hold the image, and is made again anyhow.
         results.rebuild_latest(on_damaged=_known)
         return 0
-    if found:
+    if rows:
         results.rebuild_latest(on_damaged=_known)
-    return found
+    return rows
 
 
 def _known(error: DamagedFile) -> None:

@@ -68,14 +68,14 @@ def judge_photographs(
             if all(outage for _, outage in reads) and len(reads) == BATCH:
                 raise UsageError(f"{source.name} stopped answering; try again when it is back")
             judged = classifier.judge([content for content, _ in reads]).judgements
-            for path, one in zip(some, judged, strict=True):
-                reason = _unused(one, seen)
+            for path, judgement in zip(some, judged, strict=True):
+                reason = _unused(judgement, seen)
                 if reason:
                     left_out[reason] += 1
                     continue
-                seen.add(one.sha256)
+                seen.add(judgement.sha256)
                 images.append(path)
-                kept.append(one)
+                kept.append(judgement)
             told(start + len(some), len(paths))
     return _together(images, kept, dict(left_out))
 
@@ -92,15 +92,15 @@ def _unused(judgement: Judgement, seen: set[str | None]) -> str | None:
 def _together(
     images: list[str], judged: Sequence[Judgement], left_out: dict[str, int]
 ) -> Photographs:
-    largest = np.array([largest_judged(one) for one in judged], np.float32)
+    largest = np.array([largest_judged(judgement) for judgement in judged], np.float32)
     return Photographs(
         images=images,
-        scores=np.array([_highest(one) for one in judged], np.float32),
+        scores=np.array([_highest(judgement) for judgement in judged], np.float32),
         sizes=None if np.isnan(largest).any() else largest,
         generated=[
             image
-            for image, one in zip(images, judged, strict=True)
-            if any(claim.says_generated for claim in one.provenance)
+            for image, judgement in zip(images, judged, strict=True)
+            if any(claim.says_generated for claim in judgement.provenance)
         ],
         left_out=left_out,
     )

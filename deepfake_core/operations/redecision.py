@@ -184,10 +184,10 @@ def _is_unfinished(stored: RunRecord, origin: str, thresholds: Thresholds) -> bo
 def _card(card: ModelFacts, thresholds: Thresholds) -> ModelFacts:
     """The model's figures without those that hold for its own thresholds."""
     figures = {
-        name: {key: value for key, value in found.items() if key not in OF_THRESHOLDS}
-        | _at_line(found.get("curve"), thresholds.fake_from)
-        for name, found in card.figures.items()
-        if isinstance(found, dict)
+        name: {key: value for key, value in measured.items() if key not in OF_THRESHOLDS}
+        | _at_line(measured.get("curve"), thresholds.fake_from)
+        for name, measured in card.figures.items()
+        if isinstance(measured, dict)
     }
     limit = (
         f"These labels were decided with real below {thresholds.real_below:g} and fake from "

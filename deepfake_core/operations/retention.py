@@ -114,12 +114,12 @@ def _retain(results: Results, removed: Removed, verdicts: bool, dry_run: bool) -
 
 def _by_run(paths: Iterable[str]) -> dict[str, list[str]]:
     """Paths by the run that they belong to."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    paths_of: defaultdict[str, list[str]] = defaultdict(list)
     for path in paths:
         match = _WORKING.fullmatch(path) or _PUBLISHED.fullmatch(path)
         if match is not None:
-            found[match["run"]].append(path)
-    return found
+            paths_of[match["run"]].append(path)
+    return paths_of
 
 
 def _remove(results: Results, run_id: str, paths: list[str]) -> None:
@@ -135,8 +135,8 @@ def _working_files(results: Results, sizes: dict[str, int], removed: Removed) ->
     """Count and name the working files of old runs that are finished."""
     files: defaultdict[str, list[str]] = defaultdict(list)
     for path in sorted(sizes):
-        if found := _WORKING.fullmatch(path):
-            files[found[1]].append(path)
+        if match := _WORKING.fullmatch(path):
+            files[match[1]].append(path)
     going: list[str] = []
     for run_id, paths in files.items():
         try:
@@ -165,10 +165,10 @@ def _is_safe(run: RunRecord, sizes: dict[str, int]) -> bool:
 
 
 def _is_old(path: str, removed: Removed) -> bool:
-    found = _PUBLISHED.fullmatch(path)
-    if found is None or found[2] in removed.kept_runs:
+    match = _PUBLISHED.fullmatch(path)
+    if match is None or match[2] in removed.kept_runs:
         return False
-    return dt.date.fromisoformat(found[1]) < removed.before
+    return dt.date.fromisoformat(match[1]) < removed.before
 
 
 def _forgotten(results: Results, left: set[str], removed: Removed) -> int:

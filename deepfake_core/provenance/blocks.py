@@ -51,8 +51,8 @@ def read_blocks(data: bytes) -> Blocks:
     elif data[4:8] == b"ftyp":
         _read_boxes(data, blocks)
     if not blocks.xmp and not data.startswith((b"\xff\xd8", PNG_SIGNATURE)):
-        found = _XMP.search(data)
-        blocks.xmp = _packet(data, found.start()) if found else b""
+        match = _XMP.search(data)
+        blocks.xmp = _packet(data, match.start()) if match else b""
     return blocks
 
 
@@ -161,8 +161,8 @@ def _read_webp(data: bytes, blocks: Blocks) -> None:
 
 def _read_boxes(data: bytes, blocks: Blocks) -> None:
     """The C2PA box among the outermost boxes of HEIC and AVIF, and the EXIF item wherever it is."""
-    found = _EXIF.search(data)
-    blocks.exif = data[found.end() : found.end() + MAX_BLOCK_BYTES] if found else b""
+    match = _EXIF.search(data)
+    blocks.exif = data[match.end() : match.end() + MAX_BLOCK_BYTES] if match else b""
     at = 0
     for _ in range(MAX_BLOCKS):
         size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]

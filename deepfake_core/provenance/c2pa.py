@@ -73,10 +73,10 @@ def read_credentials(store: bytes) -> list[Credential]:
             manifest.binding = value
         else:
             _add_actions(manifest, value)
-    found = list(manifests.values())
-    if found:
-        found[-1].active = True
-    return found
+    credentials = list(manifests.values())
+    if credentials:
+        credentials[-1].active = True
+    return credentials
 
 
 def _tool(claim: Mapping[Any, Any]) -> str:

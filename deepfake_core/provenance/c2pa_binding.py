@@ -49,15 +49,15 @@ def _spans(exclusions: object, size: int) -> list[tuple[int, int]] | None:
     """The ranges that are left out, in order; None where they make no sense."""
     if not isinstance(exclusions, Iterable):
         return None
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for exclusion in exclusions:
-        if len(found) == MAX_EXCLUSIONS or not isinstance(exclusion, Mapping):
+        if len(spans) == MAX_EXCLUSIONS or not isinstance(exclusion, Mapping):
             return None
         start, length = exclusion.get("start"), exclusion.get("length")
         if not isinstance(start, int) or not isinstance(length, int) or min(start, length) < 0:
             return None
-        found.append((start, min(size, start + length)))
-    found.sort()
-    if any(after[0] < before[1] for before, after in itertools.pairwise(found)):
+        spans.append((start, min(size, start + length)))
+    spans.sort()
+    if any(after[0] < before[1] for before, after in itertools.pairwise(spans)):
         return None
-    return found
+    return spans

@@ -54,12 +54,12 @@ def read_claims(data: bytes) -> tuple[Claim, ...]:
     blocks = read_blocks(data)
     bound = _bound(data, blocks)
     claims = []
-    for found in find(blocks, read_exif(blocks.exif)):
-        broken = found.kind == "c2pa" and bound is False
-        value = (BROKEN if broken else "") + found.value
-        if found.kind:
+    for finding in find(blocks, read_exif(blocks.exif)):
+        broken = finding.kind == "c2pa" and bound is False
+        value = (BROKEN if broken else "") + finding.value
+        if finding.kind:
             verified = False if broken else None
-            claims.append(Claim(found.kind, value[:MAX_VALUE_CHARACTERS], verified))
+            claims.append(Claim(finding.kind, value[:MAX_VALUE_CHARACTERS], verified))
     ordered = sorted(dict.fromkeys(claims), key=lambda claim: not claim.says_generated)
     return tuple(ordered[:MAX_CLAIMS])
 

@@ -106,9 +106,9 @@ def in_settings(where: str, text: str) -> Finding | None:
 
 def named(where: str, text: str) -> Iterator[Finding]:
     """A generator's name in a short text; a long one only mentions it."""
-    found = _NAMES.search(text) if len(text) <= 300 else None
-    if found:
-        yield _by(clean(found[0]), f"{where} names {clean(found[0])}")
+    match = _NAMES.search(text) if len(text) <= 300 else None
+    if match:
+        yield _by(clean(match[0]), f"{where} names {clean(match[0])}")
 
 
 def _by(generator: str, line: str) -> Finding:
@@ -118,10 +118,10 @@ def _by(generator: str, line: str) -> Finding:
 def in_xmp(packet: bytes) -> Iterator[Finding]:
     """What an XMP packet says; read without an XML parser, which hostile files could keep busy."""
     text = packet[:MAX_XMP_BYTES].decode("utf-8", "replace")
-    tools = [(found[1] or found[2]).strip() for key in _XMP_NAMES for found in key.finditer(text)]
+    tools = [(match[1] or match[2]).strip() for key in _XMP_NAMES for match in key.finditer(text)]
     findings = [finding for tool in tools for finding in named("XMP", tool)]
-    for found in _XMP_KIND.finditer(text):
-        kind = (found[1] or found[2]).strip().rstrip("/").rpartition("/")[2]
+    for match in _XMP_KIND.finditer(text):
+        kind = (match[1] or match[2]).strip().rstrip("/").rpartition("/")[2]
         if kind in AI_SOURCES:
             name = findings[0].generator if findings else "a generator that is not named"
             yield Finding(f"XMP says {kind}: made by a generator", name, "iptc", kind)

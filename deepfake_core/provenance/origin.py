@@ -67,7 +67,7 @@ def read_origin(data: bytes) -> Origin:
     exif = read_exif(blocks.exif, directory)
     if exif.orientation in SIDEWAYS_ORIENTATIONS and kind != "TIFF":
         width, height = height, width
-    findings = sorted(find(blocks, exif), key=lambda found: not found.generator)
+    findings = sorted(find(blocks, exif), key=lambda finding: not finding.generator)
     software = exif.software or clean(blocks.texts.get("Software", ""))
     return Origin(
         format=kind,
@@ -76,9 +76,9 @@ def read_origin(data: bytes) -> Origin:
         bytes=len(data),
         camera=exif.camera or None,
         software=software or None,
-        generator=next((found.generator for found in findings if found.generator), None),
+        generator=next((finding.generator for finding in findings if finding.generator), None),
         has_position=exif.has_position,
-        evidence=tuple(dict.fromkeys(found.line for found in findings)),
+        evidence=tuple(dict.fromkeys(finding.line for finding in findings)),
     )
 
 

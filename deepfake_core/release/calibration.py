@@ -31,8 +31,8 @@ def choose_calibration(
         if left_out.any() and rest.any() and not rest.all():
             for with_offset in losses:
                 curve = fit_calibration(logits[~left_out], rest, with_offset=with_offset)
-                found = _losses(logits[left_out], fake[left_out], curve)
-                losses[with_offset] += float((found / _of_class(fake)[left_out]).sum())
+                of_fold = _losses(logits[left_out], fake[left_out], curve)
+                losses[with_offset] += float((of_fold / _of_class(fake)[left_out]).sum())
     return fit_calibration(logits, fake, with_offset=losses[True] < losses[False])
 
 
@@ -126,11 +126,11 @@ def decide_most(
         goal: share of images that should not be uncertain, classes weighing alike.
     """
     for max_miss in misses:
-        found = choose_thresholds(scores, fake, max_fpr=max_fpr, max_miss=max_miss)
-        decided = (scores >= found.fake_from) | (scores < found.real_below)
+        thresholds = choose_thresholds(scores, fake, max_fpr=max_fpr, max_miss=max_miss)
+        decided = (scores >= thresholds.fake_from) | (scores < thresholds.real_below)
         if (decided[fake].mean() + decided[~fake].mean()) / 2 >= goal:
             break
-    return found
+    return thresholds
 
 
 def choose_thresholds(

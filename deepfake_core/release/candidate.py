@@ -157,7 +157,9 @@ def make_candidate(
     chosen = score(split.chosen, "to calibrate", CALIBRATION_TIERS[told.faces])
     curve = _calibrate(chosen, told)
     tiers = _report_tiers(score, split.report, told.faces)
-    sets = {"report" if tier == "clean" else f"report_{tier}": one for tier, one in tiers.items()}
+    sets = {
+        "report" if tier == "clean" else f"report_{tier}": scored for tier, scored in tiers.items()
+    }
     others = {n: score(images, n, ("clean",))["clean"] for n, images in split.others.items()}
     say("comparing precisions with fp32")
     fitted_on = CALIBRATION_TIERS[told.faces]
@@ -249,8 +251,8 @@ def _with_least_size(told: Preprocessing, tiers: dict[str, _Set], curve: Curve) 
             scores = calibrate(some.logits, curve.calibration, some.face_sizes)
             sized.append((float(np.median(some.face_sizes)), auc(scores, fake)))
     holding: list[float] = []
-    for size, found in sorted(sized, reverse=True):
-        if found < LEAST_AUC:
+    for size, reached in sorted(sized, reverse=True):
+        if reached < LEAST_AUC:
             break
         holding.append(size)
     # Half of the faces of the tier are smaller than its median.
@@ -270,19 +272,19 @@ def _calibrate(tiers: dict[str, _Set], preprocessing: Preprocessing) -> Curve:
 
 def _all_figures(sets: dict[str, _Set], curve: Curve) -> dict[str, Figures]:
     """The figures of each set; the report half also has a curve over thresholds."""
-    found = {name: _figures(one, curve) for name, one in sets.items()}
+    measured = {name: _figures(scored, curve) for name, scored in sets.items()}
     report = sets["report"]
     scores = calibrate(report.logits, curve.calibration, report.face_sizes)
     fake = is_fake(report.images)
     if fake.any() and not fake.all():
-        found["report"]["curve"] = threshold_curve(scores, fake)
-    return found
+        measured["report"]["curve"] = threshold_curve(scores, fake)
+    return measured
 
 
-def _figures(one: _Set, curve: Curve) -> Figures:
-    if not one.images:
-        return {"images": 0, "not_applicable": one.refused}
-    scores = calibrate(one.logits, curve.calibration, one.face_sizes)
-    groups = [image.group_id for image in one.images]
-    measured = figures(scores, decide(scores, curve.thresholds), is_fake(one.images), groups)
-    return {**measured, "not_applicable": one.refused} if one.refused else measured
+def _figures(scored: _Set, curve: Curve) -> Figures:
+    if not scored.images:
+        return {"images": 0, "not_applicable": scored.refused}
+    scores = calibrate(scored.logits, curve.calibration, scored.face_sizes)
+    groups = [image.group_id for image in scored.images]
+    measured = figures(scores, decide(scores, curve.thresholds), is_fake(scored.images), groups)
+    return {**measured, "not_applicable": scored.refused} if scored.refused else measured

@@ -78,7 +78,9 @@ def _read_onnx(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     from onnx import numpy_helper
 
     graph = onnx.load_from_string(data).graph
-    stored = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    stored = {
+        stored_array.name: numpy_helper.to_array(stored_array) for stored_array in graph.initializer
+    }
     products = [node for node in graph.node if node.op_type == "MatMulInteger"]
     quantised = {
         re.sub(r"/MatMul_quant$", "", node.name).strip("/").replace("/", "."): node.input[1]
@@ -159,7 +161,7 @@ def store_arrays(folder: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write the tower and the head of a second look; packing saves a tenth of int8."""
     folder.mkdir(parents=True, exist_ok=True)
     for file, is_head in ((TOWER_FILE, False), (HEAD_FILE, True)):
-        some = {key: one for key, one in arrays.items() if key.startswith("head/") == is_head}
+        some = {key: array for key, array in arrays.items() if key.startswith("head/") == is_head}
         with written_beside(folder / file, "make room and start again") as stream:
             np.savez_compressed(stream, allow_pickle=False, **some)
 

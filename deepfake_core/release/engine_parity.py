@@ -90,9 +90,9 @@ def check_engines(bundle: Bundle, images: Sequence[Labelled]) -> Agreement:
         if precision in processor_precisions():
             engine = open_engine(bundle, kind="openvino", precision=precision)
             answers = Answers(engine.logits(pixels), reference, crops.sizes)
-            found, wrong = _differ(bundle.description, answers, precision)
-            differences[precision] = found
-            reasons += [f"{precision} differs from Keras: {one}" for one in wrong]
+            difference, wrong = _differ(bundle.description, answers, precision)
+            differences[precision] = difference
+            reasons += [f"{precision} differs from Keras: {complaint}" for complaint in wrong]
     return Agreement(True, tuple(reasons), differences)
 
 
@@ -127,10 +127,10 @@ def _differ(
         wrong.append(f"scores by {mean:.4f} on average, allowed is {MAX_MEAN_SCORE_GAP:g}")
     if flips:
         wrong.append(f"{flips} labels go from fake to real or back")
-    found: Difference = {
+    difference: Difference = {
         "images": len(logits),
         "logit": largest,
         "mean_score": mean,
         "flips": flips,
     }
-    return found, wrong
+    return difference, wrong

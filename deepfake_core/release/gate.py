@@ -100,7 +100,7 @@ def compare_models(
     if not shown.all():
         notes.append(f"{int((~shown).sum())} images show no face and were left out")
         data = [data[row] for row in np.flatnonzero(shown).tolist()]
-        tiers = {tier: one.of(shown) for tier, one in tiers.items()}
+        tiers = {tier: answers.of(shown) for tier, answers in tiers.items()}
     table = floors(tiers["clean"], config)
     if current is None:
         notes.append("there is no current model to compare with: only the floors were tested")
@@ -109,8 +109,8 @@ def compare_models(
         table += _tiers(tiers, before, [image.group_id for image in data], config)
         people, skipped = _people(tiers["clean"], before["clean"], data, config)
         table, notes = table + people, notes + skipped
-    found, said = judge_answered(candidate, current, facts.corrected, config)
-    table, notes = table + found, notes + said
+    rows, said = judge_answered(candidate, current, facts.corrected, config)
+    table, notes = table + rows, notes + said
     reasons = [row.words() for row in table if not row.passed]
     if config.require_shortcut_audit and facts.shortcut_passed is not True:
         how = "did not pass" if facts.shortcut_passed is False else "did not go through"
@@ -237,16 +237,16 @@ def _people(
     """The rows of every group of people with enough images, and notes on those without."""
     rows: list[Row] = []
     notes: list[str] = []
-    named = sorted({(column, value) for one in data for column, value in one.people.items()})
+    named = sorted({(column, value) for image in data for column, value in image.people.items()})
     for column, value in named:
-        members = np.array([one.people.get(column) == value for one in data])
+        members = np.array([image.people.get(column) == value for image in data])
         pair = candidate.of(members), current.of(members)
         fewest = int(min(pair[0].fake.sum(), (~pair[0].fake).sum()))
         name = f"{column} {value}"
         if fewest < config.min_group_images:
             notes.append(f"{name} has {fewest} images of a class, too few to be judged")
             continue
-        groups = [one.group_id for one in data if one.people.get(column) == value]
+        groups = [image.group_id for image in data if image.people.get(column) == value]
         samples = draw(groups, pair[0].fake, config)
         rows += differences(
             name, pair, samples, margins=config.people, confidence=config.confidence

@@ -101,16 +101,16 @@ def judge(
     return judged
 
 
-def _auc(one: Answers) -> float:
-    return auc(one.scores, one.fake)
+def _auc(answers: Answers) -> float:
+    return auc(answers.scores, answers.fake)
 
 
-def _found(one: Answers) -> float:
-    return float(one.called[one.fake].mean())
+def _found(answers: Answers) -> float:
+    return float(answers.called[answers.fake].mean())
 
 
-def _alarms(one: Answers) -> float:
-    return float(one.called[~one.fake].mean())
+def _alarms(answers: Answers) -> float:
+    return float(answers.called[~answers.fake].mean())
 
 
 AUC, FOUND, ALARMS = map(short_name, ("auc", "tpr_at_fake", "fpr_at_fake"))

@@ -74,14 +74,14 @@ def judge_answered(
     usable = np.all([np.isfinite(answer) for answer in answers], axis=0)
     wrong = [answer[usable] for answer in answers]
     counted = [
-        f"{bundle.model_id} labels {int(one.sum())} of them wrongly"
-        for bundle, one in zip(bundles, wrong, strict=True)
+        f"{bundle.model_id} labels {int(is_wrong.sum())} of them wrongly"
+        for bundle, is_wrong in zip(bundles, wrong, strict=True)
     ]
     used = f"{len(images)} images have an answer of people, {int(usable.sum())} of use here"
     notes = [f"{used}: {', '.join(counted)}"]
     if current is None or len(wrong[0]) < config.min_corrected:
         return [], [*notes, f"at least {config.min_corrected} are needed to compare two models"]
-    groups = [image.group_id for image, one in zip(kept, usable, strict=True) if one]
+    groups = [image.group_id for image, is_wrong in zip(kept, usable, strict=True) if is_wrong]
     changes = wrong[0] - wrong[1]
     drawn = [changes[rows].mean() for rows in resamples(groups, count=config.resamples)]
     bound, limit = float(np.quantile(drawn, config.confidence)), config.corrected

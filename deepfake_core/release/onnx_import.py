@@ -161,10 +161,10 @@ def check_scores(engine: OpenVinoEngine, images: Sequence[Labelled], *, size: in
             f"the network gives the same score, {logits[0]:.4g}, to all of {len(some)} images; "
             "check --mean, --scale and --layout, or whether its weights were loaded"
         )
-    found = auc(logits, is_fake(some))
-    if found < REVERSED_AUC:
+    reached = auc(logits, is_fake(some))
+    if reached < REVERSED_AUC:
         raise ForeignModelError(
-            f"the scores are reversed: AUC {found:.3f} on {len(some)} images, where 1 is perfect "
+            f"the scores are reversed: AUC {reached:.3f} on {len(some)} images, where 1 is perfect "
             "and 0.5 a coin. Name the other --fake-output, or with one output the other --positive"
         )
     _refuse_neighbours(engine, pixels, logits)

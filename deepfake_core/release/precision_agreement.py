@@ -104,11 +104,13 @@ def agreement(exact: Answers, faster: Answers, truth: Truth, precision: Precisio
         Counts, bounds, and whether the precision qualifies: on enough faces no label flips, few
         change, and the AUC falls by less than 0.003 at the upper end of its interval.
     """
-    before, after = (np.array(decide(one.scores, one.thresholds)) for one in (exact, faster))
+    before, after = (
+        np.array(decide(answers.scores, answers.thresholds)) for answers in (exact, faster)
+    )
     changed = before != after
     flips = int((changed & (before != Label.UNCERTAIN) & (after != Label.UNCERTAIN)).sum())
     loss, bounds = _auc_loss(exact.scores, faster.scores, truth)
-    found = Agreement(
+    measured = Agreement(
         faces=len(before),
         flips=flips,
         changed=int(changed.sum()),
@@ -119,7 +121,7 @@ def agreement(exact: Answers, faster: Answers, truth: Truth, precision: Precisio
         auc_loss_interval=(round(bounds[0], 5), round(bounds[1], 5)),
         reasons=(),
     )
-    return Agreement(**{**asdict(found), "reasons": _reasons(found, precision)})
+    return Agreement(**{**asdict(measured), "reasons": _reasons(measured, precision)})
 
 
 def _auc_loss(
@@ -136,14 +138,14 @@ def _auc_loss(
     return loss(np.arange(len(fake))), resampled_interval(loss, usable)
 
 
-def _reasons(found: Agreement, precision: Precision) -> tuple[str, ...]:
-    limit, upper = MAX_CHANGED[precision], found.auc_loss_interval[1]
+def _reasons(measured: Agreement, precision: Precision) -> tuple[str, ...]:
+    limit, upper = MAX_CHANGED[precision], measured.auc_loss_interval[1]
     why = {
-        f"{found.faces:,} faces are too few to tell; {LEAST_FACES:,} are needed": found.faces
+        f"{measured.faces:,} faces are too few to tell; {LEAST_FACES:,} are needed": measured.faces
         < LEAST_FACES,
-        f"{found.flips} labels flip between fake and real": found.flips > 0,
-        f"{found.changed} labels change, perhaps {found.changed_at_most:.1%} of all; at most "
-        f"{limit:.0%} may": found.changed_at_most > limit,
+        f"{measured.flips} labels flip between fake and real": measured.flips > 0,
+        f"{measured.changed} labels change, perhaps {measured.changed_at_most:.1%} of all; at most "
+        f"{limit:.0%} may": measured.changed_at_most > limit,
         f"the AUC may fall by {upper:.4f}; less than {MAX_AUC_LOSS} is allowed": not upper
         < MAX_AUC_LOSS,
     }

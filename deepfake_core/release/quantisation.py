@@ -74,8 +74,8 @@ def quantise(
 
 def ends(model: ov.Model) -> list[str]:
     """The names of the first layer, which sees raw pixels, and of the head or the last layer."""
-    found = [op for op in model.get_ordered_ops() if op.get_type_name() in LAYERS]
-    names = [op.get_friendly_name() for op in found]
+    layers = [op for op in model.get_ordered_ops() if op.get_type_name() in LAYERS]
+    names = [op.get_friendly_name() for op in layers]
     head = [name for name in names if name.startswith(HEAD)]
     # A foreign network's outputs are joined by a product, before which its own last layer is.
     return list(dict.fromkeys([*names[:1], *(head or names[-2:])]))

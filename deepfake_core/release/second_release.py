@@ -37,18 +37,21 @@ def complete_second(
         truth: of the faces, none of which it was trained on.
         families: N names, for the figures.
     """
-    exact, curves = logits[FP32], {name: _curve(one, truth) for name, one in logits.items()}
-    found = {
-        name: agreement(_answers(exact, curves[FP32]), _answers(one, curves[name]), truth, name)
-        for name, one in logits.items()
+    exact, curves = logits[FP32], {name: _curve(scored, truth) for name, scored in logits.items()}
+    agreements = {
+        name: agreement(_answers(exact, curves[FP32]), _answers(scored, curves[name]), truth, name)
+        for name, scored in logits.items()
         if name != FP32
     }
     complete = told.model_copy(
         update={
             "calibrations": {name: curve for name, (curve, _) in curves.items()},
-            "precisions": (FP32, *(name for name, one in found.items() if one.qualified)),
-            "qualification": {name: one.as_json() for name, one in found.items()},
-            "figures": {name: _figures(one, truth, families) for name, one in logits.items()},
+            "precisions": (
+                FP32,
+                *(name for name, scored in agreements.items() if scored.qualified),
+            ),
+            "qualification": {name: scored.as_json() for name, scored in agreements.items()},
+            "figures": {name: _figures(scored, truth, families) for name, scored in logits.items()},
         }
     )
     (folder / CARD_FILE).write_text(second_card(complete))
@@ -104,17 +107,17 @@ def second_card(told: LookDescription) -> str:
         "\n".join(["| family | above the cut |", "|---|---|", *rows]) + "\n",
         "Scores hold where fakes and photographs are equally frequent.\n",
         f"## Precisions\n\nMeasured on {told.processors}, against fp32.\n",
-        *(_precision(name, found) for name, found in told.qualification.items()),
+        *(_precision(name, record) for name, record in told.qualification.items()),
     ]
     return "\n".join(parts)
 
 
-def _precision(name: str, found: PrecisionRecord) -> str:
-    low, high = found["auc_loss_interval"]
-    verdict = "it qualifies" if found["qualified"] else "not used: " + "; ".join(found["reasons"])
+def _precision(name: str, record: PrecisionRecord) -> str:
+    low, high = record["auc_loss_interval"]
+    verdict = "it qualifies" if record["qualified"] else "not used: " + "; ".join(record["reasons"])
     return (
-        f"- {name}: of {found['faces']:,} labels {found['changed']} change (at most "
-        f"{found['changed_at_most']:.2%}, 95 %), {found['flips']} from fake to real or back; AUC "
-        f"loss {found['auc_loss']:.4f} ({low:.4f} to {high:.4f}); largest difference of a score "
-        f"{found['largest_difference']:.3f}; {verdict}.\n"
+        f"- {name}: of {record['faces']:,} labels {record['changed']} change (at most "
+        f"{record['changed_at_most']:.2%}, 95 %), {record['flips']} from fake to real or back; AUC "
+        f"loss {record['auc_loss']:.4f} ({low:.4f} to {high:.4f}); largest difference of a score "
+        f"{record['largest_difference']:.3f}; {verdict}.\n"
     )

@@ -76,12 +76,12 @@ def thresholds_for_sizes(
     """
     ranges = [np.ones(len(fake), bool)]
     ranges += [(face_sizes >= low) & (face_sizes < high) for low, high in pairwise(RANGES)]
-    found = [
+    by_size = [
         choose_thresholds(scores[rows], fake[rows], max_fpr=max_fpr, max_miss=max_miss)
         for rows in ranges
         if min(fake[rows].sum(), (~fake[rows]).sum()) >= LEAST_IMAGES
     ] or [choose_thresholds(scores, fake, max_fpr=max_fpr, max_miss=max_miss)]
-    fake_from = max(one.fake_from for one in found)
+    fake_from = max(limits.fake_from for limits in by_size)
     return Thresholds(
-        real_below=min(fake_from, *(one.real_below for one in found)), fake_from=fake_from
+        real_below=min(fake_from, *(limits.real_below for limits in by_size)), fake_from=fake_from
     )

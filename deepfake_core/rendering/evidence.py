@@ -102,15 +102,15 @@ def at_prior(score: float, prior: float, *, calibrated_for: float = BALANCED) ->
     return 1.0 if odds == float("inf") else odds / (1 + odds)
 
 
-def mistaken_share(found: float, alarms: float, prior: float) -> float:
+def mistaken_share(hits: float, alarms: float, prior: float) -> float:
     """The share of photographs among what is flagged, by Bayes' rule.
 
     Args:
-        found: share of fakes that are flagged.
+        hits: share of fakes that are flagged.
         alarms: share of photographs that are flagged.
         prior: share of fakes among all pictures.
     """
-    mistaken, right = alarms * (1 - prior), found * prior
+    mistaken, right = alarms * (1 - prior), hits * prior
     return mistaken / (mistaken + right) if mistaken + right else 0.0
 
 

@@ -20,22 +20,22 @@ SHARES_OF: Mapping[str, str] = {
 }
 
 
-def figure_interval(found: Mapping[str, Any], name: str) -> tuple[float, float] | None:
+def figure_interval(figures: Mapping[str, Any], name: str) -> tuple[float, float] | None:
     """The 95 % interval of a figure; None where nothing is known.
 
     Images that belong together widen an interval, which resampling sees; that none of 185 can
     still mean 2 %, resampling does not see, since it draws none again. So the wider ends count.
 
     Args:
-        found: the figures of a set of images, with its counts and resampled ``intervals``.
+        figures: the figures of a set of images, with its counts and resampled ``intervals``.
         name: the figure.
     """
-    resampled = (found.get("intervals") or {}).get(name)
+    resampled = (figures.get("intervals") or {}).get(name)
     if resampled is None:
         return None
     low, high = resampled
-    trials = found.get(SHARES_OF.get(name, ""))
-    if trials and found.get(name) is not None:
-        exact = interval(round(found[name] * trials), trials)
+    trials = figures.get(SHARES_OF.get(name, ""))
+    if trials and figures.get(name) is not None:
+        exact = interval(round(figures[name] * trials), trials)
         low, high = min(low, exact[0]), max(high, exact[1])
     return low, high

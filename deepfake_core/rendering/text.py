@@ -24,7 +24,7 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]|~$!#:@])")
 
 def one_line(text: object) -> str:
     """A text with its control characters spelled out, such as a file name with a newline."""
-    return _INVISIBLE.sub(lambda found: ascii(found[0])[1:-1], str(text))
+    return _INVISIBLE.sub(lambda match: ascii(match[0])[1:-1], str(text))
 
 
 def percent(share: float) -> str:

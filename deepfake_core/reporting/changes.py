@@ -97,10 +97,10 @@ def left_of_changes(before: LabelChanges, rows: pa.Table) -> LabelChanges:
     """What a summary counted, without the images that have no row any more."""
     names = pa.array([image.image for image in before.images], pa.string())
     there = pc.is_in(names, rows["image"].combine_chunks()).to_pylist()
-    kept = [one for one, is_there in zip(before.images, there, strict=True) if is_there]
+    kept = [changed for changed, is_there in zip(before.images, there, strict=True) if is_there]
     gone = Counter(
-        (one.before, one.after)
-        for one, is_there in zip(before.images, there, strict=True)
+        (changed.before, changed.after)
+        for changed, is_there in zip(before.images, there, strict=True)
         if not is_there
     )
     by = [
@@ -201,7 +201,7 @@ class _Side:
     """The judged images of a run or of a model, each once."""
 
     def __init__(self, results: Results, name: str) -> None:
-        self._name, self._facts, found = name, set[tuple[str, str]](), []
+        self._name, self._facts, tables = name, set[tuple[str, str]](), []
         published = results.published()
         own = [path for path in published if path.endswith(f"/{name}.parquet")]
         for path in own or published:
@@ -215,13 +215,13 @@ class _Side:
                 thresholds = footer.get(b"deepfake.thresholds", b"").decode()
                 models = table["model_id"].unique().to_pylist()
                 self._facts |= {(model, thresholds) for model in models}
-                found.append(table.replace_schema_metadata())
-        if not found:
+                tables.append(table.replace_schema_metadata())
+        if not tables:
             raise UsageError(
                 f"neither a run nor a model {name} has published verdicts in "
                 f"{results.storage.name}; give a run_id, or a model as NAME@VERSION"
             )
-        rows = pa.concat_tables(found)
+        rows = pa.concat_tables(tables)
         self.rows = newest(rows.filter(pc.is_valid(rows["label"])))
 
     @property

@@ -106,11 +106,11 @@ def read_warnings(
     return drift_warnings(summary, earlier_summaries(results, summary, count=limits.runs), limits)
 
 
-def two_proportion_z(found: tuple[int, int], of: tuple[int, int]) -> float:
+def two_proportion_z(counts: tuple[int, int], of: tuple[int, int]) -> float:
     """By how many standard errors two shares differ, if both came from one population."""
-    together = sum(found) / sum(of)
+    together = sum(counts) / sum(of)
     error = math.sqrt(together * (1 - together) * (1 / of[0] + 1 / of[1]))
-    return (found[0] / of[0] - found[1] / of[1]) / error if error else 0.0
+    return (counts[0] / of[0] - counts[1] / of[1]) / error if error else 0.0
 
 
 def population_stability_index(now: ArrayLike, before: ArrayLike) -> float:
@@ -124,10 +124,10 @@ def population_stability_index(now: ArrayLike, before: ArrayLike) -> float:
 
 
 def _share(
-    measure: str, found: tuple[int, int], of: tuple[int, int], limits: DriftLimits
+    measure: str, counts: tuple[int, int], of: tuple[int, int], limits: DriftLimits
 ) -> list[RunWarning]:
-    now, before = found[0] / of[0], found[1] / of[1]
-    z, limit = two_proportion_z(found, of), getattr(limits, measure)
+    now, before = counts[0] / of[0], counts[1] / of[1]
+    z, limit = two_proportion_z(counts, of), getattr(limits, measure)
     many_times = max(now, before) >= limits.times * min(now, before)
     far = abs(now - before) >= limit and abs(z) >= limits.z
     # A small share is only told of beyond any doubt, as with a million images.
@@ -186,10 +186,10 @@ def earlier_summaries(results: Results, summary: Summary, *, count: int) -> list
     Runs that judged nothing say nothing and do not count. The search goes by the names of runs,
     which begin with their time unless somebody chose another, and stops after 60 of them.
     """
-    found: list[Summary] = []
+    summaries: list[Summary] = []
     names = sorted(set(results.storage.names("runs")) - {summary.run_id}, reverse=True)
     for name in names[:OPENED_AT_MOST]:
-        if len(found) >= count:
+        if len(summaries) >= count:
             break
         try:
             content = results.get_json(name, SUMMARY_FILE)
@@ -198,8 +198,8 @@ def earlier_summaries(results: Results, summary: Summary, *, count: int) -> list
             # A damaged summary of some other run is no reason to fail this one.
             continue
         if past is not None and past.judged and _comparable(past, summary):
-            found.append(past)
-    return found
+            summaries.append(past)
+    return summaries
 
 
 def _comparable(past: Summary, summary: Summary) -> bool:

@@ -68,8 +68,8 @@ def _published(results: Results, run_id: str, output: str) -> str | None:
     check_run_id(run_id)
     run = results.get_run(run_id)
     if run is None or run.state != "done":
-        found = "is not finished; continue it" if run else "is not there"
-        raise UsageError(f"run {run_id} in {output} {found}; give a finished run's id")
+        state = "is not finished; continue it" if run else "is not there"
+        raise UsageError(f"run {run_id} in {output} {state}; give a finished run's id")
     path = published_name(run.run_date, run_id)
     return path if results.storage.exists(path) else None
 

@@ -46,9 +46,9 @@ def by_folder(verdicts: pa.Table) -> list[FolderCount]:
     labels = pc.fill_null(verdicts["label"], "failed")
     table = pa.table({"folder": pc.fill_null(folders, ""), "label": labels})
     counted = table.group_by(["folder", "label"]).aggregate([([], "count_all")])
-    found: dict[str, dict[str, int]] = {}
+    labels_of: dict[str, dict[str, int]] = {}
     for row in counted.to_pylist():
-        found.setdefault(row["folder"], {})[row["label"]] = row["count_all"]
+        labels_of.setdefault(row["folder"], {})[row["label"]] = row["count_all"]
     counts = [
         FolderCount(
             folder=folder,
@@ -56,9 +56,9 @@ def by_folder(verdicts: pa.Table) -> list[FolderCount]:
             flagged=of.get(Label.FAKE, 0),
             uncertain=of.get(Label.UNCERTAIN, 0),
         )
-        for folder, of in found.items()
+        for folder, of in labels_of.items()
     ]
-    counts.sort(key=lambda one: (-one.flagged, -one.uncertain, one.folder))
+    counts.sort(key=lambda count: (-count.flagged, -count.uncertain, count.folder))
     return counts[:FOLDERS_SHOWN]
 
 
@@ -116,11 +116,11 @@ def blind_spot(figures: Mapping[str, Any]) -> str | None:
         figures: measurements by set of images, as a bundle has them.
     """
     misses = {
-        name: (round((1 - found["tpr_at_fake"]) * found["fake"]), int(found["fake"]))
-        for name, found in figures.items()
-        if isinstance(found, Mapping)
-        and found.get("tpr_at_fake") is not None
-        and (found.get("fake") or 0) >= LEAST_FAKES
+        name: (round((1 - measured["tpr_at_fake"]) * measured["fake"]), int(measured["fake"]))
+        for name, measured in figures.items()
+        if isinstance(measured, Mapping)
+        and measured.get("tpr_at_fake") is not None
+        and (measured.get("fake") or 0) >= LEAST_FAKES
     }
     if not misses:
         return None

@@ -42,10 +42,10 @@ def profile(verdicts: pa.Table) -> Profile:
         "size of the face in pixels": _sizes(rows),
         "faces in a picture": rows["faces_found"].drop_null().to_numpy(),
     }
-    found = {name: _counted(values[name], edges) for name, edges in EDGES.items()}
+    counted = {name: _counted(values[name], edges) for name, edges in EDGES.items()}
     formats = pc.value_counts(rows["format"].drop_null()).to_pylist()
-    found[FORMAT] = {pair["values"]: pair["counts"] for pair in formats}
-    return {name: counts for name, counts in found.items() if counts}
+    counted[FORMAT] = {pair["values"]: pair["counts"] for pair in formats}
+    return {name: counts for name, counts in counted.items() if counts}
 
 
 def profile_warnings(
@@ -68,9 +68,9 @@ def profile_warnings(
         for past in earlier:
             for kind, count in past.get(name, {}).items():
                 before[kind] = before.get(kind, 0) + count
-        found = _moved(counts, before, least)
-        if found is not None and found[0] >= limit:
-            warnings.append(_warning(name, found, limit))
+        moved = _moved(counts, before, least)
+        if moved is not None and moved[0] >= limit:
+            warnings.append(_warning(name, moved, limit))
     return warnings
 
 

@@ -49,11 +49,11 @@ def headline(summary: Summary) -> str:
     judged, failed, labels = summary.judged, summary.failed, summary.labels
     refused = summary.not_applicable
     if judged:
-        found = (
+        words = (
             f"Of {judged:,} judged images {labels['fake']:,} were flagged as machine-generated, "
             f"{labels['uncertain']:,} are uncertain, and in {labels['real']:,} nothing was found."
         )
-        return f"{found} {refused:,} more show no face that can be judged." if refused else found
+        return f"{words} {refused:,} more show no face that can be judged." if refused else words
     if refused:
         return f"None of {refused:,} images shows a face that can be judged."
     if failed:
@@ -67,8 +67,8 @@ def headline(summary: Summary) -> str:
 
 def warned(summary: Summary) -> list[str]:
     """What a run warns of, a sentence for each."""
-    found = [warning.words for warning in summary.warnings]
-    return [f"{words[:1].upper()}{words[1:]}." for words in found]
+    sentences = [warning.words for warning in summary.warnings]
+    return [f"{words[:1].upper()}{words[1:]}." for words in sentences]
 
 
 def drifted(summary: Summary) -> list[RunWarning]:
@@ -101,7 +101,10 @@ def markdown(summary: Summary) -> str:
         ("what was found", "images"),
         ((label_words(label), count) for label, count in summary.labels.items()),
     )
-    folders = ((one.folder or "(no folder)", one.images, one.flagged) for one in summary.folders)
+    folders = (
+        (counted.folder or "(no folder)", counted.images, counted.flagged)
+        for counted in summary.folders
+    )
     lines += _table(("folder", "images", "flagged"), folders) if len(summary.folders) > 1 else []
     declared = (
         (row.image, row.says + (BROKEN_NOTE if row.broken else ""), label_words(row.label))

@@ -29,32 +29,32 @@ def flag_worth(
         flagged: pictures that were flagged.
         judged: pictures that got a label.
     """
-    found, alarms = figures.get("tpr_at_fake"), figures.get("fpr_at_fake")
+    hits, alarms = figures.get("tpr_at_fake"), figures.get("fpr_at_fake")
     found_ends = figure_interval(figures, "tpr_at_fake")
     alarm_ends = figure_interval(figures, "fpr_at_fake")
-    if found is None or alarms is None or found_ends is None or alarm_ends is None:
+    if hits is None or alarms is None or found_ends is None or alarm_ends is None:
         return None
     if prior is not None:
         low = mistaken_share(found_ends[1], alarm_ends[0], prior)
         high = mistaken_share(found_ends[0], alarm_ends[1], prior)
-        best = mistaken_share(found, alarms, prior)
+        best = mistaken_share(hits, alarms, prior)
         return FlagWorth(prior=prior, given=True, low=low, best=best, high=high)
-    if judged < LEAST_JUDGED or not flagged or found <= alarms:
+    if judged < LEAST_JUDGED or not flagged or hits <= alarms:
         return None
     share = flagged / judged
     rarest, commonest = interval(flagged, judged)
-    best = min(1.0, alarms * (1 - _fakes(share, found, alarms)) / share)
-    low = min(1.0, alarm_ends[0] * (1 - _fakes(commonest, found, alarm_ends[0])) / commonest)
-    high = min(1.0, alarm_ends[1] * (1 - _fakes(rarest, found, alarm_ends[1])) / rarest)
-    prior = _fakes(share, found, alarms)
+    best = min(1.0, alarms * (1 - _fakes(share, hits, alarms)) / share)
+    low = min(1.0, alarm_ends[0] * (1 - _fakes(commonest, hits, alarm_ends[0])) / commonest)
+    high = min(1.0, alarm_ends[1] * (1 - _fakes(rarest, hits, alarm_ends[1])) / rarest)
+    prior = _fakes(share, hits, alarms)
     return FlagWorth(prior=prior, given=False, low=low, best=best, high=high)
 
 
-def _fakes(flagged: float, found: float, alarms: float) -> float:
+def _fakes(flagged: float, hits: float, alarms: float) -> float:
     """The share of fakes among pictures of which a share is flagged."""
-    if found <= alarms:
+    if hits <= alarms:
         return 0.0
-    return min(1.0, max(0.0, (flagged - alarms) / (found - alarms)))
+    return min(1.0, max(0.0, (flagged - alarms) / (hits - alarms)))
 
 
 def worth_words(worth: FlagWorth) -> str:

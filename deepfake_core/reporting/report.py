@@ -149,12 +149,17 @@ def _histogram(summary: Summary) -> Mapping[str, object]:
 def _ticks(counts: Sequence[int], height: Callable[[int], float]) -> list[int]:
     """The counts that the axis names: round ones, as many as can be read."""
     highest = max(1, *counts)
-    powers = [10**power for power in range(12)]
+    powers = [10**digits for digits in range(12)]
     # Where there is room, more is named between them, and single images where they are few.
-    wanted = [*powers, *(5 * one for one in powers), *(2 * one for one in powers), *range(3, 10)]
+    wanted = [
+        *powers,
+        *(5 * power for power in powers),
+        *(2 * power for power in powers),
+        *range(3, 10),
+    ]
     chosen = [0]
     for tick in wanted:
-        far = all(abs(height(tick) - height(one)) >= TICK_GAP for one in chosen)
+        far = all(abs(height(tick) - height(other)) >= TICK_GAP for other in chosen)
         if tick <= highest and far:
             chosen.append(tick)
     return sorted(chosen)
@@ -171,34 +176,36 @@ def _zone(score: float, thresholds: Mapping[str, float]) -> str:
 def _figures(figures: Mapping[str, Any]) -> Mapping[str, object]:
     """The model's figures as a table: a row per data set, a column per measure."""
     sets = {
-        name: _one_class(found) for name, found in figures.items() if isinstance(found, Mapping)
+        name: _one_class(measured)
+        for name, measured in figures.items()
+        if isinstance(measured, Mapping)
     }
     measures = [
-        name for name in SHOWN if any(found.get(name) is not None for found in sets.values())
+        name for name in SHOWN if any(measured.get(name) is not None for measured in sets.values())
     ]
     rows = [
-        {"set": name, "cells": [_figure(measure, found) for measure in measures]}
-        for name, found in sets.items()
+        {"set": name, "cells": [_figure(measure, measured) for measure in measures]}
+        for name, measured in sets.items()
     ]
     return {"measures": [plain_name(name) for name in measures], "rows": rows} if measures else {}
 
 
-def _one_class(found: Mapping[str, Any]) -> Mapping[str, Any]:
+def _one_class(measured: Mapping[str, Any]) -> Mapping[str, Any]:
     """Turn the labels' counts of a set with one class only into the same measures."""
-    labels, images = found.get("labels"), found.get("images")
+    labels, images = measured.get("labels"), measured.get("images")
     if not labels or not images:
-        return found
+        return measured
     shares = {label: count / images for label, count in labels.items()}
     decided = {"decided_share": 1 - shares.get(Label.UNCERTAIN, 0.0)}
-    if not found.get("fake"):
-        return {**found, **decided, "fpr_at_fake": shares.get(Label.FAKE, 0.0)}
+    if not measured.get("fake"):
+        return {**measured, **decided, "fpr_at_fake": shares.get(Label.FAKE, 0.0)}
     called = {"fakes_called_real": shares.get(Label.REAL, 0.0)}
-    return {**found, **decided, **called, "tpr_at_fake": shares.get(Label.FAKE, 0.0)}
+    return {**measured, **decided, **called, "tpr_at_fake": shares.get(Label.FAKE, 0.0)}
 
 
-def _figure(name: str, found: Mapping[str, Any]) -> tuple[str, str]:
+def _figure(name: str, measured: Mapping[str, Any]) -> tuple[str, str]:
     """One measure and its interval; each is empty where it is missing."""
-    value, bounds = found.get(name), figure_interval(found, name)
+    value, bounds = measured.get(name), figure_interval(measured, name)
     if value is None:
         return "", ""
     if name in COUNTED:

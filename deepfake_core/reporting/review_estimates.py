@@ -83,12 +83,12 @@ def estimate(by_label: Mapping[str, Sequence[str]], decided: Mapping[str, Standi
 
 def _sample(order: Sequence[str], decided: Mapping[str, Standing]) -> list[str]:
     """The decisions from the beginning of an order on, up to the first picture without one."""
-    found = []
+    sample = []
     for sha256 in order:
         if sha256 not in decided:
             break
-        found.append(decided[sha256].decision)
-    return found
+        sample.append(decided[sha256].decision)
+    return sample
 
 
 def _share(decisions: Sequence[str], confidence: float) -> Share:

@@ -118,9 +118,9 @@ def report_again(run_id: str, output: str | Results, *, thumbnails: bool) -> str
 def _report_again(results: Results, run_id: str, *, thumbnails: bool) -> str:
     run = results.get_run(run_id)
     if run is None or run.state != "done":
-        found = "is not finished; continue it" if run else "is not there"
+        state = "is not finished; continue it" if run else "is not there"
         raise UsageError(
-            f"run {run_id} in {results.storage.name} {found}; give a finished run's id"
+            f"run {run_id} in {results.storage.name} {state}; give a finished run's id"
         )
     path = published_name(run.run_date, run_id)
     rows = read_verdicts(results.storage, path) if run.has_rows else VERDICTS.empty_table()

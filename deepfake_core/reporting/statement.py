@@ -118,27 +118,27 @@ def make_statement(output: str, begins: dt.date, ends: dt.date) -> Statement:
     )
 
 
-def statement_markdown(found: Statement) -> str:
+def statement_markdown(statement: Statement) -> str:
     """The statement for people."""
     rows: list[tuple[str, str]] = [
-        ("finished scans", f"{found.runs:,}"),
-        ("scans that did not finish", f"{found.unfinished:,}"),
-        ("runs that decided stored scores again", f"{found.redecided:,}"),
-        ("files listed", f"{found.listed:,}"),
-        ("known or out of scope", f"{found.skipped:,}"),
-        ("judged", f"{found.judged:,}"),
-        *((f"judged: {label_words(label)}", f"{n:,}") for label, n in found.labels.items()),
-        *((f"not applicable: {reason}", f"{n:,}") for reason, n in found.refused.items()),
-        *((f"failed: {code}", f"{n:,}") for code, n in found.failed.items()),
-        ("distinct pictures judged", f"{found.pictures:,}"),
-        ("distinct pictures flagged", f"{found.flagged:,}"),
-        ("decided on by people", f"{found.reviewed:,}"),
+        ("finished scans", f"{statement.runs:,}"),
+        ("scans that did not finish", f"{statement.unfinished:,}"),
+        ("runs that decided stored scores again", f"{statement.redecided:,}"),
+        ("files listed", f"{statement.listed:,}"),
+        ("known or out of scope", f"{statement.skipped:,}"),
+        ("judged", f"{statement.judged:,}"),
+        *((f"judged: {label_words(label)}", f"{n:,}") for label, n in statement.labels.items()),
+        *((f"not applicable: {reason}", f"{n:,}") for reason, n in statement.refused.items()),
+        *((f"failed: {code}", f"{n:,}") for code, n in statement.failed.items()),
+        ("distinct pictures judged", f"{statement.pictures:,}"),
+        ("distinct pictures flagged", f"{statement.flagged:,}"),
+        ("decided on by people", f"{statement.reviewed:,}"),
         (
             "flags overturned by people",
-            share_text(found.overturned, found.reviewed_flagged),
+            share_text(statement.overturned, statement.reviewed_flagged),
         ),
-        ("not flagged, found to be fake by people", f"{found.found_by_people:,}"),
-        ("reviewers disagree or are unsure", f"{found.disputed:,}"),
+        ("not flagged, found to be fake by people", f"{statement.found_by_people:,}"),
+        ("reviewers disagree or are unsure", f"{statement.disputed:,}"),
     ]
     models = [
         (
@@ -147,11 +147,12 @@ def statement_markdown(found: Statement) -> str:
             model.false_alarms or "unknown",
             model.misses or "unknown",
         )
-        for model in found.models
+        for model in statement.models
     ]
     return "\n".join(
         [
-            f"# Automated detection of machine-generated faces, {found.begins} to {found.ends}",
+            "# Automated detection of machine-generated faces, "
+            f"{statement.begins} to {statement.ends}",
             "",
             *_table(("what", "count"), rows),
             "",

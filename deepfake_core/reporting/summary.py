@@ -95,8 +95,8 @@ def summarise(
 
 def _counts(verdicts: pa.Table, run: RunRecord) -> Counts:
     """The run's counts, held against its rows."""
-    found, counts = count_rows(verdicts), run.counts
-    judged, refused, failed = found.judged, found.not_applicable, found.failed
+    counted, counts = count_rows(verdicts), run.counts
+    judged, refused, failed = counted.judged, counted.not_applicable, counted.failed
     same = (counts.judged, counts.not_applicable, counts.failed) == (judged, refused, failed)
     if counts.listed != counts.accounted_for or not same:
         raise BrokenInvariant(
@@ -116,10 +116,10 @@ def count_rows(verdicts: pa.Table) -> Counts:
 
 def _faces(verdicts: pa.Table) -> dict[str, int]:
     """How many images show no face, one, a few, many; empty where whole pictures were judged."""
-    found = verdicts["faces_found"].drop_null().to_numpy()
-    if not len(found):
+    faces = verdicts["faces_found"].drop_null().to_numpy()
+    if not len(faces):
         return {}
-    kinds = np.digitize(found, [1, 2, 6])
+    kinds = np.digitize(faces, [1, 2, 6])
     return {
         name: int((kinds == at).sum())
         for at, name in enumerate(("none", "one", "two to five", "more"))

@@ -49,13 +49,13 @@ def weekly(output: str, *, on_damaged: OnDamaged | None = None) -> pd.DataFrame:
     if not counts:
         raise UsageError(f"no verdicts are published in {output}; scan first, or give --output")
     rows = pa.concat_tables(counts).group_by(["week", "kind"]).aggregate([("count", "sum")])
-    found = rows.to_pandas().pivot_table(index="week", columns="kind", values="count_sum")
-    weeks = pd.date_range(found.index.min(), found.index.max(), freq="7D")
-    found = found.reindex(index=weeks, columns=["failed", *KINDS]).fillna(0).astype("int64")
-    judged = found[list(KINDS)].sum(axis="columns")
-    found.insert(0, "judged", judged)
-    found["fake_share"] = found["fake"] / judged.where(judged > 0)
-    table: pd.DataFrame = found.rename_axis("week").reset_index()
+    by_week = rows.to_pandas().pivot_table(index="week", columns="kind", values="count_sum")
+    weeks = pd.date_range(by_week.index.min(), by_week.index.max(), freq="7D")
+    by_week = by_week.reindex(index=weeks, columns=["failed", *KINDS]).fillna(0).astype("int64")
+    judged = by_week[list(KINDS)].sum(axis="columns")
+    by_week.insert(0, "judged", judged)
+    by_week["fake_share"] = by_week["fake"] / judged.where(judged > 0)
+    table: pd.DataFrame = by_week.rename_axis("week").reset_index()
     return table
 
 

@@ -170,8 +170,8 @@ def gather(output: str, folder: Path) -> dict[str, int]:
         if sha256 in kept:
             name, data = kept[sha256], storage.read(f"{IMAGES}/{kept[sha256]}")
             counts["given"] += 1
-        elif (found := _at_source(storage, entry["verdict"], sha256)) is not None:
-            name, data = f"{sha256}.{_suffix(found)}", found
+        elif (content := _at_source(storage, entry["verdict"], sha256)) is not None:
+            name, data = f"{sha256}.{_suffix(content)}", content
             counts["read_again"] += 1
         else:
             counts["missing"] += 1

@@ -69,11 +69,11 @@ class Link:
     @property
     def files(self) -> dict[str, FileHash | None]:
         """The files that it tells of; None where one was removed."""
-        found: dict[str, FileHash | None] = {}
+        hashes: dict[str, FileHash | None] = {}
         for path, facts in self.content["files"].items():
             sha256 = facts["sha256"]
-            found[path] = None if sha256 is None else FileHash(sha256, int(facts["bytes"]))
-        return found
+            hashes[path] = None if sha256 is None else FileHash(sha256, int(facts["bytes"]))
+        return hashes
 
 
 def hash_bytes(data: bytes) -> FileHash:
@@ -120,7 +120,10 @@ def read_links(storage: Storage, run_id: str) -> list[Link] | None:
     address = storage.address(path)
     try:
         stored = json.loads(storage.read(path))
-        links = [Link(one["link"], one["sha256"], one.get("signature")) for one in stored["links"]]
+        links = [
+            Link(entry["link"], entry["sha256"], entry.get("signature"))
+            for entry in stored["links"]
+        ]
         for link in links:
             # What it must have is looked at here, so that nobody trips over it later.
             _ = link.files, link.content["why"], link.content["before"], link.content["previous"]
@@ -138,7 +141,7 @@ def newest_hashes(links: list[Link]) -> dict[str, FileHash]:
     now: dict[str, FileHash | None] = {}
     for link in links:
         now.update(link.files)
-    return {path: found for path, found in now.items() if found is not None}
+    return {path: file_hash for path, file_hash in now.items() if file_hash is not None}
 
 
 def add_link(
@@ -165,13 +168,13 @@ def add_link(
     links = read_links(storage, run_id) or []
     before = newest_hashes(links)
 
-    def change(found: Readable | None, file: Path) -> None:
+    def change(stored: Readable | None, file: Path) -> None:
         content: dict[str, object] = {
             "why": why,
             "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             "run_id": run_id,
             "before": links[-1].sha256 if links else None,
-            "previous": _newest(found),
+            "previous": _newest(stored),
             "files": {path: _entry(before.get(path), files[path]) for path in sorted(files)},
         }
         link = Link(content, "")
@@ -191,11 +194,11 @@ def _entry(before: FileHash | None, now: FileHash | None) -> dict[str, object]:
     return entry if before is None else {**entry, "old": before.sha256}
 
 
-def _newest(found: Readable | None) -> dict[str, object] | None:
+def _newest(stored: Readable | None) -> dict[str, object] | None:
     """The newest link of the output; None where that is not known."""
-    if found is None:
+    if stored is None:
         return None
-    data = Path(found).read_bytes() if isinstance(found, str) else found.read()
+    data = Path(stored).read_bytes() if isinstance(stored, str) else stored.read()
     try:
         pointer = json.loads(data)
         return {"run_id": str(pointer["run_id"]), "link": str(pointer["link"])}

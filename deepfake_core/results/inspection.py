@@ -73,30 +73,30 @@ def inspect_run(results: Results, run_id: str, published: str | None) -> Inspect
     Raises:
         OutputError: a file cannot be read for another reason than damage.
     """
-    found = Inspected(run_id, published)
+    inspected = Inspected(run_id, published)
     try:
-        found.links = read_links(results.storage, run_id)
+        inspected.links = read_links(results.storage, run_id)
     except DamagedFile as error:
-        found.damaged[run_file(run_id, FILES_FILE)] = str(error)
+        inspected.damaged[run_file(run_id, FILES_FILE)] = str(error)
     try:
-        found.run = results.get_run(run_id)
+        inspected.run = results.get_run(run_id)
     except DamagedFile as error:
-        found.damaged[run_file(run_id, RUN_FILE)] = str(error)
-    expected = newest_hashes(found.links or [])
+        inspected.damaged[run_file(run_id, RUN_FILE)] = str(error)
+    expected = newest_hashes(inspected.links or [])
     indices = sorted(results.committed(run_id))
     parts = [run_file(run_id, f"parts/{part_name(index)}") for index in indices]
     tables = [*parts, *([published] if published else [])]
     manifest = run_file(run_id, MANIFEST_FILE)
     for path in (manifest, *tables):
         if results.storage.exists(path):
-            _inspect_table(results, found, path, expected.get(path))
+            _inspect_table(results, inspected, path, expected.get(path))
     for name in (RUN_FILE, *REPORTS):
-        _inspect_text(results, found, run_file(run_id, name), expected)
-    return found
+        _inspect_text(results, inspected, run_file(run_id, name), expected)
+    return inspected
 
 
 def _inspect_table(
-    results: Results, found: Inspected, path: str, expected: FileHash | None
+    results: Results, inspected: Inspected, path: str, expected: FileHash | None
 ) -> None:
     if expected is not None and hash_file(results.storage, path) == expected:
         return
@@ -106,27 +106,27 @@ def _inspect_table(
         else:
             read_verdicts(results.storage, path)
     except DamagedFile as error:
-        found.damaged[path] = str(error)
+        inspected.damaged[path] = str(error)
         return
-    if expected is not None and not _is_before(found, path, hash_file(results.storage, path)):
-        found.differing.append(path)
+    if expected is not None and not _is_before(inspected, path, hash_file(results.storage, path)):
+        inspected.differing.append(path)
 
 
 def _inspect_text(
-    results: Results, found: Inspected, path: str, expected: dict[str, FileHash]
+    results: Results, inspected: Inspected, path: str, expected: dict[str, FileHash]
 ) -> None:
-    if path in found.damaged:
+    if path in inspected.damaged:
         return
     try:
         now = hash_file(results.storage, path)
     except (FileNotFoundError, NotADirectoryError):
-        found.reports_missing |= found.done and not path.endswith(RUN_FILE)
+        inspected.reports_missing |= inspected.done and not path.endswith(RUN_FILE)
         return
-    if path in expected and now != expected[path] and not _is_before(found, path, now):
-        found.damaged[path] = f"{results.storage.address(path)} is not as it was written"
+    if path in expected and now != expected[path] and not _is_before(inspected, path, now):
+        inspected.damaged[path] = f"{results.storage.address(path)} is not as it was written"
 
 
-def _is_before(found: Inspected, path: str, now: FileHash) -> bool:
+def _is_before(inspected: Inspected, path: str, now: FileHash) -> bool:
     """Whether a file is as it was before the last change, which was cut off."""
-    last = found.links[-1].content["files"] if found.links else {}
+    last = inspected.links[-1].content["files"] if inspected.links else {}
     return bool(last.get(path, {}).get("old") == now.sha256)

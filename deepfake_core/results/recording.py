@@ -41,15 +41,15 @@ def close_run(results: Results, run: RunRecord, why: str) -> None:
     paths += [run_file(run.run_id, f"parts/{part_name(index)}") for index in parts]
     if run.has_rows:
         paths.append(published_name(run.run_date, run.run_id))
-    found: dict[str, FileHash | None] = {}
+    hashes: dict[str, FileHash | None] = {}
     for path in paths:
         known = results.hashes.get(path)
         if known is not None:
-            found[path] = known
+            hashes[path] = known
         elif results.storage.exists(path):
-            found[path] = hash_file(results.storage, path)
-    found[run_file(run.run_id, RUN_FILE)] = hash_bytes(json_bytes(run.as_json()))
-    add_link(results.storage, run.run_id, why, found, signer=results.signer)
+            hashes[path] = hash_file(results.storage, path)
+    hashes[run_file(run.run_id, RUN_FILE)] = hash_bytes(json_bytes(run.as_json()))
+    add_link(results.storage, run.run_id, why, hashes, signer=results.signer)
     results.put_run(run)
 
 

@@ -131,18 +131,18 @@ class ReviewLog:
         """Take out all lines on a picture; returns how many there were."""
         if not self.storage.exists(REVIEW_FILE):
             return 0
-        found = 0
+        gone = 0
 
         def without(before: Readable | None, after: Path) -> None:
-            nonlocal found
+            nonlocal gone
             lines = _content(before).splitlines(keepends=True)
             # By the text, so that damaged lines that name it go too.
             kept = [line for line in lines if sha256.encode() not in line]
-            found = len(lines) - len(kept)
+            gone = len(lines) - len(kept)
             after.write_bytes(b"".join(kept))
 
         self.storage.update(REVIEW_FILE, without)
-        return found
+        return gone
 
 
 def parse_lines(data: bytes) -> tuple[list[ReviewLine], int]:
@@ -169,10 +169,10 @@ def standings(lines: Iterable[ReviewLine]) -> dict[str, Standing]:
             # By the order of the log: clocks of several machines differ.
             newest.pop((line.sha256, line.reviewer), None)
             newest[line.sha256, line.reviewer] = line
-    found: dict[str, list[ReviewLine]] = {}
+    by_picture: dict[str, list[ReviewLine]] = {}
     for (sha256, _), line in newest.items():
-        found.setdefault(sha256, []).append(line)
-    return {sha256: Standing(_together(own), tuple(own)) for sha256, own in found.items()}
+        by_picture.setdefault(sha256, []).append(line)
+    return {sha256: Standing(_together(own), tuple(own)) for sha256, own in by_picture.items()}
 
 
 def _together(lines: Sequence[ReviewLine]) -> str:

@@ -68,8 +68,8 @@ def _is_whole(stream: IO[bytes]) -> bool | None:
     if at is None:
         return None
     stream.seek(at)
-    found = stream.read(len(_UNSEALED))
-    return found == _digest(stream, at)
+    beginning = stream.read(len(_UNSEALED))
+    return beginning == _digest(stream, at)
 
 
 def _place(stream: IO[bytes]) -> int | None:

@@ -106,7 +106,7 @@ class Results:
         """The numbers of the shards that are committed."""
         names = self.storage.names(run_file(run_id, "parts"))
         # Somebody's copy of a part, or a file manager's, is none.
-        return {int(found["index"]) for name in names if (found := PART.fullmatch(name))}
+        return {int(match["index"]) for name in names if (match := PART.fullmatch(name))}
 
     def commit(self, run_id: str, index: int, rows: pa.Table, metadata: dict[str, str]) -> None:
         """Check a shard's rows and put its part; its presence is the commit."""
@@ -167,10 +167,10 @@ class Results:
         days = [day for day in self.storage.names("verdicts") if day.startswith("run_date=")]
         folders = [f"verdicts/{day}" for day in days]
         with ThreadPoolExecutor(LISTED_AT_ONCE, "list") as pool:
-            found = zip(folders, pool.map(self.storage.names, folders), strict=True)
+            listed = zip(folders, pool.map(self.storage.names, folders), strict=True)
             return [
                 f"{folder}/{name}"
-                for folder, names in found
+                for folder, names in listed
                 for name in names
                 if name.endswith(".parquet") and not name.startswith(".")
             ]

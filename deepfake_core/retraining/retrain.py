@@ -201,7 +201,7 @@ def calibrate_candidate(run: Run, data: Path, weights: Weights) -> Bundle:
     if made is not None:
         return made
     config, training = run.config, run.config.recipe.training
-    sources = {one.source for one in split_labelled(data).train if one.fake and one.source}
+    sources = {image.source for image in split_labelled(data).train if image.fake and image.source}
     material = Material(
         weights=weights,
         architecture=training.architecture,

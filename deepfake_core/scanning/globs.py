@@ -34,10 +34,10 @@ def match_names(names: Sequence[str], glob: str) -> np.ndarray:
 
 def match_any(names: Sequence[str], globs: Sequence[str]) -> np.ndarray:
     """Which paths match at least one of the globs: bool[N], see `match_names`."""
-    found = np.zeros(len(names), bool)
+    matched = np.zeros(len(names), bool)
     for glob in globs:
-        found |= match_names(names, glob)
-    return found
+        matched |= match_names(names, glob)
+    return matched
 
 
 def unmatched(names: Sequence[str], glob: str) -> str:
@@ -74,16 +74,16 @@ def alternatives(glob: str) -> list[str]:
             continue
         start, end = braces
         inside = _split_at_commas(first[start + 1 : end])
-        waiting += [first[:start] + one + first[end + 1 :] for one in reversed(inside)]
+        waiting += [first[:start] + choice + first[end + 1 :] for choice in reversed(inside)]
     return done
 
 
 def _matcher(glob: str) -> Callable[[str], bool]:
     """Says of a path whether the glob takes it."""
     flags = re.NOFLAG if glob != glob.lower() else re.IGNORECASE
-    found = alternatives(glob)
-    of_path = [_pattern(one) for one in found if "/" in one]
-    of_name = [_pattern(one) for one in found if "/" not in one]
+    globs = alternatives(glob)
+    of_path = [_pattern(single) for single in globs if "/" in single]
+    of_name = [_pattern(single) for single in globs if "/" not in single]
     path, name = (re.compile("|".join(some) or "(?!)", flags) for some in (of_path, of_name))
     if not of_path:
         return lambda image: name.match(image.rpartition("/")[2]) is not None
@@ -113,15 +113,15 @@ def _split(glob: str) -> list[str]:
 def _first_braces(glob: str) -> tuple[int, int] | None:
     """Where the first braces are that hold a comma; others are letters, as in a shell."""
     opened: list[int] = []
-    found: list[tuple[int, int]] = []
+    braces: list[tuple[int, int]] = []
     for at, letter in _letters(glob):
         if letter == "{":
             opened.append(at)
         elif letter == "}" and opened:
             start = opened.pop()
             if len(_split_at_commas(glob[start + 1 : at])) > 1:
-                found.append((start, at))
-    return min(found, default=None)
+                braces.append((start, at))
+    return min(braces, default=None)
 
 
 def _split_at_commas(text: str) -> list[str]:

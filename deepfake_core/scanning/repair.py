@@ -85,10 +85,10 @@ def repair(
         results.storage.sweep()
         published = {PurePosixPath(path).stem: path for path in results.published()}
         for run_id in sorted({*published, *results.storage.names("runs")}):
-            found = inspect_run(results, run_id, published.get(run_id))
-            for message in found.damaged.values():
+            inspected = inspect_run(results, run_id, published.get(run_id))
+            for message in inspected.damaged.values():
                 say(message)
-            _RunRepair(results, found, registry, done).mend()
+            _RunRepair(results, inspected, registry, done).mend()
         if done.mended or done.set_aside or not _latest_is_whole(results):
             done.images = results.rebuild_latest(lambda error: done.notes.append(str(error)))
     return done
@@ -107,25 +107,27 @@ def _latest_is_whole(results: Results) -> bool:
 class _RunRepair:
     """The files of one run."""
 
-    def __init__(self, results: Results, found: Inspected, registry: Path, done: Repaired) -> None:
-        self._results, self._storage, self._found = results, results.storage, found
+    def __init__(
+        self, results: Results, inspected: Inspected, registry: Path, done: Repaired
+    ) -> None:
+        self._results, self._storage, self._found = results, results.storage, inspected
         self._registry, self._done = registry, done
-        self._run_id = found.run_id
+        self._run_id = inspected.run_id
 
     def mend(self) -> None:
         """Mend what can be, from what is next to it."""
-        found = self._found
+        inspected = self._found
         self._done.notes += [
             f"{path} is whole, but not what the run's list of hashes tells; `deepfake verify-run "
             f"{self._run_id}` says more"
-            for path in found.differing
+            for path in inspected.differing
         ]
-        if not found.damaged and not (found.reports_missing and found.run):
+        if not inspected.damaged and not (inspected.reports_missing and inspected.run):
             return
-        for path in found.damaged:
+        for path in inspected.damaged:
             self._set_aside(path)
         # One that can be read and is not as it was written may tell of anything.
-        run = self._planned_run() if found.is_damaged(RUN_FILE) else found.run
+        run = self._planned_run() if inspected.is_damaged(RUN_FILE) else inspected.run
         if run is None:
             self._done.lost.append(f"run {self._run_id} has no {RUN_FILE}: it has no report more")
         elif run.state == "done":
@@ -139,7 +141,7 @@ class _RunRepair:
         name = path.removeprefix("runs/").removeprefix("verdicts/").replace("/", "--")
         taken = set(self._storage.names(ASIDE))
         aside = next(
-            one for one in (name, *(f"{name}.{n}" for n in range(1, 1000))) if one not in taken
+            free for free in (name, *(f"{name}.{n}" for n in range(1, 1000))) if free not in taken
         )
         self._storage.put(f"{ASIDE}/{aside}", self._storage.read(path))
         self._storage.delete(path)
@@ -258,18 +260,18 @@ class _RunRepair:
 
 
 def _index(path: str) -> int:
-    found = PART.fullmatch(PurePosixPath(path).name)
-    if found is None:
+    match = PART.fullmatch(PurePosixPath(path).name)
+    if match is None:
         raise BrokenInvariant(f"{path} is no part")
-    return int(found["index"])
+    return int(match["index"])
 
 
 def _facts(table: pa.Table) -> dict[str, str]:
     """The facts of a file's footer, but for where a shard's time went."""
-    found = {
+    facts = {
         key.decode().removeprefix(PREFIX): value.decode()
         for key, value in (table.schema.metadata or {}).items()
         if key.decode().startswith(PREFIX)
     }
-    found.pop(TIMINGS_KEY, None)
-    return found
+    facts.pop(TIMINGS_KEY, None)
+    return facts

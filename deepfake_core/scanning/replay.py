@@ -83,35 +83,37 @@ def replay(results: Results, run: RunRecord, *, sample: int, registry: Path) -> 
     Raises:
         OutputError: the published rows cannot be read.
     """
-    found = Replayed()
+    replayed = Replayed()
     if not run.has_rows or not sample:
-        return found
+        return replayed
     rows = read_verdicts(results.storage, published_name(run.run_date, run.run_id), list(COLUMNS))
     judged = rows.filter(pc.equal(rows["status"], "ok")).drop(["status"])
     places = random.SystemRandom().sample(range(len(judged)), min(sample, len(judged)))
     chosen: list[VerdictRow] = judged.take(pa.array(sorted(places), pa.int64())).to_pylist()
     raw = _raw_names(results, run, [row["image"] for row in chosen])
     listed = [_Listed(row, raw.get(row["image"])) for row in chosen]
-    contents = list(_contents(run, listed, found))
+    contents = list(_contents(run, listed, replayed))
     if not contents:
-        return found
+        return replayed
     name = run.model_id.partition("+")[0]
     try:
         networks = networks_of(run, find_model(name, registry), registry)
         if networks.bundle.model_id != run.model_id:
-            found.notes.append(f"{run.model_id} is not here, but {networks.bundle.model_id}")
-            return found
+            replayed.notes.append(f"{run.model_id} is not here, but {networks.bundle.model_id}")
+            return replayed
         classifier = open_classifier(networks)
     except DeepfakeError as error:
-        found.notes.append(f"nothing was judged again: {error}")
-        return found
+        replayed.notes.append(f"nothing was judged again: {error}")
+        return replayed
     for start in range(0, len(contents), AT_ONCE):
         some = contents[start : start + AT_ONCE]
         judgements = classifier.judge([content for _, content in some]).judgements
-        again = verdict_rows([one.entry for one, _ in some], judgements, run).to_pylist()
-        for (one, _), row in zip(some, again, strict=True):
-            _compare(run, one.row, row, found)
-    return found
+        again = verdict_rows(
+            [published.entry for published, _ in some], judgements, run
+        ).to_pylist()
+        for (published, _), row in zip(some, again, strict=True):
+            _compare(run, published.row, row, replayed)
+    return replayed
 
 
 def _raw_names(results: Results, run: RunRecord, images: list[str]) -> dict[str, bytes | None]:
@@ -127,39 +129,39 @@ def _raw_names(results: Results, run: RunRecord, images: list[str]) -> dict[str,
 
 
 def _contents(
-    run: RunRecord, listed: list[_Listed], found: Replayed
+    run: RunRecord, listed: list[_Listed], replayed: Replayed
 ) -> Iterator[tuple[_Listed, bytes]]:
     """The images that are still there, as they are now."""
     try:
         source = open_storage(run.source)
     except DeepfakeError as error:
-        found.gone = len(listed)
-        found.notes.append(f"the images cannot be read: {error}")
+        replayed.gone = len(listed)
+        replayed.notes.append(f"the images cannot be read: {error}")
         return
-    for one in listed:
-        content, _ = read_or_failure(source, path_of(one.entry), pause=lambda _: None)
+    for published in listed:
+        content, _ = read_or_failure(source, path_of(published.entry), pause=lambda _: None)
         if isinstance(content, Failure):
-            found.gone += 1
+            replayed.gone += 1
         else:
-            yield one, content
+            yield published, content
 
 
-def _compare(run: RunRecord, before: VerdictRow, now: VerdictRow, found: Replayed) -> None:
-    found.compared += 1
+def _compare(run: RunRecord, before: VerdictRow, now: VerdictRow, replayed: Replayed) -> None:
+    replayed.compared += 1
     said = f"{before['image']}: "
     if now["sha256"] != before["sha256"]:
-        found.problems.append(f"{said}its bytes are not those that were judged")
+        replayed.problems.append(f"{said}its bytes are not those that were judged")
         return
     tolerance = TOLERANCE.get(run.precision, ROUGH_TOLERANCE)
     if not _close(before["logit"], now["logit"], tolerance):
-        found.problems.append(f"{said}logit {now['logit']}, published {before['logit']}")
+        replayed.problems.append(f"{said}logit {now['logit']}, published {before['logit']}")
         return
     # Labels that were decided again, or made uncertain by re-encodings, are not the network's.
     own = run.redecided is None and before["reason"] != "unstable"
     if own and (now["label"], now["reason"]) != (before["label"], before["reason"]):
-        found.problems.append(f"{said}label {now['label']}, published {before['label']}")
+        replayed.problems.append(f"{said}label {now['label']}, published {before['label']}")
         return
-    found.same += 1
+    replayed.same += 1
 
 
 def _close(before: float | None, now: float | None, tolerance: float) -> bool:

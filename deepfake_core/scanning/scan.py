@@ -134,7 +134,7 @@ def begin(plan: Plan, notify: Notify = silent) -> None:
         {"run_id": plan.run_id, "listed": listed, "wanted": wanted, "shards": plan.shards},
     )
     warnings = (*plan.warnings, *plan.networks.notes)
-    for words in (*warnings, *(one.words for one in plan.run.idle_globs)):
+    for words in (*warnings, *(glob.words for glob in plan.run.idle_globs)):
         notify("warned", {"words": words})
 
 

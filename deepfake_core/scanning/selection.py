@@ -57,14 +57,14 @@ def _is_utf8(name: str) -> bool:
 def _escaped(names: list[str]) -> list[str]:
     """Names as UTF-8, each another one: what others are called already is escaped once more."""
     taken = {name for name in names if "\\" in name and _is_utf8(name)}
-    found: dict[str, str] = {}
+    as_text: dict[str, str] = {}
     for name in sorted(name for name in names if not _is_utf8(name)):
         escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
         while escaped in taken:
             escaped = escaped.replace("\\", "\\\\")
         taken.add(escaped)
-        found[name] = escaped
-    return [found.get(name, name) for name in names]
+        as_text[name] = escaped
+    return [as_text.get(name, name) for name in names]
 
 
 def skip_some(manifest: pa.Table, config: ScanConfig, known: np.ndarray) -> pa.Table:

@@ -124,20 +124,20 @@ class Batcher:
         loop = asyncio.get_running_loop()
         while True:
             batch = await self._take()
-            judgements = [one.judgement for one in batch]
-            crops = [one.crops for one in batch]
+            judgements = [read.judgement for read in batch]
+            crops = [read.crops for read in batch]
             self._on_batch(len(batch))
             score = self._classifier.score
             done = loop.run_in_executor(self._scorers, score, judgements, crops)
             await asyncio.wait([done])
             error = done.exception()
-            for one in batch:
-                if one.scored.cancelled():
+            for read in batch:
+                if read.scored.cancelled():
                     continue
                 if error is None:
-                    one.scored.set_result(None)
+                    read.scored.set_result(None)
                 else:
-                    one.scored.set_exception(error)
+                    read.scored.set_exception(error)
 
     async def _take(self) -> list[_Waiting]:
         """What waits, at most a group, less what other idle lanes can do; one gathers at a time."""

@@ -118,9 +118,9 @@ def too_large(limit: int) -> Refusal:
     return Refusal(413, RequestCode.TOO_LARGE, message)
 
 
-def missing_field(found: str, status: int = 422) -> Refusal:
+def missing_field(sent: str, status: int = 422) -> Refusal:
     """There is no file in the field ``img``."""
-    message = f"expected multipart/form-data with a file in the field img, found {found}"
+    message = f"expected multipart/form-data with a file in the field img, found {sent}"
     return Refusal(status, RequestCode.MISSING_FIELD, message)
 
 

@@ -67,9 +67,9 @@ async def read_uploads(request: Request, *, max_files: int) -> list[Upload]:
     Raises:
         Refusal: there is none, there are too many, or the body is broken.
     """
-    found = media_type(request.headers.get("content-type", ""))
-    if found != "multipart/form-data":
-        raise missing_field(found or "no content type", 415 if found else 422)
+    kind = media_type(request.headers.get("content-type", ""))
+    if kind != "multipart/form-data":
+        raise missing_field(kind or "no content type", 415 if kind else 422)
     parser = InMemoryParser(
         request.headers,
         request.stream(),
@@ -85,8 +85,8 @@ async def read_uploads(request: Request, *, max_files: int) -> list[Upload]:
         # Of the headers: a charset that decodes nothing, or a name that none can decode.
         raise _refusal(f"Its headers are broken ({type(error).__name__}).") from error
     try:
-        files = [one for one in form.getlist(FIELD) if isinstance(one, UploadFile)]
-        uploads = [Upload(safe_name(one.filename), await one.read()) for one in files]
+        files = [part for part in form.getlist(FIELD) if isinstance(part, UploadFile)]
+        uploads = [Upload(safe_name(part.filename), await part.read()) for part in files]
         # What browsers send where no file was chosen.
         chosen = [
             upload

@@ -78,14 +78,14 @@ class LocalStorage:
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(path)
                         continue
-                    found = entry.stat()
+                    status = entry.stat()
                 except OSError as error:
                     if error.errno in NOTHING_THERE:
                         continue
                     self._unknown.add(path)
                     listing.add(path, size=None, etag=None, modified=None)
                     continue
-                _add(listing, path, found)
+                _add(listing, path, status)
 
     def list_file(self, path: str) -> Listing:
         """See `Storage.list_file`."""
@@ -223,8 +223,8 @@ class LocalStorage:
             )
 
 
-def _add(listing: Listing, path: str, found: os.stat_result) -> None:
+def _add(listing: Listing, path: str, status: os.stat_result) -> None:
     """Add what is a regular file."""
-    if stat.S_ISREG(found.st_mode):
-        etag = f"{found.st_size}-{found.st_mtime_ns}"
-        listing.add(path, size=found.st_size, etag=etag, modified=found.st_mtime)
+    if stat.S_ISREG(status.st_mode):
+        etag = f"{status.st_size}-{status.st_mtime_ns}"
+        listing.add(path, size=status.st_size, etag=etag, modified=status.st_mtime)

@@ -64,15 +64,15 @@ class LocalLock:
 
     def holders(self) -> list[Holder]:
         """Who says to use the folder, and lives: their files are locked as long as they do."""
-        found = []
+        holders = []
         for file in sorted((self._root / HOLDERS).glob("*.json")):
             with contextlib.suppress(OSError), file.open("rb") as stream:
                 try:
                     fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
                     holder = read_holder(stream.read())
-                    found += [] if holder is None else [holder]
-        return found
+                    holders += [] if holder is None else [holder]
+        return holders
 
     @contextlib.contextmanager
     def _announced(self, holder: Holder) -> Iterator[None]:

@@ -81,7 +81,7 @@ def _held(storage: Storage, holder: Holder, wait_seconds: float, say: Say) -> It
     while True:
         with lock.attempt(holder) as others:
             if others is None:
-                others = [one for one in lock.holders() if one.precedes(holder)]
+                others = [other for other in lock.holders() if other.precedes(holder)]
                 if not others:
                     yield
                     return

@@ -41,13 +41,13 @@ class RemoteStorage(MadeHere):
         listing = Listing()
         skipped = leave_out.rstrip("/") + "/" if leave_out else None
         try:
-            found = self._fs.find(self._root, detail=True)
-            missing = not found and not self._fs.exists(self._root)
+            infos = self._fs.find(self._root, detail=True)
+            missing = not infos and not self._fs.exists(self._root)
         except OSError as error:
             raise SourceError(f"cannot list {self.name}: {reason(error)}") from error
         if missing:
             raise SourceError(f"cannot list {self.name}: there is no such folder")
-        for full, info in found.items():
+        for full, info in infos.items():
             path = full[len(self._root) :].lstrip("/")
             if is_hidden(path) or (skipped and f"{self.name}/{path}".startswith(skipped)):
                 continue

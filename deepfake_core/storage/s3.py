@@ -80,7 +80,7 @@ class BucketStorage(MadeHere):
         """See `Storage.list_file`; of the keys that begin with it, the key itself is first."""
         listing, key = Listing(), self._prefix + path
         first = next(self._pages(key, MaxKeys=1, **RESTORED)).get("Contents", [])
-        self._add({"Contents": [one for one in first if one["Key"] == key]}, listing, "")
+        self._add({"Contents": [item for item in first if item["Key"] == key]}, listing, "")
         return listing
 
     def _add(self, page: Answer, listing: Listing, left_out: str) -> None:
@@ -98,15 +98,15 @@ class BucketStorage(MadeHere):
 
     def names(self, folder: str) -> list[str]:
         """See `Storage.names`; of folders as well."""
-        prefix, found = f"{self._prefix}{folder}/", []
+        prefix, names = f"{self._prefix}{folder}/", []
         try:
             for page in self._pages(prefix, Delimiter="/"):
                 keys = [entry["Key"] for entry in page.get("Contents", [])]
                 keys += [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
-                found += [key[len(prefix) :].rstrip("/") for key in keys]
+                names += [key[len(prefix) :].rstrip("/") for key in keys]
         except OSError as error:
             raise unreadable(self.address(folder), error) from error
-        return sorted(name for name in found if name)
+        return sorted(name for name in names if name)
 
     def read(self, path: str) -> bytes:
         """See `Storage.read`; objects that were listed as archived are not asked for."""

@@ -35,14 +35,14 @@ def tried(client: Any, call: Callable[[], Awaitable[T]]) -> T:  # noqa: ANN401 -
             answer: T = sync(client.loop, call)
             return answer
         except complaints() as error:
-            found = translate(error)
+            translated = translate(error)
         attempt += 1
-        if isinstance(found, CredentialsRefused):
+        if isinstance(translated, CredentialsRefused):
             # Whoever continues in this process shall read renewed ones.
             client.clear_instance_cache()
-        if attempt == ATTEMPTS or not isinstance(found, Transient):
+        if attempt == ATTEMPTS or not isinstance(translated, Transient):
             # Not from the client's error, whose words are not for logs.
-            raise found
+            raise translated
         pause(4 ** (attempt - 1))
 
 

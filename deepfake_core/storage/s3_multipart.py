@@ -82,7 +82,7 @@ def _slice(data: bytes | Path, start: int, length: int) -> bytes:
 
 def _is_there(call: Call, key: str, mark: str) -> bool:
     try:
-        found = call("head_object", Key=key)
+        answer = call("head_object", Key=key)
     except OSError:
         return False
-    return bool(found.get("Metadata", {}).get(MARK) == mark)
+    return bool(answer.get("Metadata", {}).get(MARK) == mark)

@@ -92,10 +92,10 @@ class DirectReader:
         from botocore.utils import get_environ_proxies  # type: ignore[import-untyped]
 
         s3 = await self._client.set_session()
-        found = await self._client.session.get_credentials()
-        if found is None:
+        resolved = await self._client.session.get_credentials()
+        if resolved is None:
             raise NoCredentialsError
-        credentials = await found.get_frozen_credentials()
+        credentials = await resolved.get_frozen_credentials()
         self._auth = S3SigV4Auth(credentials, "s3", s3.meta.region_name)
         if self._session is None:
             where = {"Bucket": self._bucket, "Key": "x"}

@@ -78,19 +78,19 @@ class StoreLock:
     def _in_the_way(self, holder: Holder) -> list[Holder]:
         if holder.alone:
             return self.holders()
-        found = read_holder(self._read(ALONE))
-        return [found] if found is not None and self._lives(ALONE, found) else []
+        alone = read_holder(self._read(ALONE))
+        return [alone] if alone is not None and self._lives(ALONE, alone) else []
 
     def holders(self) -> list[Holder]:
         """Who uses the output beside others, and lives; who does not is forgotten."""
         living = []
         for name in self._storage.names(FOLDER):
             path = f"{FOLDER}/{name}"
-            found = read_holder(self._read(path)) if name.startswith("beside-") else None
-            if found is None:
+            holder = read_holder(self._read(path)) if name.startswith("beside-") else None
+            if holder is None:
                 continue
-            if self._lives(path, found):
-                living.append(found)
+            if self._lives(path, holder):
+                living.append(holder)
             else:
                 self._storage.delete(path)
         return living
@@ -112,8 +112,8 @@ class StoreLock:
             return
         with contextlib.suppress(_Taken):
             mine = self._read(path)
-            found = read_holder(mine)
-            if found is not None and found.token == holder.token:
+            left = read_holder(mine)
+            if left is not None and left.token == holder.token:
                 self._storage.update(path, _instead_of(mine, _FREE))
 
     def _read(self, path: str) -> bytes:
@@ -126,8 +126,8 @@ class StoreLock:
 def _instead_of(before: bytes, after: bytes) -> Update:
     """Replace what was seen, and nothing else."""
 
-    def change(found: Readable | None, file: Path) -> None:
-        data = b"" if found is None else _content(found)
+    def change(stored: Readable | None, file: Path) -> None:
+        data = b"" if stored is None else _content(stored)
         if data != before:
             raise _Taken
         file.write_bytes(after)
@@ -174,8 +174,8 @@ class _Beating:
                 # The next beat may reach the store; until then the last one counts.
                 continue
 
-    def _again(self, found: Readable | None, file: Path) -> None:
-        now = None if found is None else read_holder(_content(found))
+    def _again(self, stored: Readable | None, file: Path) -> None:
+        now = None if stored is None else read_holder(_content(stored))
         if now is None or now.token != self._holder.token:
             raise _Taken
         file.write_bytes(self._holder.beat().to_bytes())

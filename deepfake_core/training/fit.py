@@ -144,8 +144,8 @@ class _Training:
         for name, variable in self._variables():
             variable.assign(arrays[name])
         self.best = {
-            name.removeprefix("best/"): one
-            for name, one in arrays.items()
+            name.removeprefix("best/"): array
+            for name, array in arrays.items()
             if name.startswith("best/")
         }
         for name in KEPT_FACTS:
@@ -156,8 +156,8 @@ class _Training:
 
     def save(self) -> None:
         """Put the state on disk, and the history as people read it."""
-        arrays = {name: np.array(one.numpy()) for name, one in self._variables()}
-        arrays |= {f"best/{name}": one for name, one in self.best.items()}
+        arrays = {name: np.array(values.numpy()) for name, values in self._variables()}
+        arrays |= {f"best/{name}": values for name, values in self.best.items()}
         facts = {name: getattr(self, name) for name in KEPT_FACTS}
         save_state(self.work / STATE_FILE, facts, arrays)
         write_history(self.work, self.history)
@@ -233,15 +233,15 @@ class _Training:
         """The weights that training gives now: averaged over steps, then with the start."""
         averaged = self.config.average_momentum > 0 and self.step > 0
         variables = self.model.trainable_variables
-        kept = [np.array(one.numpy()) for one in variables] if averaged else []
+        kept = [np.array(values.numpy()) for values in variables] if averaged else []
         if averaged:
             self.optimizer.finalize_variable_values(variables)
         weights = keras_weights(self.model)
-        for variable, one in zip(variables if averaged else [], kept, strict=True):
-            variable.assign(one)
+        for variable, values in zip(variables if averaged else [], kept, strict=True):
+            variable.assign(values)
         share = np.float32(self.config.start_share)
-        for name, one in self.start.items() if share else ():
-            weights[name] = share * one + (1 - share) * weights[name]
+        for name, values in self.start.items() if share else ():
+            weights[name] = share * values + (1 - share) * weights[name]
         return weights
 
     def _variables(self) -> Iterator[tuple[str, keras.Variable]]:

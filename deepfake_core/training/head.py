@@ -55,8 +55,8 @@ def _lesson(
         # Both classes weigh alike, whatever their sizes are.
         balance = np.where(fake, 0.5 / share, 0.5 / (1 - share)).astype(np.float32)
         for view in (pixels, pixels[:, :, ::-1]):
-            found = backbone.predict_on_batch(view.astype(np.float32))
-            features.append(found.astype(np.float16))
+            outputs = backbone.predict_on_batch(view.astype(np.float32))
+            features.append(outputs.astype(np.float16))
             opinion = teachers.logits(view) if teachers else None
             known = np.ones(len(fake), bool)
             rows = targets_of(config, fake.astype(np.float32), known, opinion)

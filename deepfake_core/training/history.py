@@ -49,7 +49,7 @@ def write_history(work: Path, history: Sequence[TrainingRow]) -> None:
     table = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     table.writeheader()
     table.writerows(
-        {key: round(one, 6) if isinstance(one, float) else one for key, one in row.items()}
+        {key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()}
         for row in history
     )
     _put(work / HISTORY_FILE, text.getvalue().encode())

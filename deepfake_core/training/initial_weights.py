@@ -63,10 +63,10 @@ def read_initial_weights(config: TrainConfig, registry: Path = DEFAULT_REGISTRY)
     path = Path(config.start)
     if not path.is_file():
         raise ModelError(f"there is no weights file {path}; name an existing one")
-    found = _from_npz(path) if path.suffix == ".npz" else _from_keras(path, config)
+    weights = _from_npz(path) if path.suffix == ".npz" else _from_keras(path, config)
     if config.start_inputs == "imagenet":
-        found = for_own_inputs(found, config)
-    return _checked(found, config)
+        weights = for_own_inputs(weights, config)
+    return _checked(weights, config)
 
 
 def for_own_inputs(weights: Weights, config: TrainConfig) -> dict[str, np.ndarray]:
@@ -118,7 +118,7 @@ def _from_registry(config: TrainConfig, registry: Path) -> InitialWeights:
             f"{bundle.model_id} has another architecture, mean or scale than the recipe; "
             "take those of its bundle.json, or another start"
         )
-    weights = {key: np.asarray(one, np.float32) for key, one in bundle.weights().items()}
+    weights = {key: np.asarray(array, np.float32) for key, array in bundle.weights().items()}
     return _checked(weights, config)
 
 
@@ -160,24 +160,24 @@ def _whole(config: TrainConfig, weights: str) -> keras.Model:
     return model
 
 
-def _checked(found: Mapping[str, np.ndarray], config: TrainConfig) -> InitialWeights:
+def _checked(weights: Mapping[str, np.ndarray], config: TrainConfig) -> InitialWeights:
     """Keep what belongs to the network; all of it must be there, but for the head."""
     wanted = {
-        key: one.shape
-        for key, one in keras_weights(
+        key: array.shape
+        for key, array in keras_weights(
             build_keras(config.architecture, size=config.size, mean=config.mean, scale=config.scale)
         ).items()
     }
     head = {key for key in wanted if key.startswith("head_")}
-    has_head = head <= set(found)
+    has_head = head <= set(weights)
     for key, shape in wanted.items():
         if key in head and not has_head:
             continue
-        if key not in found or found[key].shape != shape:
-            there = found[key].shape if key in found else "nothing"
+        if key not in weights or weights[key].shape != shape:
+            there = weights[key].shape if key in weights else "nothing"
             raise ModelError(
                 f"{config.start} does not fit the architecture: {key} should have the shape "
                 f"{shape}, found {there}"
             )
     kept = wanted if has_head else set(wanted) - head
-    return InitialWeights({key: found[key] for key in wanted if key in kept}, has_head=has_head)
+    return InitialWeights({key: weights[key] for key in wanted if key in kept}, has_head=has_head)

@@ -25,14 +25,14 @@ def audit_chart(shortcuts: Mapping[str, Any], limit: float) -> dict[str, object]
         {
             "words": FEATURES[feature],
             "y": AUDIT_TOP + AUDIT_ROW * (place + 0.5),
-            "x": _audit_x(one["auc"]),
-            "low": _audit_x(one["low"]),
-            "high": _audit_x(one["high"]),
-            "auc": one["auc"],
-            "interval": f"{one['low']:.3f} to {one['high']:.3f}",
-            "tripped": one["low"] > limit,
+            "x": _audit_x(shortcut["auc"]),
+            "low": _audit_x(shortcut["low"]),
+            "high": _audit_x(shortcut["high"]),
+            "auc": shortcut["auc"],
+            "interval": f"{shortcut['low']:.3f} to {shortcut['high']:.3f}",
+            "tripped": shortcut["low"] > limit,
         }
-        for place, (feature, one) in enumerate(shortcuts.items())
+        for place, (feature, shortcut) in enumerate(shortcuts.items())
     ]
     return {
         "rows": rows,
@@ -62,7 +62,7 @@ def histogram_charts(histograms: Mapping[str, Any]) -> list[dict[str, object]]:
 def _mirrored(histogram: Mapping[str, Any], form: str) -> dict[str, object]:
     edges = histogram["edges"]
     shares = {name: _shares(histogram[name]) for name in CLASSES}
-    highest = max(0.0, *(max(one) for one in shares.values())) or 1.0
+    highest = max(0.0, *(max(heights) for heights in shares.values())) or 1.0
     span = (edges[-1] - edges[0]) or 1.0
     bars = []
     for name, some in shares.items():

@@ -35,28 +35,31 @@ def describe(images: Sequence[Labelled], measured: Sequence[Measured]) -> Json:
         of a few images by class, spread over the set.
     """
     places = {name: _places(images, fake=name == "fake") for name in CLASSES}
-    one = {name: [measured[place] for place in found] for name, found in places.items()}
+    measured_of = {name: [measured[place] for place in members] for name, members in places.items()}
     numbers: dict[str, dict[str, list[float]]] = {
-        "brightness": {name: [m.brightness for m in found] for name, found in one.items()},
+        "brightness": {
+            name: [m.brightness for m in members] for name, members in measured_of.items()
+        },
         "bytes_per_pixel": {
-            name: [m.size / (m.width * m.height) for m in found] for name, found in one.items()
+            name: [m.size / (m.width * m.height) for m in members]
+            for name, members in measured_of.items()
         },
         "jpeg_quality": {
-            name: [m.quality for m in found if m.quality] for name, found in one.items()
+            name: [m.quality for m in members if m.quality] for name, members in measured_of.items()
         },
     }
     return {
-        "counts": {name: len(found) for name, found in places.items()},
+        "counts": {name: len(members) for name, members in places.items()},
         "groups": len({image.group_id for image in images}),
         "kinds": {
-            "format": _kinds(one, lambda m: m.format),
-            "size": _kinds(one, lambda m: f"{m.width} x {m.height}"),
-            "chroma_subsampling": _kinds(one, lambda m: m.subsampling),
-            "metadata": _kinds(one, lambda m: "present" if m.metadata else "none"),
+            "format": _kinds(measured_of, lambda m: m.format),
+            "size": _kinds(measured_of, lambda m: f"{m.width} x {m.height}"),
+            "chroma_subsampling": _kinds(measured_of, lambda m: m.subsampling),
+            "metadata": _kinds(measured_of, lambda m: "present" if m.metadata else "none"),
         },
         "histograms": {name: _histogram(by_class, name) for name, by_class in numbers.items()},
         "quantiles": {name: _quantiles(by_class) for name, by_class in numbers.items()},
-        "samples": {name: _spread(found) for name, found in places.items()},
+        "samples": {name: _spread(members) for name, members in places.items()},
     }
 
 
@@ -65,10 +68,10 @@ def _places(images: Sequence[Labelled], *, fake: bool) -> list[int]:
 
 
 def _kinds(
-    one: dict[str, list[Measured]], kind: Callable[[Measured], str]
+    by_class: dict[str, list[Measured]], kind: Callable[[Measured], str]
 ) -> list[dict[str, object]]:
     """Counts by kind, the most frequent first; what is rarer than the first few is one row."""
-    counted = {name: Counter(kind(m) for m in found) for name, found in one.items()}
+    counted = {name: Counter(kind(m) for m in members) for name, members in by_class.items()}
     total: Counter[str] = sum(counted.values(), Counter())
     rows: list[Json] = [
         {"kind": value} | {name: counts[value] for name, counts in counted.items()}
@@ -77,13 +80,13 @@ def _kinds(
     rest = rows[SHOWN_KINDS:]
     if not rest:
         return rows
-    others = {name: sum(row[name] for row in rest) for name in one}
+    others = {name: sum(row[name] for row in rest) for name in by_class}
     return [*rows[:SHOWN_KINDS], {"kind": f"{len(rest)} others", **others}]
 
 
 def _histogram(by_class: dict[str, list[float]], name: str) -> dict[str, object]:
     """Counts in equal bins that cover nearly all values; the outer bins take what lies beyond."""
-    values = np.array([value for found in by_class.values() for value in found], float)
+    values = np.array([value for numbers in by_class.values() for value in numbers], float)
     if not len(values):
         return {}
     low, high = np.percentile(values, OUTER_PERCENTILES)
@@ -95,8 +98,8 @@ def _histogram(by_class: dict[str, list[float]], name: str) -> dict[str, object]
         spare = max((high - low) * 0.02, 1e-6 * max(abs(high), 1))
         edges = np.linspace(max(low - spare, 0), high + spare, BINS + 1)
     counts = {
-        one: np.histogram(np.clip(found, edges[0], edges[-1]), edges)[0].tolist()
-        for one, found in by_class.items()
+        kind: np.histogram(np.clip(numbers, edges[0], edges[-1]), edges)[0].tolist()
+        for kind, numbers in by_class.items()
     }
     return {"edges": edges.round(4).tolist(), **counts}
 
@@ -104,8 +107,8 @@ def _histogram(by_class: dict[str, list[float]], name: str) -> dict[str, object]
 def _quantiles(by_class: dict[str, list[float]]) -> dict[str, object]:
     """Quarter, half and three quarters of each class's values lie below these."""
     return {
-        name: np.percentile(found, (25, 50, 75)).round(3).tolist() if found else None
-        for name, found in by_class.items()
+        name: np.percentile(numbers, (25, 50, 75)).round(3).tolist() if numbers else None
+        for name, numbers in by_class.items()
     }
 
 

@@ -47,8 +47,8 @@ class Duplicates:
 
 def find_duplicates(measured: Sequence[Measured]) -> list[Duplicates]:
     """Join images with the same bytes, or that look the same, to groups of two and more."""
-    first = {one.sha256: place for place, one in reversed(list(enumerate(measured)))}
-    exact = [(first[one.sha256], place) for place, one in enumerate(measured)]
+    first = {file.sha256: place for place, file in reversed(list(enumerate(measured)))}
+    exact = [(first[file.sha256], place) for place, file in enumerate(measured)]
     unique = np.array(sorted(first.values()), np.int64)
     some = [measured[place] for place in unique]
     near, flipped = unique[find_near_pairs(some)], unique[find_near_pairs(some, mirrored=True)]
@@ -99,8 +99,8 @@ def find_near_pairs(measured: Sequence[Measured], *, mirrored: bool = False) -> 
 
 
 def _pictures(measured: Sequence[Measured], *, mirrored: bool) -> _Pictures:
-    hashes = [one.mirrored if mirrored else one.perceptual for one in measured]
-    small = np.array([one.small for one in measured], np.float32)
+    hashes = [file.mirrored if mirrored else file.perceptual for file in measured]
+    small = np.array([file.small for file in measured], np.float32)
     if mirrored:
         square = small.reshape(len(small), SMALL_SIDE, SMALL_SIDE)
         small = square[:, :, ::-1].reshape(small.shape)
@@ -139,10 +139,10 @@ def _connected(count: int, pairs: Pairs) -> npt.NDArray[np.int32]:
 
 
 def _members(labels: Iterable[int]) -> list[tuple[int, ...]]:
-    found: dict[int, list[int]] = defaultdict(list)
+    groups: dict[int, list[int]] = defaultdict(list)
     for place, label in enumerate(labels):
-        found[label].append(place)
-    return [tuple(members) for members in found.values()]
+        groups[label].append(place)
+    return [tuple(members) for members in groups.values()]
 
 
 def join_groups(images: Sequence[Labelled], duplicates: Sequence[Duplicates]) -> list[Labelled]:
@@ -154,10 +154,10 @@ def join_groups(images: Sequence[Labelled], duplicates: Sequence[Duplicates]) ->
     """
     first = {image.group_id: place for place, image in reversed(list(enumerate(images)))}
     declared = [(first[image.group_id], place) for place, image in enumerate(images)]
-    found = [
+    regrouped = [
         (duplicate.members[0], other) for duplicate in duplicates for other in duplicate.members[1:]
     ]
-    links = np.array(declared + found, np.int64).reshape(-1, 2)
+    links = np.array(declared + regrouped, np.int64).reshape(-1, 2)
     joined = list(images)
     for members in _members(_connected(len(images), links)):
         group = [images[place] for place in members]

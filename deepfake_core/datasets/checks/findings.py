@@ -54,8 +54,8 @@ def find_problems(evidence: Evidence) -> list[str]:
         *_contradictions(evidence),
         *_declared_across(evidence),
         *(
-            f"{found}; at least {MIN_OF_A_CLASS} of each class are needed"
-            for found in small_classes(evidence.sets, evidence.learned, below=MIN_OF_A_CLASS)
+            f"{lack}; at least {MIN_OF_A_CLASS} of each class are needed"
+            for lack in small_classes(evidence.sets, evidence.learned, below=MIN_OF_A_CLASS)
         ),
     ]
 
@@ -70,12 +70,12 @@ def find_warnings(evidence: Evidence) -> list[str]:
         *_alike_across_classes(evidence),
         *_too_few(evidence),
         *(
-            f"{found}; figures of this set are of one class alone"
-            for found in small_classes(evidence.sets, others, below=1)
+            f"{finding}; figures of this set are of one class alone"
+            for finding in small_classes(evidence.sets, others, below=1)
         ),
         *(
-            f"{found}. Never train on it; report its classes apart"
-            for found in shortcut_reasons(evidence.sets, others, evidence.limit)
+            f"{finding}. Never train on it; report its classes apart"
+            for finding in shortcut_reasons(evidence.sets, others, evidence.limit)
         ),
     ]
 
@@ -83,12 +83,12 @@ def find_warnings(evidence: Evidence) -> list[str]:
 def _contradictions(evidence: Evidence) -> list[str]:
     """Files with the same bytes and different labels."""
     labels: dict[str, dict[bool, int]] = defaultdict(dict)
-    for place, (image, one) in enumerate(zip(evidence.images, evidence.measured, strict=True)):
-        labels[one.sha256].setdefault(image.fake, place)
+    for place, (image, file) in enumerate(zip(evidence.images, evidence.measured, strict=True)):
+        labels[file.sha256].setdefault(image.fake, place)
     pairs = [
-        f"{evidence.name(found[True])} = {evidence.name(found[False])}"
-        for found in labels.values()
-        if len(found) > 1
+        f"{evidence.name(places[True])} = {evidence.name(places[False])}"
+        for places in labels.values()
+        if len(places) > 1
     ]
     if not pairs:
         return []
@@ -102,8 +102,8 @@ def _contradictions(evidence: Evidence) -> list[str]:
 def _declared_across(evidence: Evidence) -> list[str]:
     """Groups that the manifest puts into several splits."""
     across = [
-        f"{group} ({', '.join(sorted(shown(split) for split in found))})"
-        for group, found in _across(evidence).items()
+        f"{group} ({', '.join(sorted(shown(split) for split in sets))})"
+        for group, sets in _across(evidence).items()
     ]
     if not across:
         return []
@@ -116,7 +116,7 @@ def _across(evidence: Evidence) -> dict[str, set[str]]:
     splits: dict[str, set[str]] = defaultdict(set)
     for image in evidence.images:
         splits[image.group_id].add(image.split)
-    return {group: found for group, found in splits.items() if len(found) > 1}
+    return {group: names for group, names in splits.items() if len(names) > 1}
 
 
 def _unreadable(evidence: Evidence) -> list[str]:
@@ -155,9 +155,10 @@ def _joined(evidence: Evidence) -> list[str]:
     if not undeclared:
         return []
     named = [
-        f"{evidence.name(one.members[0])} = {evidence.name(one.members[1])}" for one in undeclared
+        f"{evidence.name(pair.members[0])} = {evidence.name(pair.members[1])}"
+        for pair in undeclared
     ]
-    count = sum(len(one.members) for one in undeclared)
+    count = sum(len(pair.members) for pair in undeclared)
     return [
         f"{_images(count)} exact or near duplicates of each other; those that show the same "
         f"share a group now: {_listed(named)}"
@@ -179,9 +180,9 @@ def _alike_across_classes(evidence: Evidence) -> list[str]:
 
 def _too_few(evidence: Evidence) -> list[str]:
     return [
-        f"{found}: too few to look for shortcuts ({MIN_JUDGED} of each class are needed), "
+        f"{lack}: too few to look for shortcuts ({MIN_JUDGED} of each class are needed), "
         "and to learn from"
-        for found in small_classes(
+        for lack in small_classes(
             evidence.sets, evidence.learned, below=MIN_JUDGED, least=MIN_OF_A_CLASS
         )
     ]

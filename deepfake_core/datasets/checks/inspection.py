@@ -124,10 +124,10 @@ def _require_libraries() -> None:
 
 def _gather(root: Path, listed: Sequence[Labelled], *, limit: float, say: Say) -> Evidence:
     say(f"data checks: measuring {len(listed):,} images")
-    found = list(zip(listed, measure_all(listed), strict=True))
-    unreadable = {name_of(image, root): one for image, one in found if isinstance(one, str)}
-    readable = [(image, one) for image, one in found if not isinstance(one, str)]
-    images, measured = [image for image, _ in readable], [one for _, one in readable]
+    files = list(zip(listed, measure_all(listed), strict=True))
+    unreadable = {name_of(image, root): told for image, told in files if isinstance(told, str)}
+    readable = [(image, told) for image, told in files if not isinstance(told, str)]
+    images, measured = [image for image, _ in readable], [told for _, told in readable]
     say("data checks: comparing them with each other")
     duplicates = find_duplicates(measured)
     joined = join_groups(images, duplicates)
@@ -142,7 +142,9 @@ def _facts(evidence: Evidence, listing: Listing) -> dict[str, object]:
     changed = [place for place, image in enumerate(images) if image != joined[place]]
     return {
         "images": len(images),
-        "classes": {name: sum(one.fake == (name == "fake") for one in images) for name in CLASSES},
+        "classes": {
+            name: sum(labelled.fake == (name == "fake") for labelled in images) for name in CLASSES
+        },
         "ignored": listing.ignored,
         "sets": evidence.sets,
         "duplicates": [

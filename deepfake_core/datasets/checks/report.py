@@ -63,8 +63,11 @@ def page(inspection: Inspection) -> str:
         warnings=inspection.warnings,
         reasons=inspection.shortcut_reasons,
         headline=_headline(inspection),
-        sets=[_view(name, one, facts["max_shortcut_auc"]) for name, one in sets.items()],
-        largest=max((sum(one["counts"].values()) for one in sets.values()), default=1) or 1,
+        sets=[
+            _view(name, described, facts["max_shortcut_auc"]) for name, described in sets.items()
+        ],
+        largest=max((sum(described["counts"].values()) for described in sets.values()), default=1)
+        or 1,
         duplicates=duplicates,
         shown_members=SHOWN_MEMBERS,
         excluded=list(facts["excluded"].items())[:SHOWN_UNREADABLE],
@@ -86,19 +89,24 @@ def _headline(inspection: Inspection) -> str:
     return "Fit to learn from"
 
 
-def _view(name: str, one: Mapping[str, Any], limit: float) -> dict[str, object]:
+def _view(name: str, described: Mapping[str, Any], limit: float) -> dict[str, object]:
     """What the template needs of one set."""
     return {
-        **one,
+        **described,
         "name": shown(name),
-        "audit": audit_chart(one["shortcuts"], limit) if one["shortcuts"] else None,
-        "charts": histogram_charts(one["histograms"]),
-        "tripped": any(found["low"] > limit for found in one["shortcuts"].values()),
+        "audit": audit_chart(described["shortcuts"], limit) if described["shortcuts"] else None,
+        "charts": histogram_charts(described["histograms"]),
+        "tripped": any(shortcut["low"] > limit for shortcut in described["shortcuts"].values()),
     }
 
 
 def _shown_images(sets: Mapping[str, Any], duplicates: Sequence[Mapping[str, Any]]) -> list[str]:
-    samples = [name for one in sets.values() for some in one["samples"].values() for name in some]
+    samples = [
+        name
+        for described in sets.values()
+        for some in described["samples"].values()
+        for name in some
+    ]
     alike = [name for duplicate in duplicates for name in duplicate["images"][:SHOWN_MEMBERS]]
     return sorted({*samples, *alike})
 
@@ -114,5 +122,5 @@ def _pictures(root: Path, names: Sequence[str]) -> dict[str, str]:
         return "data:image/jpeg;base64," + base64.b64encode(small).decode() if small else None
 
     with ThreadPoolExecutor() as threads:
-        found = zip(names, threads.map(picture, names), strict=True)
-        return {name: url for name, url in found if url}
+        pictures = zip(names, threads.map(picture, names), strict=True)
+        return {name: url for name, url in pictures if url}

@@ -46,19 +46,19 @@ def describe_sets(
         places[POOLED] = list(range(len(images)))
     sets = {}
     for name in sorted(places, key=lambda name: (name not in learned, name)):
-        found = places[name]
-        some, theirs = [images[place] for place in found], [measured[place] for place in found]
+        members = places[name]
+        some, theirs = [images[place] for place in members], [measured[place] for place in members]
         facts = describe(some, theirs)
         facts["samples"] = {
-            one: [name_of(some[place], root) for place in sample]
-            for one, sample in facts["samples"].items()
+            kind: [name_of(some[place], root) for place in sample]
+            for kind, sample in facts["samples"].items()
         }
         shortcuts = audit_shortcuts(some, theirs)
         sets[name] = {
             "split": split_of(name),
             "learned": name in learned,
             **facts,
-            "shortcuts": {feature: asdict(one) for feature, one in shortcuts.items()},
+            "shortcuts": {feature: asdict(audit) for feature, audit in shortcuts.items()},
         }
     return sets, sorted(learned)
 
@@ -69,7 +69,9 @@ def _learned_from(images: Sequence[Labelled], places: Mapping[str, Sequence[int]
     if "train" in splits:
         return [name for name in places if split_of(name) in LEARNED_SPLITS]
     complete = [
-        name for name, found in places.items() if len({images[place].fake for place in found}) > 1
+        name
+        for name, members in places.items()
+        if len({images[place].fake for place in members}) > 1
     ]
     if len(places) == 1 or len(complete) == len(places) or splits & set(SPLITS.values()):
         return list(places)
@@ -80,9 +82,9 @@ def worst_shortcuts(sets: Sets, learned: Sequence[str]) -> dict[str, float]:
     """The highest AUC of each feature over the sets that are learned from."""
     audited = [sets[name]["shortcuts"] for name in learned]
     return {
-        feature: max(one[feature]["auc"] for one in audited if feature in one)
+        feature: max(shortcuts[feature]["auc"] for shortcuts in audited if feature in shortcuts)
         for feature in FEATURES
-        if any(feature in one for one in audited)
+        if any(feature in shortcuts for shortcuts in audited)
     }
 
 
@@ -90,12 +92,16 @@ def shortcut_reasons(sets: Mapping[str, Any], names: Sequence[str], limit: float
     """One line for each of these sets whose files tell the classes apart."""
     reasons = []
     for name in names:
-        found = {
-            feature: one for feature, one in sets[name]["shortcuts"].items() if one["low"] > limit
+        tripped = {
+            feature: shortcut
+            for feature, shortcut in sets[name]["shortcuts"].items()
+            if shortcut["low"] > limit
         }
-        if not found:
+        if not tripped:
             continue
-        told = ", ".join(f"{FEATURES[feature]} {one['auc']:.2f}" for feature, one in found.items())
+        told = ", ".join(
+            f"{FEATURES[feature]} {shortcut['auc']:.2f}" for feature, shortcut in tripped.items()
+        )
         reasons.append(
             f"{shown(name)}: the files tell the classes apart without their pictures "
             f"(AUC, limit {limit:g}): {told}"

@@ -80,18 +80,20 @@ def audit_shortcuts(
         scores[ALL_TOGETHER] = together
     weights = resample_counts([image.group_id for image in images], count=RESAMPLES)
     constant = dict.fromkeys(columns, Shortcut(0.5, 0.5, 0.5))
-    return constant | {name: _shortcut(one, fake, weights) for name, one in scores.items()}
+    return constant | {name: _shortcut(column, fake, weights) for name, column in scores.items()}
 
 
 def _columns(measured: Sequence[Measured], fake: Bools) -> dict[str, Floats]:
     """The features as numbers; one that is none becomes the share of fakes among its kind."""
-    numbers = np.array([[one.size, one.width, one.height, one.quality] for one in measured], float)
+    numbers = np.array(
+        [[file.size, file.width, file.height, file.quality] for file in measured], float
+    )
     size, width, height, quality = numbers.T
     kinds = {
-        "format": [one.format for one in measured],
-        "chroma_subsampling": [one.subsampling for one in measured],
-        "progressive": [str(one.progressive) for one in measured],
-        "metadata": [str(one.metadata) for one in measured],
+        "format": [file.format for file in measured],
+        "chroma_subsampling": [file.subsampling for file in measured],
+        "progressive": [str(file.progressive) for file in measured],
+        "metadata": [str(file.metadata) for file in measured],
     }
     columns = {
         "file_size": size,

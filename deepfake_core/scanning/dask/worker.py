@@ -112,8 +112,8 @@ def dask_setup(worker: object) -> None:  # noqa: ARG001
 
 def versions() -> dict[str, str]:
     """The versions of what changes scores."""
-    found = {"deepfake": __version__, "python": platform.python_version()}
-    return found | {name: version(name) for name in LIBRARIES}
+    versions_here = {"deepfake": __version__, "python": platform.python_version()}
+    return versions_here | {name: version(name) for name in LIBRARIES}
 
 
 def judge_parcel(session: Session, parcel: Parcel) -> CommittedShard:

@@ -72,9 +72,9 @@ def show(settings: Settings) -> None:
     given: Sequence[Given] = uploads or examples.offer()
     classifier = the_classifier(settings)
     judged = _judged(classifier, given)
-    for upload, one in zip(given, judged, strict=True):
+    for upload, picture in zip(given, judged, strict=True):
         with st.container(border=True):
-            _one(settings, classifier, upload, one)
+            _one(settings, classifier, upload, picture)
     if judged:
         st.caption(
             f"Judged by `{classifier.bundle.model_id}`, the same model and code as a scan. "
@@ -90,7 +90,7 @@ def _judged(classifier: Classifier, uploads: Sequence[Given]) -> list[JudgedPict
     if new:
         with st.spinner("The pictures are being judged …"):
             fresh = judge_files(classifier, [(one_line(u.name), u.getvalue()) for u in new])
-        known = known | {u.file_id: one for u, one in zip(new, fresh, strict=True)}
+        known = known | {u.file_id: picture for u, picture in zip(new, fresh, strict=True)}
     # What was removed from the page is forgotten.
     st.session_state["judged"] = {u.file_id: known[u.file_id] for u in uploads}
     return list(st.session_state["judged"].values())
@@ -198,37 +198,37 @@ def _explained(classifier: Classifier, upload: Given) -> Explanation | Failure:
     return result
 
 
-def show_explanation(found: Explanation | Failure, name: str) -> None:
+def show_explanation(explanation: Explanation | Failure, name: str) -> None:
     """The heat map with the measurement behind it, or why there is none."""
-    if isinstance(found, Failure):
-        st.info(f"There is no explanation of this picture: {FAILURES[found.code][0]}")
+    if isinstance(explanation, Failure):
+        st.info(f"There is no explanation of this picture: {FAILURES[explanation.code][0]}")
         return
-    compared = tested(found)
-    if not found.faithful:
+    compared = tested(explanation)
+    if not explanation.faithful:
         st.info(
             f"No picture is shown, because it would mislead. {compared} That is not a clear "
             "difference: where this score comes from is not known."
         )
         return
     marked = f"{name} in grey, with the areas marked that the score depends on"
-    st.image(found.overlay, alt=marked, width=384)
+    st.image(explanation.overlay, alt=marked, width=384)
     st.markdown(
-        f"Orange are the areas that speak for **{found.towards}** to the model; the white line "
-        f"surrounds those that were tested. {compared}\n\n"
+        f"Orange are the areas that speak for **{explanation.towards}** to the model; the white "
+        f"line surrounds those that were tested. {compared}\n\n"
         "It does not show where a picture was edited, and a marked area need not look odd to you."
     )
 
 
-def tested(found: Explanation) -> str:
+def tested(explanation: Explanation) -> str:
     """What hiding the area did, against hiding others of its size."""
-    others = found.random_drops
+    others = explanation.random_drops
     usual = sum(others) / max(1, len(others))
-    beaten = sum(found.drop > other for other in others)
+    beaten = sum(explanation.drop > other for other in others)
     return (
-        f"As a test, the area found most important ({percent(found.share)} of the picture) was "
-        f"hidden: the model's raw number moved {found.drop:.2f} away from {found.towards}. With "
-        f"areas of the same size elsewhere it was {usual:.2f} on average. The area counted for "
-        f"more than {beaten} of the {len(others)} others."
+        f"As a test, the area found most important ({percent(explanation.share)} of the picture) "
+        f"was hidden: the model's raw number moved {explanation.drop:.2f} away from "
+        f"{explanation.towards}. With areas of the same size elsewhere it was {usual:.2f} on "
+        f"average. The area counted for more than {beaten} of the {len(others)} others."
     )
 
 

@@ -51,12 +51,12 @@ def measured_points(figures: Mapping[str, Any], thresholds: Thresholds) -> Measu
     report = figures.get("report")
     if not isinstance(report, Mapping) or not report.get("real") or not report.get("fake"):
         return None
-    found = {point.threshold: point for point in _label_points(report, thresholds)}
+    by_threshold = {point.threshold: point for point in _label_points(report, thresholds)}
     curve = report.get("curve") or {}
     columns = [curve.get(name, ()) for name in ("threshold", "fpr", "tpr")]
     for values in zip(*columns, strict=True):
-        found.setdefault(float(values[0]), Point(*map(float, values)))
-    points = tuple(found[threshold] for threshold in sorted(found))
+        by_threshold.setdefault(float(values[0]), Point(*map(float, values)))
+    points = tuple(by_threshold[threshold] for threshold in sorted(by_threshold))
     whole = bool(columns[0])
     return Measured(points, int(report["real"]), int(report["fake"]), whole) if points else None
 
@@ -71,12 +71,12 @@ def _label_points(report: Mapping[str, Any], thresholds: Thresholds) -> list[Poi
     if any(report.get(name) is None for name in names):
         return []
     flagged = round(report["fpr_at_fake"] * real)
-    found = round(report["tpr_at_fake"] * fake)
+    hits = round(report["tpr_at_fake"] * fake)
     fakes_passed = round(report["fakes_called_real"] * fake)
     reals_passed = round(report["reals_called_real"] * real)
     return [
         Point(thresholds.real_below, 1 - reals_passed / real, 1 - fakes_passed / fake),
-        Point(thresholds.fake_from, flagged / real, found / fake),
+        Point(thresholds.fake_from, flagged / real, hits / fake),
     ]
 
 

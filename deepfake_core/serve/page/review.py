@@ -75,10 +75,10 @@ class _Shown:
 def _console(settings: Settings, scan: _Shown, log: ReviewLog) -> None:
     """What runs again at each decision: nothing of the scan is read anew."""
     lines, damaged = log.read()
-    found = standings(lines)
+    decisions = standings(lines)
     if damaged:
         st.caption(f"{damaged} damaged lines of the review log are passed over.")
-    review_panel.show_estimates(scan.scan, found)
+    review_panel.show_estimates(scan.scan, decisions)
     if not scan.order:
         st.info("No picture passes these filters.")
         return
@@ -90,28 +90,30 @@ def _console(settings: Settings, scan: _Shown, log: ReviewLog) -> None:
         label_visibility="collapsed",
     )
     if view == "Grid":
-        _grid(scan, found)
+        _grid(scan, decisions)
         return
     reviewer = st.text_input("Your name", key="reviewer", max_chars=80)
-    position = _current(scan, found)
+    position = _current(scan, decisions)
     if position is None:
         st.success("All pictures of this choice are decided.")
         _undo_button(log, lines, reviewer)
         return
-    _one(settings, scan, position, found)
+    _one(settings, scan, position, decisions)
     _decide(log, scan, position, lines, reviewer)
 
 
-def _current(scan: _Shown, found: Mapping[str, Standing]) -> int | None:
+def _current(scan: _Shown, decisions: Mapping[str, Standing]) -> int | None:
     """The picture that was opened, or the first that nobody has decided on."""
     opened = st.session_state.get("opened")
     if opened in scan.order:
         return int(opened)
     digests = scan.judged["sha256"]
-    return next((at for at in scan.order if digests[at].as_py() not in found), None)
+    return next((at for at in scan.order if digests[at].as_py() not in decisions), None)
 
 
-def _one(settings: Settings, scan: _Shown, position: int, found: Mapping[str, Standing]) -> None:
+def _one(
+    settings: Settings, scan: _Shown, position: int, decisions: Mapping[str, Standing]
+) -> None:
     """A picture, what the model and the file say, and what was decided before."""
     row = scan.row(position)
     picture, why = shown_picture(row)
@@ -126,16 +128,16 @@ def _one(settings: Settings, scan: _Shown, position: int, found: Mapping[str, St
         f'<p class="df-verdict df-{row["label"]}" role="heading" aria-level="2">'
         f"{label_words(row['label'])}</p>"
         f'<p class="df-line">Evidence for generation: {words}. Score '
-        f"{score_text(row['score'])}.</p>" + style.table(_facts(row, found))
+        f"{score_text(row['score'])}.</p>" + style.table(_facts(row, decisions))
     )
     with right.expander("Give it to test later models"):
         content = file_of(row)
         answer.ask(settings, row, image=content, key=row["image"])
 
 
-def _facts(row: DecidedRow, found: Mapping[str, Standing]) -> list[tuple[str, str]]:
+def _facts(row: DecidedRow, decisions: Mapping[str, Standing]) -> list[tuple[str, str]]:
     claims = [f"{claim['kind']}: {claim['value']}" for claim in row["provenance"] or ()]
-    standing = found.get(row["sha256"])
+    standing = decisions.get(row["sha256"])
     said = [_told(line) for line in (standing.lines if standing else ())]
     facts = [("Size", f"{row['width']:,} by {row['height']:,} pixels, {row['format']}")]
     if row["reason"]:
@@ -235,7 +237,7 @@ def _undo_button(
     )  # fmt: skip
 
 
-def _grid(scan: _Shown, found: Mapping[str, Standing]) -> None:
+def _grid(scan: _Shown, decisions: Mapping[str, Standing]) -> None:
     """Many pictures at once, with what was decided on each."""
     per_page = GRID_COLUMNS * GRID_ROWS
     pages = -(-len(scan.order) // per_page)
@@ -245,7 +247,7 @@ def _grid(scan: _Shown, found: Mapping[str, Standing]) -> None:
     for at, position in enumerate(shown):
         row = scan.row(position)
         with columns[at % GRID_COLUMNS]:
-            _thumbnail(row, found.get(row["sha256"]))
+            _thumbnail(row, decisions.get(row["sha256"]))
             st.button(
                 "Open", key=f"open-{position}", on_click=_open, args=(position,), width="stretch"
             )

@@ -44,7 +44,7 @@ def choose_scan(settings: Settings) -> tuple[str | None, str | None]:
         offered,
         index=first,
         key="run",
-        format_func=lambda one: _name(settings.reports, one),
+        format_func=lambda scan_id: _name(settings.reports, scan_id),
     )
     st.query_params["run"] = run_id
     return run_id, published[run_id]
@@ -77,14 +77,14 @@ def ask_wanted(scan: Reviewable) -> Wanted:
     return Wanted(tuple(labels), folder, tuple(chosen), tuple(claims), order or ORDERS[0])
 
 
-def show_estimates(scan: Reviewable, found: Mapping[str, Standing]) -> None:
+def show_estimates(scan: Reviewable, decisions: Mapping[str, Standing]) -> None:
     """What the decisions on the random share say of the whole scan."""
-    known = pc.is_in(pa.array(list(found), pa.string()), scan.judged["sha256"].combine_chunks())
+    known = pc.is_in(pa.array(list(decisions), pa.string()), scan.judged["sha256"].combine_chunks())
     st.markdown(
         f"**{pc.sum(known).as_py() or 0:,}** of {scan.judged.num_rows:,} pictures are decided."
     )
     with st.expander("What the decisions say of this scan"):
-        say = estimate(scan.ordered, found)
+        say = estimate(scan.ordered, decisions)
         rows = [
             ("Of the flagged, so many are generated", _share(say.precision)),
             ("Of those in which nothing was found, so many are generated", _share(say.missed)),

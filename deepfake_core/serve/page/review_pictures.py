@@ -42,9 +42,9 @@ def near_identical(fingerprints: Sequence[int | None]) -> list[list[int]]:
     leaders: list[int] = []
     led: list[int] = []
     for at, bits in enumerate(fingerprints):
-        found = None if bits is None else _nearest(leaders, bits)
-        if found is not None:
-            groups[led[found]].append(at)
+        leader = None if bits is None else _nearest(leaders, bits)
+        if leader is not None:
+            groups[led[leader]].append(at)
             continue
         groups.append([at])
         if bits is not None:

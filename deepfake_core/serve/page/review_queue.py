@@ -138,7 +138,7 @@ def _between(ordered: Sequence[int], share: Sequence[int]) -> Iterator[int]:
     for at, position in enumerate(ordered):
         yield position
         if at % COSTLY_BETWEEN == COSTLY_BETWEEN - 1:
-            yield from (found for found in [next(rest, None)] if found is not None)
+            yield from (nearest for nearest in [next(rest, None)] if nearest is not None)
     yield from rest
 
 
@@ -166,6 +166,6 @@ def _claims(judged: pa.Table, claims: Sequence[str]) -> npt.NDArray[np.bool_]:
 def _names_camera(judged: pa.Table) -> npt.NDArray[np.bool_]:
     claims = judged["provenance"].combine_chunks()
     camera = pc.equal(pc.struct_field(pc.list_flatten(claims), "kind"), "camera")
-    found = np.zeros(judged.num_rows, bool)
-    found[pc.list_parent_indices(claims).to_numpy()[camera.to_numpy(zero_copy_only=False)]] = True
-    return found
+    named = np.zeros(judged.num_rows, bool)
+    named[pc.list_parent_indices(claims).to_numpy()[camera.to_numpy(zero_copy_only=False)]] = True
+    return named
