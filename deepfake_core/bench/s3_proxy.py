@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 import re
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -120,34 +119,6 @@ class Proxy:
                 writer.write(chunk)
                 await writer.drain()
         writer.close()
-
-
-@contextlib.contextmanager
-def running_proxy(target: int, *, delay_seconds: float = 0.0) -> Iterator[Proxy]:
-    """Run a proxy in a thread."""
-    proxy, ready = Proxy(target, delay_seconds=delay_seconds), threading.Event()
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(proxy.serve(ready.set))
-
-    def run() -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            loop.run_until_complete(task)
-        while rest := asyncio.all_tasks(loop):
-            for running in rest:
-                running.cancel()
-            loop.run_until_complete(asyncio.wait(rest))
-        # Connections are closed in the loop's next round.
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.close()
-
-    thread = threading.Thread(target=run, name="proxy")
-    thread.start()
-    try:
-        ready.wait()
-        yield proxy
-    finally:
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join()
 
 
 def main(port: str, seconds: str) -> None:

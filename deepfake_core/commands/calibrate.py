@@ -132,7 +132,7 @@ def _in_words(
     ]
     if photographs.generated:
         lines.append(
-            f"{len(photographs.generated)} declare themselves generated; they are no photographs, "
+            f"{len(photographs.generated)} declare themselves generated; they are not photographs, "
             f"so take them out and calibrate again: {_names(photographs.generated)}"
         )
     if look_at:

@@ -69,7 +69,7 @@ def find_files(root: Path, within: str, reading: Reading) -> Found:
     listing.notes += _told(classes, root)
     if listing.ignored:
         files = "1 file is" if listing.ignored == 1 else f"{listing.ignored} files are"
-        listing.notes.append(f"{files} left out, being no image by name or content")
+        listing.notes.append(f"{files} left out: not an image by name or content")
     return listing
 
 

@@ -142,7 +142,7 @@ def _plane(data: bytes, layout: Layout, index: int, planes: int) -> Samples:
 def _by_spans(
     rows: Samples, layout: Layout, samples: int, stored: np.dtype[Any], undo: Undo
 ) -> Samples:
-    """Undo a prediction, which begins anew in each tile."""
+    """Undo a prediction, which starts again in each tile."""
     width, height = layout.size
     across = layout.one("tile_width", width)
     values = np.empty((height, width, samples), stored.newbyteorder("="))

@@ -1,6 +1,6 @@
 """Whether a verdict survives what happens to pictures on their way.
 
-A flag that one more compression would lift is no ground to act on. The face that decided is
+A flag that one more compression would lift is not a ground to act on. The face that decided is
 judged again after a few cheap changes of the picture, through finder, alignment and the looks
 that had judged it; the range of its scores is kept, and a flag that does not last is uncertain.
 """

@@ -153,7 +153,7 @@ def _try(
         # A network that rounding has ruined: its answers with the usual curve say so.
         own = trial.curve
     # A calibrated score means the same at every precision, and so do the thresholds. Chosen
-    # anew they hang on the few faces at the ends of the scores: rounding that moved hardly a
+    # for each they hang on the few faces at the ends of the scores: rounding that moved hardly a
     # score then changed 6 % of the labels.
     curve = Curve(calibration=own.calibration, thresholds=trial.curve.thresholds)
     answers = _answers(score_all(engine, trial.asked.pixels), trial, curve)

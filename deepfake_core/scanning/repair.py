@@ -262,7 +262,7 @@ class _RunRepair:
 def _index(path: str) -> int:
     match = PART.fullmatch(PurePosixPath(path).name)
     if match is None:
-        raise BrokenInvariant(f"{path} is no part")
+        raise BrokenInvariant(f"{path} is not a part")
     return int(match["index"])
 
 

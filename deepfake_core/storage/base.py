@@ -68,7 +68,7 @@ class Storage(Protocol):
 
         Raises:
             TooLarge: it has more than `most_bytes`, and is not read, or no further.
-            NoFile: it is no regular file.
+            NoFile: it is not a regular file.
             OSError: it cannot be read.
         """
         ...

@@ -268,7 +268,7 @@ def test_files_are_images_by_their_content(
     assert len(read(root)) == 5
     listing = list_labelled(root)
     assert listing.ignored == 2
-    assert "2 files are left out, being no image by name or content" in listing.notes
+    assert "2 files are left out: not an image by name or content" in listing.notes
     output = tmp_path / "out"
     cli.main(["dataset", str(root), "--output", str(output)])
     assert "2 files are left out" in " ".join(

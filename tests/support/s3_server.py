@@ -1,17 +1,48 @@
 """A real S3 server for tests, and what a client needs to know of it."""
 
+import asyncio
+import contextlib
 import secrets
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deepfake_core.bench.s3_proxy import Proxy, running_proxy
+from deepfake_core.bench.s3_proxy import Proxy
 from deepfake_core.bench.s3_server import Server, running_server
 
 # Must never be seen again but in the environment.
 SECRET = "SECRET-3f9c1e7ab2"
+
+
+@contextlib.contextmanager
+def running_proxy(target: int, *, delay_seconds: float = 0.0) -> Iterator[Proxy]:
+    """Run a proxy in a thread."""
+    proxy, ready = Proxy(target, delay_seconds=delay_seconds), threading.Event()
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(proxy.serve(ready.set))
+
+    def run() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(task)
+        while rest := asyncio.all_tasks(loop):
+            for running in rest:
+                running.cancel()
+            loop.run_until_complete(asyncio.wait(rest))
+        # Connections are closed in the loop's next round.
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+
+    thread = threading.Thread(target=run, name="proxy")
+    thread.start()
+    try:
+        ready.wait()
+        yield proxy
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
 
 
 def client() -> Any:

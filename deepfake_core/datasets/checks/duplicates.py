@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -173,26 +172,6 @@ def join_groups(images: Sequence[Labelled], duplicates: Sequence[Duplicates]) ->
 
 def _order(split: str) -> tuple[int, str]:
     return SPLIT_ORDER.get(split, len(SPLIT_ORDER)), split
-
-
-def regroup(images: Sequence[Labelled], facts: Mapping[str, Any], *, root: Path) -> list[Labelled]:
-    """Apply what an inspection found to a list of the same folder's images.
-
-    Args:
-        images: what `deepfake_core.datasets.labelled.read_labelled` listed.
-        facts: of an inspection, or the content of its ``dataset.json``.
-        root: the folder that was inspected.
-
-    Returns:
-        The images without those that cannot be read, with the joined groups and their sets.
-    """
-    changed, excluded = facts["regrouped"], facts["excluded"]
-    named = [(name_of(image, root), image) for image in images]
-    return [
-        replace(image, **changed[name]) if name in changed else image
-        for name, image in named
-        if name not in excluded
-    ]
 
 
 def name_of(image: Labelled, root: Path) -> str:

@@ -73,7 +73,7 @@ class _Shown:
 
 @st.fragment
 def _console(settings: Settings, scan: _Shown, log: ReviewLog) -> None:
-    """What runs again at each decision: nothing of the scan is read anew."""
+    """What runs again at each decision: nothing of the scan is read again."""
     lines, damaged = log.read()
     decisions = standings(lines)
     if damaged:
