@@ -6,7 +6,8 @@ in no parameter, no log and no message.
 """
 
 import os
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any, TypedDict, cast
 from uuid import UUID
 
 import httpx
@@ -17,7 +18,6 @@ from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.utilities.urls import url_for
 
-from deepfake_core.records import Json
 from deepfake_core.rendering.text import one_line
 from deepfake_core.reporting.markdown import drifted, headline, warned
 from deepfake_core.reporting.summary_record import Summary
@@ -30,7 +30,24 @@ WEBHOOK_VARIABLE, WEBHOOK_BLOCK = "DEEPFAKE_WEBHOOK_URL", "deepfake-webhook"
 WEBHOOK_SECONDS = 10.0
 
 
-def digest_of(summary: Summary, report: str) -> Json:
+class Digest(TypedDict):
+    """What a finished run found: counts and links, no image and no image's name."""
+
+    run_id: str | None
+    source: str
+    model_id: str | None
+    headline: str
+    listed: int
+    judged: int
+    not_applicable: int
+    failed: int
+    labels: dict[str, int]
+    failures: dict[str, int]
+    warnings: list[str]
+    report: str
+
+
+def digest_of(summary: Summary, report: str) -> Digest:
     """What a finished run found: counts and links, no image and no image's name."""
     return {
         "run_id": summary.run_id,
@@ -61,7 +78,7 @@ def tell_result(summary: Summary, report: str) -> None:
         send({"event": FINDINGS if fakes else DRIFT, **digest})
 
 
-def tell(event: str, facts: Json) -> None:
+def tell(event: str, facts: Mapping[str, object]) -> None:
     """Tell of something else, by an event and to the webhook."""
     emit(event, facts)
     send({"event": event, **facts})
@@ -79,7 +96,7 @@ def tell_failed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> N
     tell(f"deepfake.{flow.name}.{outcome}", facts)
 
 
-def emit(event: str, facts: Json) -> None:
+def emit(event: str, facts: Mapping[str, object]) -> None:
     """Emit a Prefect event, on which automations can act; its resource is the source."""
     about = str(facts.get("source") or facts.get("deployment") or "unknown")
     resource = {"prefect.resource.id": f"deepfake.{about}", "prefect.resource.name": about}
@@ -88,10 +105,10 @@ def emit(event: str, facts: Json) -> None:
         related = [
             {"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}
         ]
-    emit_event(event=event, resource=resource, related=related, payload=facts)
+    emit_event(event=event, resource=resource, related=related, payload=dict(facts))
 
 
-def send(digest: Json) -> None:
+def send(digest: Mapping[str, object]) -> None:
     """Post a digest to the webhook, if there is one; that it fails is only noted."""
     url = webhook_url()
     if url is None:
@@ -113,7 +130,7 @@ def webhook_url() -> str | None:
     return block.get() or None
 
 
-def post(url: str, content: Json) -> str | None:
+def post(url: str, content: Mapping[str, object]) -> str | None:
     """Post JSON once; returns what went wrong, in words without the address."""
     try:
         limits = httpx.Timeout(WEBHOOK_SECONDS).as_dict()

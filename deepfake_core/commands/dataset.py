@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from deepfake_core.commands.terminal import (
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
+    from deepfake_core.datasets.checks.document import ShortcutFacts
     from deepfake_core.datasets.checks.inspection import Inspection
 
 
@@ -71,7 +73,9 @@ def _dataset(parsed: argparse.Namespace) -> int:
     report = render(inspection, folder)
     for warning in inspection.warnings:
         say(f"warning: {warning}")
-    tell(inspection.facts | {"report": report} if parsed.json else None, _words(inspection, report))
+    tell(
+        {**inspection.facts, "report": report} if parsed.json else None, _words(inspection, report)
+    )
     reasons = inspection.reasons(allow_shortcuts=parsed.allow_shortcuts)
     for reason in reasons:
         complain(reason, FAILED)
@@ -87,7 +91,7 @@ def _words(inspection: Inspection, report: str) -> str:
     return "\n".join([*lines, f"report: {report}"])
 
 
-def _strongest(shortcuts: dict[str, dict[str, float]]) -> str:
+def _strongest(shortcuts: Mapping[str, ShortcutFacts]) -> str:
     if not shortcuts:
         return "too few for the shortcut audit"
     name = max(shortcuts, key=lambda feature: shortcuts[feature]["auc"])

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from deepfake_core.errors import BrokenInvariant, UsageError
 from deepfake_core.models.decision import Thresholds
 from deepfake_core.operations.relabelling import relabelled
-from deepfake_core.records import Json
 from deepfake_core.reporting.run_report import write_report
 from deepfake_core.reporting.summary_record import Summary
 from deepfake_core.results.layout import (
@@ -56,7 +55,7 @@ class RedecisionResult(TypedDict):
     failed: int
     labels: dict[str, int]
     flipped: int
-    changes: list[Json]
+    changes: list[dict[str, object]]
     verdicts: str
     report: str
 

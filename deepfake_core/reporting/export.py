@@ -12,13 +12,14 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from deepfake_core.errors import UsageError
-from deepfake_core.records import Json, Label
+from deepfake_core.records import Label
 from deepfake_core.rendering.evidence import strength
 from deepfake_core.results.layout import published_name
 from deepfake_core.results.run_ids import check_run_id
 from deepfake_core.results.schema import VERDICTS
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import verdict_chunks
+from deepfake_core.results.verdict_row import DecidedRow
 from deepfake_core.storage.opening import open_storage
 
 Format = Literal["csv", "jsonl", "events"]
@@ -114,7 +115,7 @@ def _events(tables: Iterator[pa.Table]) -> Iterator[str]:
                 yield _json(_event(row)) + "\n"
 
 
-def _event(row: Json) -> dict[str, object]:
+def _event(row: DecidedRow) -> dict[str, object]:
     """One finding, in the envelope of CloudEvents 1.0; the same finding has the same id."""
     data = {"strength": strength(row["score"], row["label"]), **row}
     return {

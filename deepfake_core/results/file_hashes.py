@@ -29,7 +29,7 @@ _READ_AT_ONCE = 2**20
 class Signer(Protocol):
     """Signs links; see `deepfake_core.results.signing.open_signer`."""
 
-    def sign(self, message: bytes) -> dict[str, object]:
+    def sign(self, message: bytes) -> dict[str, str]:
         """The signature of a message, with the public key that it can be checked by."""
         ...
 
@@ -54,7 +54,7 @@ class Link:
 
     content: Json
     sha256: str
-    signature: dict[str, object] | None = None
+    signature: dict[str, str] | None = None
 
     @property
     def message(self) -> bytes:

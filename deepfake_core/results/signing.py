@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_core.errors import UsageError
-from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,7 +26,7 @@ class KeySigner:
         self._key = key
         self.public = key.public_key().public_bytes_raw().hex()
 
-    def sign(self, message: bytes) -> dict[str, object]:
+    def sign(self, message: bytes) -> dict[str, str]:
         """See `deepfake_core.results.file_hashes.Signer`."""
         return {
             "algorithm": "ed25519",
@@ -86,7 +86,7 @@ def read_public_key(path: str) -> str:
     return key.public_bytes_raw().hex()
 
 
-def is_signed(message: bytes, signature: Json) -> bool:
+def is_signed(message: bytes, signature: Mapping[str, str]) -> bool:
     """Whether a signature is that of a message, by the public key it names.
 
     Raises:

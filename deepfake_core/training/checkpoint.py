@@ -7,15 +7,15 @@ import json
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.errors import ModelError, PlanMismatch
+from deepfake_core.events import TrainingRow
 from deepfake_core.files import written_beside
 from deepfake_core.models.bundle import file_digest
-from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from deepfake_core.training.data import TrainingData
@@ -25,7 +25,29 @@ if TYPE_CHECKING:
 FACTS = "facts"
 
 
-def save_state(path: Path, facts: Json, arrays: Mapping[str, np.ndarray]) -> None:
+class TrainingState(TypedDict):
+    """What is known of a training besides its arrays.
+
+    Attributes:
+        plan: what it is made from.
+        step: steps done.
+        seconds: spent on them.
+        since_best: validations since the best one.
+        ended: whether it ended before its last step.
+        history: a row for each validation.
+        best_auc: of the best one.
+    """
+
+    plan: dict[str, str]
+    step: int
+    seconds: float
+    since_best: int
+    ended: bool
+    history: list[TrainingRow]
+    best_auc: float
+
+
+def save_state(path: Path, facts: TrainingState, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a state beside its place, then put it there at once.
 
     Args:
@@ -43,7 +65,7 @@ def save_state(path: Path, facts: Json, arrays: Mapping[str, np.ndarray]) -> Non
         np.savez(stream, allow_pickle=False, **{FACTS: told}, **arrays)
 
 
-def load_state(path: Path) -> tuple[Json, dict[str, np.ndarray]] | None:
+def load_state(path: Path) -> tuple[TrainingState, dict[str, np.ndarray]] | None:
     """Read a state; None where there is none.
 
     Raises:

@@ -24,7 +24,13 @@ from deepfake_core.events import Facts, Notify, TrainingRow, silent
 from deepfake_core.files import make_folder
 from deepfake_core.models.registry import DEFAULT_REGISTRY
 from deepfake_core.training.batches import Batch, Batches
-from deepfake_core.training.checkpoint import check_plan, load_state, plan_of, save_state
+from deepfake_core.training.checkpoint import (
+    TrainingState,
+    check_plan,
+    load_state,
+    plan_of,
+    save_state,
+)
 from deepfake_core.training.data import TrainingData
 from deepfake_core.training.distillation import Teachers
 from deepfake_core.training.head import fit_head
@@ -45,7 +51,6 @@ if TYPE_CHECKING:
     import keras
 
 STATE_FILE = "state.npz"
-KEPT_FACTS = ("plan", "step", "seconds", "since_best", "ended", "history", "best_auc")
 
 
 def fit(
@@ -148,8 +153,9 @@ class _Training:
             for name, array in arrays.items()
             if name.startswith("best/")
         }
-        for name in KEPT_FACTS:
-            setattr(self, name, facts[name])
+        self.step, self.seconds, self.history = facts["step"], facts["seconds"], facts["history"]
+        self.since_best, self.best_auc = facts["since_best"], facts["best_auc"]
+        self.ended = facts["ended"]
         # Whoever was killed had no time for it.
         write_history(self.work, self.history)
         return True
@@ -158,7 +164,15 @@ class _Training:
         """Put the state on disk, and the history as people read it."""
         arrays = {name: np.array(values.numpy()) for name, values in self._variables()}
         arrays |= {f"best/{name}": values for name, values in self.best.items()}
-        facts = {name: getattr(self, name) for name in KEPT_FACTS}
+        facts: TrainingState = {
+            "plan": self.plan,
+            "step": self.step,
+            "seconds": self.seconds,
+            "since_best": self.since_best,
+            "ended": self.ended,
+            "history": self.history,
+            "best_auc": self.best_auc,
+        }
         save_state(self.work / STATE_FILE, facts, arrays)
         write_history(self.work, self.history)
 

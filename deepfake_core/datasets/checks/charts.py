@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from deepfake_core.datasets.checks.document import ShortcutFacts
 from deepfake_core.datasets.checks.shortcuts import FEATURES
 from deepfake_core.datasets.names import CLASSES
 
@@ -19,7 +19,7 @@ HISTOGRAMS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def audit_chart(shortcuts: Mapping[str, Any], limit: float) -> dict[str, object]:
+def audit_chart(shortcuts: Mapping[str, ShortcutFacts], limit: float) -> dict[str, object]:
     """A row with a dot and its interval for each feature, on a scale from 0.5 to 1."""
     rows = [
         {
@@ -50,7 +50,9 @@ def _audit_x(auc: float) -> float:
     return round(AUDIT_LEFT + AUDIT_WIDTH * share, 1)
 
 
-def histogram_charts(histograms: Mapping[str, Any]) -> list[dict[str, object]]:
+def histogram_charts(
+    histograms: Mapping[str, Mapping[str, list[float]]],
+) -> list[dict[str, object]]:
     """Histograms of the real images upwards and of the fakes downwards, each of its own class."""
     return [
         {"name": name, "words": words} | _mirrored(histograms[name], form)
@@ -59,7 +61,7 @@ def histogram_charts(histograms: Mapping[str, Any]) -> list[dict[str, object]]:
     ]
 
 
-def _mirrored(histogram: Mapping[str, Any], form: str) -> dict[str, object]:
+def _mirrored(histogram: Mapping[str, list[float]], form: str) -> dict[str, object]:
     edges = histogram["edges"]
     shares = {name: _shares(histogram[name]) for name in CLASSES}
     highest = max(0.0, *(max(heights) for heights in shares.values())) or 1.0
@@ -89,6 +91,6 @@ def _mirrored(histogram: Mapping[str, Any], form: str) -> dict[str, object]:
     }
 
 
-def _shares(counts: list[int]) -> list[float]:
+def _shares(counts: list[float]) -> list[float]:
     total = sum(counts)
     return [count / total if total else 0.0 for count in counts]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from deepfake_core.datasets.checks.document import Description
+from deepfake_core.datasets.checks.duplicates import name_of
 from deepfake_core.datasets.checks.measures import Measured
 from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.datasets.names import CLASSES
-from deepfake_core.records import Json
 
 Floats = npt.NDArray[np.float64]
 
@@ -22,17 +24,15 @@ SAMPLES = 12
 OUTER_PERCENTILES = (0.5, 99.5)
 
 
-def describe(images: Sequence[Labelled], measured: Sequence[Measured]) -> Json:
+def describe(
+    images: Sequence[Labelled], measured: Sequence[Measured], *, root: Path
+) -> Description:
     """Describe the readable images of one set.
 
     Args:
         images: of one set.
         measured: what was measured of them, in the same order.
-
-    Returns:
-        ``counts`` by class, ``groups``, ``kinds`` (counts of formats, sizes, ... by class, the
-        most frequent first), ``histograms`` and ``quantiles`` by class, and ``samples``: places
-        of a few images by class, spread over the set.
+        root: the folder, which the names of samples are relative to.
     """
     places = {name: _places(images, fake=name == "fake") for name in CLASSES}
     measured_of = {name: [measured[place] for place in members] for name, members in places.items()}
@@ -59,7 +59,10 @@ def describe(images: Sequence[Labelled], measured: Sequence[Measured]) -> Json:
         },
         "histograms": {name: _histogram(by_class, name) for name, by_class in numbers.items()},
         "quantiles": {name: _quantiles(by_class) for name, by_class in numbers.items()},
-        "samples": {name: _spread(members) for name, members in places.items()},
+        "samples": {
+            name: [name_of(images[place], root) for place in _spread(members)]
+            for name, members in places.items()
+        },
     }
 
 
@@ -69,22 +72,23 @@ def _places(images: Sequence[Labelled], *, fake: bool) -> list[int]:
 
 def _kinds(
     by_class: dict[str, list[Measured]], kind: Callable[[Measured], str]
-) -> list[dict[str, object]]:
+) -> list[dict[str, str | int]]:
     """Counts by kind, the most frequent first; what is rarer than the first few is one row."""
     counted = {name: Counter(kind(m) for m in members) for name, members in by_class.items()}
     total: Counter[str] = sum(counted.values(), Counter())
-    rows: list[Json] = [
-        {"kind": value} | {name: counts[value] for name, counts in counted.items()}
-        for value, _ in total.most_common()
+    kinds = [value for value, _ in total.most_common()]
+    rows: list[dict[str, str | int]] = [
+        {"kind": value, **{name: counts[value] for name, counts in counted.items()}}
+        for value in kinds[:SHOWN_KINDS]
     ]
-    rest = rows[SHOWN_KINDS:]
-    if not rest:
-        return rows
-    others = {name: sum(row[name] for row in rest) for name in by_class}
-    return [*rows[:SHOWN_KINDS], {"kind": f"{len(rest)} others", **others}]
+    rest = kinds[SHOWN_KINDS:]
+    if rest:
+        others = {name: sum(counts[value] for value in rest) for name, counts in counted.items()}
+        rows.append({"kind": f"{len(rest)} others", **others})
+    return rows
 
 
-def _histogram(by_class: dict[str, list[float]], name: str) -> dict[str, object]:
+def _histogram(by_class: dict[str, list[float]], name: str) -> dict[str, list[float]]:
     """Counts in equal bins that cover nearly all values; the outer bins take what lies beyond."""
     values = np.array([value for numbers in by_class.values() for value in numbers], float)
     if not len(values):
@@ -104,7 +108,7 @@ def _histogram(by_class: dict[str, list[float]], name: str) -> dict[str, object]
     return {"edges": edges.round(4).tolist(), **counts}
 
 
-def _quantiles(by_class: dict[str, list[float]]) -> dict[str, object]:
+def _quantiles(by_class: dict[str, list[float]]) -> dict[str, list[float] | None]:
     """Quarter, half and three quarters of each class's values lie below these."""
     return {
         name: np.percentile(numbers, (25, 50, 75)).round(3).tolist() if numbers else None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepfake_core.datasets.checks.document import Content, DatasetFacts
 from deepfake_core.datasets.checks.duplicates import find_duplicates, join_groups, name_of
 from deepfake_core.datasets.checks.findings import Evidence, find_problems, find_warnings
 from deepfake_core.datasets.checks.measures import measure_all
@@ -15,7 +16,6 @@ from deepfake_core.datasets.names import CLASSES
 from deepfake_core.datasets.reading import PLAIN, Reading
 from deepfake_core.errors import SourceError, UsageError
 from deepfake_core.events import Say, silent
-from deepfake_core.records import Json
 
 DEFAULT_MAX_SHORTCUT_AUC = 0.75
 
@@ -40,7 +40,7 @@ class Inspection:
     warnings: tuple[str, ...]
     shortcuts: dict[str, float]
     shortcut_reasons: tuple[str, ...]
-    facts: Json
+    facts: DatasetFacts
     images: tuple[Labelled, ...]
 
     @property
@@ -87,7 +87,7 @@ def inspect(
     warnings = [*listing.notes, *find_warnings(evidence)]
     shortcuts = worst_shortcuts(evidence.sets, evidence.learned)
     reasons = shortcut_reasons(evidence.sets, evidence.learned, max_shortcut_auc)
-    facts = {
+    facts: DatasetFacts = {
         "root": str(root.absolute()),
         "within": within,
         "problems": problems,
@@ -137,7 +137,7 @@ def _gather(root: Path, listed: Sequence[Labelled], *, limit: float, say: Say) -
     return Evidence(root, images, joined, measured, duplicates, unreadable, sets, learned, limit)
 
 
-def _facts(evidence: Evidence, listing: Listing) -> dict[str, object]:
+def _facts(evidence: Evidence, listing: Listing) -> Content:
     images, joined = evidence.images, evidence.joined
     changed = [place for place, image in enumerate(images) if image != joined[place]]
     return {
@@ -146,7 +146,7 @@ def _facts(evidence: Evidence, listing: Listing) -> dict[str, object]:
             name: sum(labelled.fake == (name == "fake") for labelled in images) for name in CLASSES
         },
         "ignored": listing.ignored,
-        "sets": evidence.sets,
+        "sets": dict(evidence.sets),
         "duplicates": [
             {
                 "exact": duplicate.exact,

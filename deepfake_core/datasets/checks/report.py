@@ -8,9 +8,9 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from deepfake_core.datasets.checks.charts import audit_chart, histogram_charts
+from deepfake_core.datasets.checks.document import DuplicateFacts, SetFacts
 from deepfake_core.datasets.checks.inspection import Inspection
 from deepfake_core.datasets.checks.sets import shown
 from deepfake_core.datasets.checks.shortcuts import MIN_JUDGED
@@ -89,7 +89,7 @@ def _headline(inspection: Inspection) -> str:
     return "Fit to learn from"
 
 
-def _view(name: str, described: Mapping[str, Any], limit: float) -> dict[str, object]:
+def _view(name: str, described: SetFacts, limit: float) -> dict[str, object]:
     """What the template needs of one set."""
     return {
         **described,
@@ -100,7 +100,7 @@ def _view(name: str, described: Mapping[str, Any], limit: float) -> dict[str, ob
     }
 
 
-def _shown_images(sets: Mapping[str, Any], duplicates: Sequence[Mapping[str, Any]]) -> list[str]:
+def _shown_images(sets: Mapping[str, SetFacts], duplicates: Sequence[DuplicateFacts]) -> list[str]:
     samples = [
         name
         for described in sets.values()

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from deepfake_core.datasets.checks.description import describe
-from deepfake_core.datasets.checks.duplicates import name_of
+from deepfake_core.datasets.checks.document import SetFacts, ShortcutFacts
 from deepfake_core.datasets.checks.measures import Measured
-from deepfake_core.datasets.checks.shortcuts import FEATURES, audit_shortcuts
+from deepfake_core.datasets.checks.shortcuts import FEATURES, Shortcut, audit_shortcuts
 from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.datasets.names import CLASSES, SPLITS, split_of
-from deepfake_core.records import Json
 
 POOLED = "all sets together"
 LEARNED_SPLITS = ("train", "valid")
 
-Sets = dict[str, Json]
+Sets = Mapping[str, SetFacts]
 
 
 def describe_sets(
@@ -44,23 +41,22 @@ def describe_sets(
     learned = _learned_from(images, places)
     if POOLED in learned:
         places[POOLED] = list(range(len(images)))
-    sets = {}
+    sets: dict[str, SetFacts] = {}
     for name in sorted(places, key=lambda name: (name not in learned, name)):
         members = places[name]
         some, theirs = [images[place] for place in members], [measured[place] for place in members]
-        facts = describe(some, theirs)
-        facts["samples"] = {
-            kind: [name_of(some[place], root) for place in sample]
-            for kind, sample in facts["samples"].items()
-        }
         shortcuts = audit_shortcuts(some, theirs)
         sets[name] = {
             "split": split_of(name),
             "learned": name in learned,
-            **facts,
-            "shortcuts": {feature: asdict(audit) for feature, audit in shortcuts.items()},
+            **describe(some, theirs, root=root),
+            "shortcuts": {feature: _facts(audit) for feature, audit in shortcuts.items()},
         }
     return sets, sorted(learned)
+
+
+def _facts(shortcut: Shortcut) -> ShortcutFacts:
+    return {"auc": shortcut.auc, "low": shortcut.low, "high": shortcut.high}
 
 
 def _learned_from(images: Sequence[Labelled], places: Mapping[str, Sequence[int]]) -> list[str]:
@@ -88,7 +84,7 @@ def worst_shortcuts(sets: Sets, learned: Sequence[str]) -> dict[str, float]:
     }
 
 
-def shortcut_reasons(sets: Mapping[str, Any], names: Sequence[str], limit: float) -> list[str]:
+def shortcut_reasons(sets: Sets, names: Sequence[str], limit: float) -> list[str]:
     """One line for each of these sets whose files tell the classes apart."""
     reasons = []
     for name in names:
@@ -109,9 +105,7 @@ def shortcut_reasons(sets: Mapping[str, Any], names: Sequence[str], limit: float
     return reasons
 
 
-def small_classes(
-    sets: Mapping[str, Any], names: Sequence[str], *, below: int, least: int = 0
-) -> list[str]:
+def small_classes(sets: Sets, names: Sequence[str], *, below: int, least: int = 0) -> list[str]:
     """The classes of these sets with at least `least`, but fewer than `below` usable images."""
     return [
         f"{shown(name)} has {count or 'no'} usable {label} image{'' if count == 1 else 's'}"
