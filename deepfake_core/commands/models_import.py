@@ -21,7 +21,6 @@ SHOWN = ("auc", "tpr_at_1_percent_fpr", "fpr_at_fake", "decided_share", "ece")
 
 def add_import(actions: Commands) -> None:
     """Add ``import`` to the actions of ``models``; most options are fields of `OnnxSpec`."""
-    fields = OnnxSpec.model_fields
     parser = actions.add_parser(
         "import", help="take an ONNX image classifier with one or two outputs as a model"
     )
@@ -30,22 +29,7 @@ def add_import(actions: Commands) -> None:
     parser.add_argument(
         "--data", type=Path, required=True, metavar="DIR", help="labelled folder to judge it by"
     )
-    parser.add_argument("--size", type=int, help=fields["size"].description)
-    for name in ("mean", "scale"):
-        parser.add_argument(
-            f"--{name}", metavar="N[,N,N]", type=_triple, help=fields[name].description
-        )
-    for name, choices in (
-        ("colours", ("RGB", "BGR")),
-        ("layout", ("auto", "NHWC", "NCHW")),
-        ("positive", ("fake", "real")),
-        ("output_kind", ("auto", "logit", "probability")),
-    ):
-        flag, words = f"--{name.replace('_', '-')}", fields[name].description
-        parser.add_argument(flag, choices=choices, help=f"{words} ({choices[0]})")
-    parser.add_argument(
-        "--fake-output", type=int, choices=(0, 1), help=f"{fields['fake_output'].description} (0)"
-    )
+    _add_spec(parser)
     parser.add_argument(
         "--one-class",
         action="append",
@@ -70,6 +54,27 @@ def add_import(actions: Commands) -> None:
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object"
     )
     parser.set_defaults(command=_import)
+
+
+def _add_spec(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what an ONNX file does not."""
+    fields = OnnxSpec.model_fields
+    parser.add_argument("--size", type=int, help=fields["size"].description)
+    for name in ("mean", "scale"):
+        parser.add_argument(
+            f"--{name}", metavar="N[,N,N]", type=_triple, help=fields[name].description
+        )
+    for name, choices in (
+        ("colours", ("RGB", "BGR")),
+        ("layout", ("auto", "NHWC", "NCHW")),
+        ("positive", ("fake", "real")),
+        ("output_kind", ("auto", "logit", "probability")),
+    ):
+        flag, words = f"--{name.replace('_', '-')}", fields[name].description
+        parser.add_argument(flag, choices=choices, help=f"{words} ({choices[0]})")
+    parser.add_argument(
+        "--fake-output", type=int, choices=(0, 1), help=f"{fields['fake_output'].description} (0)"
+    )
 
 
 def _triple(text: str) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,6 +35,9 @@ from deepfake_core.release.gate import Facts, GateResult, examine
 from deepfake_core.release.gate_config import GateConfig
 from deepfake_core.release.onnx_trial import try_network
 from deepfake_core.release.precision_trials import score_all
+
+if TYPE_CHECKING:
+    from deepfake_core.engines.libraries import ov
 
 CHECK_IMAGES = 200
 # By chance 200 faces of each class leave 0.42 to 0.58; below is a network that knows, reversed.
@@ -104,16 +108,7 @@ def import_model(
     audited = _audit(data, named=any(image.set_name == "valid" for image in split.report))
     say(f"checking {foreign.path.name}: {size} x {size} pixels")
     check_scores(OpenVinoEngine(graph, size=size, precision="fp32"), split.chosen, size=size)
-    material = Material(
-        preprocessing=Preprocessing(size=size, mean=0.0, scale=1.0, colour="srgb"),
-        data=data,
-        training={"imported": foreign.path.name, "sha256": _digest(foreign.path)},
-        trained_on=foreign.trained_on,
-        limits=foreign.limits,
-        one_class=foreign.one_class,
-        int8=foreign.int8,
-        foreign=ForeignNetwork(graph, foreign.spec.model_copy(update={"size": size})),
-    )
+    material = _material(foreign, graph, data, size=size)
     version = next_version(foreign.name, registry)
     with _temporary_folder() as folder:
         made = make_candidate(material, folder, name=foreign.name, version=version, say=say)
@@ -124,6 +119,20 @@ def import_model(
     if result.passed:
         promote(foreign.name, version, why="imported; it passed the gate", registry=registry)
     return find_model(f"{foreign.name}@{version}", registry), result
+
+
+def _material(foreign: Foreign, graph: ov.Model, data: Path, *, size: int) -> Material:
+    """What a bundle is made from."""
+    return Material(
+        preprocessing=Preprocessing(size=size, mean=0.0, scale=1.0, colour="srgb"),
+        data=data,
+        training={"imported": foreign.path.name, "sha256": _digest(foreign.path)},
+        trained_on=foreign.trained_on,
+        limits=foreign.limits,
+        one_class=foreign.one_class,
+        int8=foreign.int8,
+        foreign=ForeignNetwork(graph, foreign.spec.model_copy(update={"size": size})),
+    )
 
 
 @contextlib.contextmanager

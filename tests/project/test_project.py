@@ -28,7 +28,6 @@ MODULES = sorted(
     if not module.name.endswith("__main__")
 )
 HEAVY = {"tensorflow", "keras", "openvino", "prefect", "matplotlib", "dask", "distributed"}
-MAX_LINES = 300
 
 
 def make_targets() -> dict[str, str]:
@@ -143,12 +142,6 @@ def test_importing_the_core_loads_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
-def test_modules_are_small():
-    files = [*ROOT.glob("deepfake_core/**/*.py"), *ROOT.glob("flows/**/*.py")]
-    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in files}
-    assert not {name: count for name, count in lines.items() if count > MAX_LINES}
-
-
 def test_the_lock_file_holds_every_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"].values()
@@ -187,7 +180,7 @@ def test_every_page_and_decision_is_listed_and_has_the_same_form():
         text, number = record.read_text(), record.name[:4]
         assert text.startswith(f"# {number}: ")
         assert f"[{number}](decisions/{record.name})" in index
-        for part in ("Context", "Decision", "What would change our mind"):
+        for part in ("Context", "Decision", "Consequences", "What would change our mind"):
             assert f"\n**{part}.**" in text, f"{record.name} lacks {part}"
 
 
