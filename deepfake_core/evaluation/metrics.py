@@ -38,12 +38,21 @@ def tpr_at_fpr(scores: Float32Array, fake: BoolArray, fpr: float) -> float:
 
     Not a number where there are no fakes.
     """
-    reals = np.sort(scores[~fake])[::-1]
+    flagged = scores[fake] > line_at(scores[~fake], fpr)
+    return float(flagged.mean()) if len(flagged) else math.nan
+
+
+def line_at(reals: Float32Array, fpr: float) -> float:
+    """The lowest score that at most a share of the reals exceeds; minus infinity where all may.
+
+    Args:
+        reals: float32[N], scores of reals, in any order.
+        fpr: the share.
+    """
     allowed = int(np.floor(fpr * len(reals) + 1e-9))
     if allowed >= len(reals):
-        return 1.0
-    flagged = scores[fake] > reals[allowed]
-    return float(flagged.mean()) if len(flagged) else math.nan
+        return -math.inf
+    return float(np.partition(reals, len(reals) - 1 - allowed)[len(reals) - 1 - allowed])
 
 
 def balanced_accuracy(called_fake: BoolArray, fake: BoolArray) -> float:

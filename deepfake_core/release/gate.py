@@ -19,9 +19,11 @@ from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_current, record_gate
 from deepfake_core.models.registry_log import GateRecord
 from deepfake_core.release.engine_parity import check_engines
-from deepfake_core.release.gate_comparison import Answers, Row, differences, draw, floors, judge
+from deepfake_core.release.gate_answers import Answers, judge
+from deepfake_core.release.gate_comparison import Row, floors, promises
 from deepfake_core.release.gate_config import GateConfig
 from deepfake_core.release.gate_feedback import judge_answered
+from deepfake_core.release.gate_parts import compare_families, compare_people, compare_tiers
 from deepfake_core.rendering.text import percent
 
 NAMED = 3
@@ -102,13 +104,14 @@ def compare_models(
         data = [data[row] for row in np.flatnonzero(shown).tolist()]
         tiers = {tier: answers.of(shown) for tier, answers in tiers.items()}
     table = floors(tiers["clean"], config)
+    faces = candidate.description.preprocessing.faces
+    for tier, answers in tiers.items():
+        table += promises(tier, answers.of(answers.shown), config.limits(tier, faces))
     if current is None:
         notes.append("there is no current model to compare with: only the floors were tested")
     else:
-        before = judge(current, data, cropper=cropper)
-        table += _tiers(tiers, before, [image.group_id for image in data], config)
-        people, skipped = _people(tiers["clean"], before["clean"], data, config)
-        table, notes = table + people, notes + skipped
+        rows, said = _compare(tiers, judge(current, data, cropper=cropper), data, config)
+        table, notes = table + rows, notes + said
     rows, said = judge_answered(candidate, current, facts.corrected, config)
     table, notes = table + rows, notes + said
     reasons = [row.words() for row in table if not row.passed]
@@ -116,6 +119,33 @@ def compare_models(
         how = "did not pass" if facts.shortcut_passed is False else "did not go through"
         reasons.append(f"the training data {how} the shortcut audit")
     return GateResult(not reasons, tuple(reasons), tuple(table), tuple(notes))
+
+
+def _compare(
+    candidate: dict[str, Answers],
+    current: dict[str, Answers],
+    data: Sequence[Labelled],
+    config: GateConfig,
+) -> tuple[list[Row], list[str]]:
+    """Every comparison with the current model, and notes."""
+    pair = candidate["clean"], current["clean"]
+    rows = compare_tiers(candidate, current, [image.group_id for image in data], config)
+    families, few = compare_families(pair, data, config)
+    people, too = compare_people(pair, data, config)
+    return rows + families + people, [*_own_lines(*pair), *few, *too]
+
+
+def _own_lines(candidate: Answers, current: Answers) -> list[str]:
+    """A note where two models are not equally careful, which is not judged."""
+    after, before = (
+        float(answers.called_fake[answers.fake].mean()) for answers in (candidate, current)
+    )
+    if percent(after) == percent(before):
+        return []
+    return [
+        f"by its own thresholds it labels {percent(after)} of the fakes fake, the current model "
+        f"{percent(before)}; that says how careful each is, and is not judged"
+    ]
 
 
 def examine(
@@ -136,7 +166,7 @@ def examine(
         current = None
     result = compare_models(candidate, current, data, config=config, facts=facts)
     engines = check_engines(candidate, data[:ENGINE_IMAGES])
-    reasons, notes = result.reasons, result.notes + _few(data)
+    reasons, notes = result.reasons, result.notes + note_few(data)
     if not engines.checked:
         notes += tuple(
             f"engines were not compared with Keras: {reason}" for reason in engines.reasons
@@ -172,7 +202,7 @@ def examine_on(
     )
 
 
-def _few(data: Sequence[Labelled]) -> tuple[str, ...]:
+def note_few(data: Sequence[Labelled]) -> tuple[str, ...]:
     """A note where so few images were judged that the figures say little."""
     fakes = sum(image.fake for image in data)
     least = min(fakes, len(data) - fakes)
@@ -209,46 +239,3 @@ def refuse_seen(bundle: Bundle, data: Sequence[Labelled]) -> list[str]:
             tuple(image.path for image in seen),
         )
     return []
-
-
-def _tiers(
-    candidate: dict[str, Answers],
-    current: dict[str, Answers],
-    groups: Sequence[str],
-    config: GateConfig,
-) -> list[Row]:
-    usual = draw(groups, candidate["clean"].fake, config)
-    rows: list[Row] = []
-    for tier, answers in candidate.items():
-        pair, samples, shown = (answers, current[tier]), usual, answers.shown
-        if not shown.all():
-            pair = pair[0].of(shown), pair[1].of(shown)
-            left = [groups[row] for row in np.flatnonzero(shown).tolist()]
-            samples = draw(left, pair[0].fake, config)
-        rows += differences(
-            tier, pair, samples, margins=config.margins(tier), confidence=config.confidence
-        )
-    return rows
-
-
-def _people(
-    candidate: Answers, current: Answers, data: Sequence[Labelled], config: GateConfig
-) -> tuple[list[Row], list[str]]:
-    """The rows of every group of people with enough images, and notes on those without."""
-    rows: list[Row] = []
-    notes: list[str] = []
-    named = sorted({(column, value) for image in data for column, value in image.people.items()})
-    for column, value in named:
-        members = np.array([image.people.get(column) == value for image in data])
-        pair = candidate.of(members), current.of(members)
-        fewest = int(min(pair[0].fake.sum(), (~pair[0].fake).sum()))
-        name = f"{column} {value}"
-        if fewest < config.min_group_images:
-            notes.append(f"{name} has {fewest} images of a class, too few to be judged")
-            continue
-        groups = [image.group_id for image in data if image.people.get(column) == value]
-        samples = draw(groups, pair[0].fake, config)
-        rows += differences(
-            name, pair, samples, margins=config.people, confidence=config.confidence
-        )
-    return rows, notes

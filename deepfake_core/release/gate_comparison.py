@@ -1,25 +1,30 @@
-"""Two models on the same images: figures, their difference, and how sure that is."""
+"""Two models on the same images: figures, their difference, and how sure that is.
+
+A model's thresholds say how careful it is, not how well it tells fakes from photographs. So what
+two models find is compared where their false alarms are equal, and what a model's own thresholds
+promise is tested apart, whatever the other one's do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from deepfake_core.datasets.labelled import Labelled, is_fake
-from deepfake_core.engines.engine import open_engine
-from deepfake_core.evaluation.metrics import tpr_at_fpr
-from deepfake_core.evaluation.score_cache import ScoreCache
-from deepfake_core.evaluation.scoring import score_tiers
-from deepfake_core.inference.cropping import Cropper
-from deepfake_core.models.bundle import Bundle
-from deepfake_core.models.decision import calibrate
+from deepfake_core.evaluation.metrics import line_at, tpr_at_fpr
 from deepfake_core.ranking import auc
-from deepfake_core.records import Float32Array
-from deepfake_core.release.gate_config import GateConfig, Margins
+from deepfake_core.release.gate_answers import Answers
+from deepfake_core.release.gate_config import GateConfig, Limits
 from deepfake_core.rendering.figure_names import short_name
 from deepfake_core.resampling import resamples
+
+# Where the false alarms of two models are made equal.
+LINE_FPR = 0.01
+AUC, FOUND = short_name("auc"), short_name("tpr_at_1_percent_fpr")
+ALARMS, MISSES = short_name("fpr_at_fake"), short_name("fakes_called_real")
+OVER_LINE = "reals over the line of 1 % false alarms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +32,12 @@ class Row:
     """One test: a figure of the candidate against a floor or against the current model.
 
     Attributes:
-        images: the tier, or the group of people.
+        images: the tier, the family, or the group of people.
         measure: what is compared.
         candidate: its figure.
         current: the current model's, None for a floor.
-        bound: unfavourable end of the interval of candidate minus current, None for a floor.
+        bound: the end that was tested of the interval of candidate minus current, None for a
+            floor.
         limit: what `bound`, or for a floor `candidate`, must not pass.
         passed: whether it keeps to the limit.
     """
@@ -49,91 +55,65 @@ class Row:
         subject = f"{self.measure} on {self.images}: {self.candidate:.4f}"
         if self.current is None or self.bound is None:
             return f"{subject}, the limit is {self.limit:g}"
-        change = self.candidate - self.current
-        # The limit of a loss is negative, that of a rise positive.
-        worse = change * np.sign(self.limit or 1) > abs(self.limit)
+        change, rises = self.candidate - self.current, _of_a_rise(self.limit)
+        worse = change > self.limit if rises else change < self.limit
         shown = "worse" if worse else "the images are too few to show that it is no worse"
+        favourable = self.bound < change if rises else self.bound > change
         return (
             f"{subject}, current {self.current:.4f}: {shown} (change {change:+.4f}, "
-            f"up to {self.bound:+.4f}, allowed {self.limit:+g})"
+            f"{'at best' if favourable else 'up to'} {self.bound:+.4f}, allowed {self.limit:+g})"
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """A model's answers: scores float32[N], called (labelled fake) bool[N], fake bool[N].
+class Part:
+    """Some of the images, and what is asked of a candidate on them.
 
-    A score is NaN where the image shows no face.
+    Attributes:
+        name: the tier, the family, or the group of people.
+        members: bool[N], which images.
+        limits: by measure, the change that is allowed: of a loss at most 0, of a rise at least 0.
+        confidence: one-sided, of the end of the interval that must keep to the limit. With 0.95
+            it must be shown that the candidate is no worse; with 0.05 it is refused where it is
+            shown to be worse.
     """
 
-    scores: Float32Array
-    called: np.ndarray
-    fake: np.ndarray
-
-    @property
-    def shown(self) -> np.ndarray:
-        """bool[N], which images were judged."""
-        return np.isfinite(self.scores)
-
-    def of(self, rows: np.ndarray) -> Answers:
-        """The answers to some of the images."""
-        return Answers(self.scores[rows], self.called[rows], self.fake[rows])
+    name: str
+    members: np.ndarray
+    limits: dict[str, float]
+    confidence: float
 
 
-def judge(
-    bundle: Bundle,
-    images: Sequence[Labelled],
-    *,
-    cropper: Cropper,
-    memory: ScoreCache | None = None,
-) -> dict[str, Answers]:
-    """A model's answers at fp32 by tier of degradation, in the order of the images.
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """Row numbers of all images of a bootstrap sample, and of those that are in the part."""
 
-    Two models are compared on the same crops, whatever each was made for.
-    """
-    engine = open_engine(bundle, kind="openvino", precision="fp32")
-    description, fake = bundle.description, is_fake(list(images))
-    scored = score_tiers(engine, images, cropper=cropper, memory=memory)
-    judged = {}
-    for tier, logits in scored.logits.items():
-        scores = calibrate(logits, description.calibration, scored.face_sizes[tier])
-        judged[tier] = Answers(scores, scores >= description.thresholds.fake_from, fake)
-    return judged
-
-
-def _auc(answers: Answers) -> float:
-    return auc(answers.scores, answers.fake)
-
-
-def _found(answers: Answers) -> float:
-    return float(answers.called[answers.fake].mean())
-
-
-def _alarms(answers: Answers) -> float:
-    return float(answers.called[~answers.fake].mean())
-
-
-AUC, FOUND, ALARMS = map(short_name, ("auc", "tpr_at_fake", "fpr_at_fake"))
-MEASURES: dict[str, Callable[[Answers], float]] = {AUC: _auc, FOUND: _found, ALARMS: _alarms}
+    everyone: np.ndarray
+    part: np.ndarray
 
 
 def floors(clean: Answers, config: GateConfig) -> list[Row]:
-    """What a candidate must reach whatever the current model is like."""
+    """How well a candidate must tell the classes apart, whatever the current model does."""
     values = {
-        AUC: (_auc(clean), config.min_auc),
-        short_name("tpr_at_1_percent_fpr"): (
-            tpr_at_fpr(clean.scores, clean.fake, 0.01),
-            config.min_tpr_at_1_percent_fpr,
-        ),
+        AUC: (auc(clean.scores, clean.fake), config.min_auc),
+        FOUND: (tpr_at_fpr(clean.scores, clean.fake, LINE_FPR), config.min_tpr_at_1_percent_fpr),
     }
-    alarms, limit = _alarms(clean), config.max_fpr_at_fake
     return [
-        *(
-            Row("clean", name, value, None, None, least, value >= least)
-            for name, (value, least) in values.items()
-        ),
-        Row("clean", ALARMS, alarms, None, None, limit, alarms <= limit),
+        Row("clean", name, value, None, None, least, value >= least)
+        for name, (value, least) in values.items()
     ]
+
+
+def promises(tier: str, answers: Answers, limits: Limits) -> Iterator[Row]:
+    """What a candidate's own thresholds must keep to, whatever the current model's do."""
+    mistakes = {
+        ALARMS: (answers.called_fake[~answers.fake], limits.alarms),
+        MISSES: (answers.called_real[answers.fake], limits.misses),
+    }
+    for measure, (wrong, limit) in mistakes.items():
+        if limit is not None and len(wrong):
+            share = float(wrong.mean())
+            yield Row(tier, measure, share, None, None, limit, share <= limit)
 
 
 def draw(groups: Sequence[str], fake: np.ndarray, config: GateConfig) -> list[np.ndarray]:
@@ -143,28 +123,60 @@ def draw(groups: Sequence[str], fake: np.ndarray, config: GateConfig) -> list[np
 
 
 def differences(
-    name: str,
-    pair: tuple[Answers, Answers],
-    samples: list[np.ndarray],
-    *,
-    margins: Margins,
-    confidence: float,
+    pair: tuple[Answers, Answers], samples: Sequence[np.ndarray], part: Part
 ) -> Iterator[Row]:
-    """Compare candidate and current by every measure.
+    """Compare candidate and current on a part of the images.
 
     Args:
-        name: what the images are called.
-        pair: the answers of candidate and current to the same images.
-        samples: row numbers of bootstrap samples, the same for both models.
-        margins: what is allowed.
-        confidence: one-sided, of the unfavourable end.
+        pair: the answers of candidate and current to the same N images.
+        samples: row numbers of bootstrap samples of all N, the same for both models.
+        part: what is compared.
     """
     candidate, current = pair
-    limits = {AUC: -margins.auc, FOUND: -margins.found, ALARMS: margins.alarms}
-    for measure, limit in limits.items():
+    whole = _Drawn(np.arange(len(part.members)), np.flatnonzero(part.members))
+    drawn = [_Drawn(rows, rows[part.members[rows]]) for rows in samples]
+    drawn = [rows for rows in drawn if _has_classes(candidate.fake[rows.part], part.limits)]
+    for measure, limit in part.limits.items():
         value = MEASURES[measure]
-        changes = [value(candidate.of(rows)) - value(current.of(rows)) for rows in samples]
-        rises = measure == ALARMS
-        bound = float(np.quantile(changes, confidence if rises else 1 - confidence))
+        changes = [value(candidate, rows) - value(current, rows) for rows in drawn]
+        rises = _of_a_rise(limit)
+        bound = float(np.quantile(changes, part.confidence if rises else 1 - part.confidence))
         passed = bound <= limit if rises else bound >= limit
-        yield Row(name, measure, value(candidate), value(current), bound, limit, passed)
+        before, after = value(current, whole), value(candidate, whole)
+        yield Row(part.name, measure, after, before, bound, limit, passed)
+
+
+def _auc(answers: Answers, drawn: _Drawn) -> float:
+    return auc(answers.scores[drawn.part], answers.fake[drawn.part])
+
+
+def _share_found(answers: Answers, drawn: _Drawn) -> float:
+    return float(_over_line(answers, drawn)[answers.fake[drawn.part]].mean())
+
+
+def _reals_over_line(answers: Answers, drawn: _Drawn) -> float:
+    return float(_over_line(answers, drawn)[~answers.fake[drawn.part]].mean())
+
+
+def _over_line(answers: Answers, drawn: _Drawn) -> np.ndarray:
+    """Of the part, which images score above what 1 % of all drawn photographs exceed."""
+    reals = answers.scores[drawn.everyone][~answers.fake[drawn.everyone]]
+    return np.asarray(answers.scores[drawn.part] > line_at(reals, LINE_FPR))
+
+
+MEASURES: dict[str, Callable[[Answers, _Drawn], float]] = {
+    AUC: _auc,
+    FOUND: _share_found,
+    OVER_LINE: _reals_over_line,
+}
+
+
+def _has_classes(fake: np.ndarray, measures: Iterable[str]) -> bool:
+    fakes, reals = bool(fake.any()), not fake.all()
+    needed = {AUC: fakes and reals, FOUND: fakes, OVER_LINE: reals}
+    return all(needed[measure] for measure in measures)
+
+
+def _of_a_rise(limit: float) -> bool:
+    """Whether a limit is that of a rise; that of a loss is negative, -0.0 where none is allowed."""
+    return math.copysign(1, limit) > 0
