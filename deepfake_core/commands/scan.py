@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # Why an image is left out, in the words of the result.
 METAVARS = {
     "output": "DIR", "model": "NAME[@VERSION]", "run_id": "ID", "policy": "FILE", "since": "DATE",
+    "trust_list": "FILE",
 }  # fmt: skip
 WORDS = {EXCLUDED: "left out by --include or --exclude", OLD: "older than --since"}
 

@@ -18,6 +18,7 @@ from deepfake_core.inference.looks import Looks, Scored, SecondLook
 from deepfake_core.models.bundle import Bundle, Curve
 from deepfake_core.models.decision import decide, strongest
 from deepfake_core.models.policy import Policy, decide_by_policy
+from deepfake_core.provenance.c2pa_signature import SignatureChecker
 from deepfake_core.provenance.claims import read_claims
 from deepfake_core.records import Failure, FailureCode, Float32Array, Label, Reason, UInt8Array
 
@@ -73,7 +74,10 @@ class Classifier:
         bundle: the first look.
         looks: the first look with what runs it and, if there is one, the second.
         curve: calibration and thresholds at the engine's precision.
+        checker: checks signatures of content credentials; None leaves them unchecked.
     """
+
+    checker: SignatureChecker | None = None
 
     def __init__(
         self,
@@ -137,7 +141,7 @@ class Classifier:
         seconds = seconds or StageSeconds()
         started = time.perf_counter()
         judgement = Judgement(sha256=hashlib.sha256(content).hexdigest())
-        judgement.provenance = read_claims(content)
+        judgement.provenance = read_claims(content, self.checker)
         seconds.decode += time.perf_counter() - started
         if self.reader is not None:
             return judgement, self._read_faces(judgement, self.reader.read(content, seconds))

@@ -1,14 +1,14 @@
 """Content credentials (C2PA): what the manifests inside an image say of how it was made.
 
-Only what is written is read. Signatures are not checked, so that anyone may have written it; a
-full check needs the list of certificates that are trusted, which changes. Whether a manifest
-belongs to the file is another matter, see `deepfake_core.provenance.c2pa_binding`.
+Only what is written is read here, which anyone may have written. Whether a manifest belongs to the
+file is another matter, see `deepfake_core.provenance.c2pa_binding`, and so is whether its signature
+holds, see `deepfake_core.provenance.c2pa_signature`.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +77,16 @@ def read_credentials(store: bytes) -> list[Credential]:
     if credentials:
         credentials[-1].active = True
     return credentials
+
+
+def read_steps(
+    label: str, claim: Mapping[Any, Any], actions: Iterable[Mapping[Any, Any]]
+) -> Credential:
+    """A credential from a claim and its actions that were decoded elsewhere."""
+    credential = Credential(label, active=True, tool=_tool(claim))
+    for assertion in actions:
+        _add_actions(credential, assertion)
+    return credential
 
 
 def _tool(claim: Mapping[Any, Any]) -> str:

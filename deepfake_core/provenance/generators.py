@@ -49,12 +49,14 @@ class Finding:
         generator: the generator that it names; empty where it names none.
         kind: ``c2pa``, ``iptc``, ``generator`` or ``camera``; empty where it claims no origin.
         value: the claim in short, for tables; empty likewise.
+        active: whether it is of the credentials that describe this very file.
     """
 
     line: str
     generator: str = ""
     kind: str = ""
     value: str = ""
+    active: bool = False
 
 
 def in_credentials(manifests: Sequence[Credential]) -> Iterator[Finding]:
@@ -71,15 +73,17 @@ def in_credentials(manifests: Sequence[Credential]) -> Iterator[Finding]:
         if made:
             name = agents or clean(manifest.tool) or "a generator that is not named"
             line = f"{where}{by}, say {made[0]}: made by a generator"
-            yield Finding(line, name, "c2pa", f"{made[0]}: {name}")
+            yield Finding(line, name, "c2pa", f"{made[0]}: {name}", manifest.active)
         elif known:
-            yield Finding(f"{where}{by}", clean(known[0]), "c2pa", f"{NAMED}: {clean(known[0])}")
+            name = clean(known[0])
+            yield Finding(f"{where}{by}", name, "c2pa", f"{NAMED}: {name}", manifest.active)
         elif kinds & CAMERA_SOURCES:
             kind = min(kinds & CAMERA_SOURCES)
             line = f"{where}{by}, say {kind}: made by a camera"
-            yield Finding(line, "", "c2pa", f"{kind}: {agents or tool}")
+            yield Finding(line, "", "c2pa", f"{kind}: {agents or tool}", manifest.active)
         else:
-            yield Finding(f"{where}{by}; they name no generator", "", "c2pa", f"other: {tool}")
+            line = f"{where}{by}; they name no generator"
+            yield Finding(line, "", "c2pa", f"other: {tool}", manifest.active)
 
 
 def in_texts(texts: Mapping[str, str]) -> Iterator[Finding]:

@@ -88,7 +88,7 @@ def find(blocks: Blocks, exif: Exif) -> Iterator[Finding]:
     yield from in_credentials(manifests)
     if blocks.store and not manifests:
         line = "content credentials (C2PA) that cannot be read"
-        yield Finding(line, "", "c2pa", "unreadable")
+        yield Finding(line, "", "c2pa", "unreadable", active=True)
     yield from in_xmp(blocks.xmp)
     yield from in_texts(blocks.texts)
     for text in exif.texts:

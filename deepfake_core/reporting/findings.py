@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepfake_core.binomial import interval
-from deepfake_core.provenance.claims import declared_generators, from_rows
+from deepfake_core.provenance.claims import BROKEN, FOREIGN, declared_generators, from_rows
 from deepfake_core.provenance.generators import AI_SOURCES, NAMED
 from deepfake_core.records import Label
 from deepfake_core.rendering.evidence import strength
@@ -22,7 +22,7 @@ from deepfake_core.reporting.summary_record import DeclaredImage, FlaggedImage, 
 
 # What a report can hold and a browser show; `deepfake export` has no such bound.
 FLAGGED_SHOWN, FOLDERS_SHOWN, DECLARED_SHOWN = 10_000, 50, 500
-_DECLARES = rf"^(broken, not this file's: )?({'|'.join((*sorted(AI_SOURCES), NAMED))})(:|$)"
+_DECLARES = rf"^({FOREIGN}|{BROKEN})?({'|'.join((*sorted(AI_SOURCES), NAMED))})(:|$)"
 # Sets of the card of at least so many fakes say something of a kind of fakes.
 LEAST_FAKES = 50
 

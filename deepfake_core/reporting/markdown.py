@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from deepfake_core.rendering.evidence import label_words
 from deepfake_core.rendering.text import NOT_PROOF, as_markdown, expected_text, percent, score_text
 from deepfake_core.reporting.changes import in_words
+from deepfake_core.reporting.credentials import credential_words
 from deepfake_core.reporting.findings import blind_spot
 from deepfake_core.reporting.prior import worth_words
 from deepfake_core.reporting.summary import COUNTS, ROWS_SHOWN
@@ -40,7 +41,7 @@ SKIP_WORDS: Mapping[str, str] = {
 }
 UNLIKE = "Unlike the last runs: look at the source and at the model before using the labels."
 IDLE = "A pattern took no image: look at --include and --exclude before using the counts."
-BROKEN_NOTE = " (content credentials that are not this file's)"
+BROKEN_NOTE = " (broken content credentials)"
 OF_GLOBS = ("include", "exclude")
 
 
@@ -111,6 +112,10 @@ def markdown(summary: Summary) -> str:
         for row in summary.declared_images[:ROWS_SHOWN]
     )
     lines += _table(("declares itself generated", "the file says", "the model says"), declared)
+    if summary.credentials:
+        lines += ["", as_markdown(credential_words(summary.credentials))]
+        broken = ((row.image, row.says) for row in summary.credentials.broken_images[:ROWS_SHOWN])
+        lines += _table(("broken content credentials", "what they say"), broken)
     for title, names, words in (
         ("not applicable because", summary.reasons, REASON_WORDS),
         ("failed because", summary.failures, FAILURE_WORDS),

@@ -14,6 +14,7 @@ from deepfake_core.rendering.figure_names import AS_NUMBERS, COUNTED, plain_name
 from deepfake_core.rendering.html import template
 from deepfake_core.rendering.text import NOT_PROOF, line_text, one_line, percent
 from deepfake_core.reporting.changes import in_words
+from deepfake_core.reporting.credentials import credential_words
 from deepfake_core.reporting.findings import blind_spot, link_to_original
 from deepfake_core.reporting.markdown import (
     FAILURE_WORDS,
@@ -68,6 +69,7 @@ def render(summary: Summary, *, thumbnails: Mapping[str, bytes]) -> str:
         pictures=pictures,
         headline=headline(summary),
         blind_spot=blind_spot(summary.card.figures),
+        credential_words=credential_words(summary.credentials) if summary.credentials else "",
         scale=SCALE,
         worth=worth_words(summary.flag_worth) if summary.flag_worth else None,
         pages=_pages(summary),

@@ -14,6 +14,7 @@ from deepfake_core.errors import BrokenInvariant
 from deepfake_core.models.decision import Thresholds
 from deepfake_core.records import FailureCode, Label
 from deepfake_core.rendering.evidence import mistaken_share
+from deepfake_core.reporting.credentials import count_credentials
 from deepfake_core.reporting.findings import by_folder, declared_images, flagged_images
 from deepfake_core.reporting.input_profile import profile
 from deepfake_core.reporting.prior import flag_worth
@@ -84,6 +85,7 @@ def summarise(
         folders=by_folder(verdicts),
         declared=declared,
         declared_images=declared_shown,
+        credentials=count_credentials(verdicts, run.trust_list),
         timings=_timings(run, verdicts.num_rows),
         # With another line than the model's own, its figures say nothing of mistakes.
         expectations=expectations(run.card.figures) if own_line else [],

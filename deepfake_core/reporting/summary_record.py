@@ -67,7 +67,7 @@ class DeclaredImage(Stored):
         label: what the model says of it; None where it could not be judged.
         score: likewise.
         says: what the file claims.
-        broken: whether its content credentials were shown not to be its own.
+        broken: whether its content credentials were shown to be broken.
     """
 
     image: str
@@ -75,6 +75,35 @@ class DeclaredImage(Stored):
     score: float | None = None
     says: str
     broken: bool = False
+
+
+class BrokenImage(Stored):
+    """A file whose content credentials are broken, and what they say."""
+
+    image: str
+    says: str
+
+
+class CredentialCounts(Stored):
+    """What was found of content credentials; an image counts once.
+
+    Attributes:
+        images: those that have some.
+        verified: the signature holds, and the signer is on the trust list.
+        intact: the signature holds; who signed is not known.
+        broken: changed after signing, copied from another file, or without a valid signature.
+        unchecked: nothing of this is known.
+        trust_list: by which signatures were checked; None where none was.
+        broken_images: some of the broken ones.
+    """
+
+    images: int
+    verified: int
+    intact: int
+    broken: int
+    unchecked: int
+    trust_list: str | None = None
+    broken_images: list[BrokenImage] = Field(default_factory=list)
 
 
 class FailedImage(Stored):
@@ -199,6 +228,7 @@ class Summary(Stored):
     folders: list[FolderCount] = Field(default_factory=list)
     declared: int = 0
     declared_images: list[DeclaredImage] = Field(default_factory=list)
+    credentials: CredentialCounts | None = None
     timings: dict[str, float] = Field(default_factory=dict)
     expectations: list[Expectation] = Field(default_factory=list)
     flag_worth: FlagWorth | None = None

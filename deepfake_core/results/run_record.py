@@ -119,6 +119,8 @@ class RowFacts(Stored):
         policy: the hash of the policy that replaces the models' line of ``fake``.
         policy_content: what it says.
         stability: whether flags are judged again under cheap re-encodings.
+        trust_list: by which signatures of content credentials are checked; None where none is.
+        trust_signers: its certificates (PEM), unless it is the one that ships.
         run_id: the run.
         run_started: when it started, ISO 8601 with microseconds, UTC.
     """
@@ -137,6 +139,8 @@ class RowFacts(Stored):
     policy: str | None = None
     policy_content: Json | None = None
     stability: bool = False
+    trust_list: str | None = None
+    trust_signers: str | None = None
     run_id: str
     run_started: str
 

@@ -79,6 +79,12 @@ class ScanConfig(BaseModel):
         description="File or URL of a policy: the line of fake that was derived from photographs "
         "of your own, by deepfake calibrate.",
     )
+    trust_list: str | None = Field(
+        None,
+        min_length=1,
+        description="File or URL of certificates (PEM) that may sign content credentials, in place "
+        "of the list of C2PA that ships.",
+    )
     stability: bool = Field(
         True,
         description="Judge what is flagged or uncertain again after cheap re-encodings; a flag "

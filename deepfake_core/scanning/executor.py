@@ -10,6 +10,7 @@ from typing import Protocol
 from deepfake_core.events import Notify
 from deepfake_core.inference.opening import open_classifier
 from deepfake_core.scanning.committed import CommittedShard
+from deepfake_core.scanning.credentials import checker_of
 from deepfake_core.scanning.plan import Plan
 from deepfake_core.scanning.shards import ShardJudge
 
@@ -55,4 +56,5 @@ def in_process(plan: Plan, work: Work) -> AbstractContextManager[Shards]:
 def open_judge(plan: Plan, on_batch: Callable[[int], None] = lambda count: None) -> ShardJudge:
     """Load the model and start the threads that judge shards."""
     classifier = open_classifier(plan.networks)
+    classifier.checker = checker_of(plan.run)
     return ShardJudge(plan.source, classifier, batch_size=plan.config.batch_size, on_batch=on_batch)

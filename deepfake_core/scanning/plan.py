@@ -17,6 +17,7 @@ from deepfake_core.errors import (
 from deepfake_core.inference.opening import Choice, Networks, choose_networks
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
+from deepfake_core.provenance.trust_list import SHIPPED, TrustList
 from deepfake_core.results.layout import MANIFEST_FILE, RUN_FILE, run_file
 from deepfake_core.results.manifest import (
     MANIFEST_SCHEMA,
@@ -32,8 +33,9 @@ from deepfake_core.results.schema import SCHEMA_VERSION, check_version
 from deepfake_core.results.signing import open_signer
 from deepfake_core.results.store import Results
 from deepfake_core.scanning.config import ScanConfig
+from deepfake_core.scanning.credentials import choose_trust
+from deepfake_core.scanning.given_files import read_policy
 from deepfake_core.scanning.history import read_history
-from deepfake_core.scanning.policy_file import read_policy
 from deepfake_core.scanning.resume import (
     Asked,
     check_same,
@@ -112,6 +114,7 @@ class Plan:
             "thresholds": networks.thresholds.model_dump_json(),
             "config_fingerprint": self.run.config_fingerprint,
             "manifest_fingerprint": self.run.manifest_fingerprint,
+            **({"trust_list": self.run.trust_list} if self.run.trust_list else {}),
         }
 
     def store_run(self) -> None:
@@ -155,6 +158,8 @@ class _Opened:
     file: str | None
     results: Results
     networks: Networks
+    # By which signatures are checked; None where none is, and where the plan says it.
+    trust: TrustList | None
 
     @property
     def asked(self) -> Asked:
@@ -166,6 +171,7 @@ class _Opened:
             **self.networks.facts,
             # Whole pictures are judged as they were before there were faces.
             "stability": self.config.stability and self.networks.finder is not None,
+            "trust_list": self.trust.name if self.trust else None,
         }
 
     def plan(self, run: RunRecord, manifest: pa.Table, *, begun: bool) -> Plan:
@@ -199,12 +205,15 @@ def make_plan(
     stored, begun = find_planned(results, config.run_id) if config.run_id else (None, False)
     if stored is not None:
         check_version(stored.schema_version, f"{RUN_FILE} of run {stored.run_id}")
-    opened = _Opened(config, source, file, results, _networks(config, registry))
+    # A run that goes on checks by its own list unless it is told of one.
+    trust = choose_trust(config.trust_list) if stored is None or config.trust_list else None
+    opened = _Opened(config, source, file, results, _networks(config, registry), trust)
     if stored is None:
         return _new_plan(opened, now)
     if stored.state == "done":
         return opened.plan(stored, MANIFEST_SCHEMA.empty_table(), begun=True)
-    check_same(stored, opened.asked)
+    asked = opened.asked if config.trust_list else {**opened.asked, "trust_list": stored.trust_list}
+    check_same(stored, asked)
     return opened.plan(stored, read_manifest(results, stored.run_id), begun=begun)
 
 
@@ -235,10 +244,11 @@ def _new_plan(opened: _Opened, now: dt.datetime) -> Plan:
         listed=build_manifest(listing),
         unreadable=listing.unreadable,
     )
-    policy = opened.networks.policy
+    policy, trust = opened.networks.policy, opened.trust
     run = RunRecord(
         **asked,
         policy_content=policy.model_dump(mode="json") if policy else None,
+        trust_signers=trust.signers if trust and trust.name != SHIPPED else None,
         run_id=config.run_id or new_run_id(now),
         run_date=now.date().isoformat(),
         run_started=now.isoformat(timespec="microseconds"),

@@ -21,7 +21,7 @@ from deepfake_core.storage.base import Storage
 CHECKED = (
     *("source", "file", "model_id", "precision", "engine", "shard_size"),
     *("faces", "finder_id", "finder_precision", "second_look", "second_model_id"),
-    *("second_precision", "pair", "policy", "stability"),
+    *("second_precision", "pair", "policy", "stability", "trust_list"),
 )
 # Of these the ones that can change a verdict; what is as it was before there were faces is left
 # out, so that images which were judged then are known.

@@ -19,6 +19,7 @@ from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.face_reading import AlignedFaces
 from deepfake_core.inference.judgement import JudgedBatch, Judgement, StageSeconds
 from deepfake_core.inference.stability import choose, judge_again
+from deepfake_core.provenance.c2pa_signature import checkers
 from deepfake_core.records import Failure, FailureCode
 from deepfake_core.results.manifest import Entry, path_of
 from deepfake_core.results.run_record import RowFacts
@@ -108,6 +109,7 @@ class ShardJudge:
         if kind is not None:
             self._stopping.set()
             decoders.stop()
+            checkers.stop()
         self._readers.shutdown(wait=kind is None, cancel_futures=True)
         self._lanes.shutdown(cancel_futures=True)
 

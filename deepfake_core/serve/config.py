@@ -30,6 +30,12 @@ class ServeConfig(BaseModel):
         description="find: judge the faces in a picture; frame: judge each picture as one face. "
         "By default as the model was made.",
     )
+    trust_list: str | None = Field(
+        None,
+        min_length=1,
+        description="File or URL of certificates (PEM) that may sign content credentials, in place "
+        "of the list of C2PA that ships.",
+    )
     tokens: str | None = Field(
         None, description="File of the hashed tokens of which a request needs one."
     )

@@ -55,7 +55,10 @@ class ClaimFacts(BaseModel):
 
     kind: str = Field(description="`c2pa`, `iptc`, `generator` or `camera`.")
     value: str = Field(description="What it says.")
-    verified: bool | None = Field(description="Whether a signature holds; null if unknown.")
+    verified: bool | None = Field(
+        description="True where a signature holds and its signer is on the trust list, false "
+        "where it is broken or another file's; null if unknown."
+    )
 
 
 class Verdict(BaseModel):

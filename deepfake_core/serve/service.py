@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.judgement import Judgement
 from deepfake_core.inference.opening import Networks, open_classifier
+from deepfake_core.scanning.credentials import choose_checker
 from deepfake_core.serve.batching import Batcher
 from deepfake_core.serve.config import ServeConfig
 from deepfake_core.serve.instruments import Instruments
@@ -30,12 +31,13 @@ class Service:
         """Check what can be checked at once; `on_failure` hears why the model did not load.
 
         Raises:
-            UsageError: the file of tokens is none.
+            UsageError: the file of tokens is none, or that of the trust list.
         """
         self.networks, self.config = networks, config
         self.instruments = Instruments()
         self.facts: ModelFacts = model_facts(networks, config)
         self._digests = read_tokens(Path(config.tokens)) if config.tokens else {}
+        self._checker = choose_checker(config.trust_list)
         self._on_failure = on_failure
         self._batcher: Batcher | None = None
         described = {"model_id": self.model_id, "precision": networks.precision}
@@ -89,7 +91,9 @@ class Service:
             self._on_failure(error)
 
     def _open(self) -> Classifier:
-        return open_classifier(self.networks)
+        classifier = open_classifier(self.networks)
+        classifier.checker = self._checker
+        return classifier
 
     def authorise(self, token: str | None) -> None:
         """Let a request pass that has a known token."""

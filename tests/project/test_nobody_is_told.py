@@ -18,6 +18,7 @@ import pytest
 
 from deepfake_core.cli import build_parser
 from tests.conftest import make_bundle
+from tests.support.credentials import make_signer, photograph
 from tests.support.labelled import RECIPE, save_pictures
 from tests.support.lookups import Watched
 from tests.support.made_server import free_port
@@ -84,6 +85,10 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     places: dict[str, object] = {"folder": folder, "port": free_port()}
     places |= {name: folder / name for name in ("models", "out", "pictures", "labelled")}
     save_pictures(folder / "pictures", {"": 3})
+    # Says that its credentials lie, and the state of its certificate is told, somewhere else.
+    elsewhere = "http://credentials.example.org"
+    signed = make_signer(ocsp=elsewhere).sign(photograph(), url=f"{elsewhere}/manifest")
+    (folder / "pictures" / "signed.jpg").write_bytes(signed)
     save_pictures(folder / "labelled", {"train": 20, "valid": 30})
     places["recipe"] = folder / "recipe.json"
     (folder / "recipe.json").write_text(RECIPE.model_dump_json())

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from deepfake_core.provenance.c2pa_binding import is_bound
 from deepfake_core.provenance.claims import (
-    BROKEN,
+    FOREIGN,
     MAX_CLAIMS,
     MAX_VALUE_CHARACTERS,
     Claim,
@@ -154,7 +154,7 @@ def test_credentials_of_another_file_are_said_to_be_broken():
     assert claim.value == "trainedAlgorithmicMedia: Maker"
     changed = data[:-20] + bytes([data[-20] ^ 1]) + data[-19:]
     (broken,) = read_claims(changed)
-    assert (broken.verified, broken.value) == (False, BROKEN + claim.value)
+    assert (broken.verified, broken.value) == (False, FOREIGN + claim.value)
     assert broken.says_generated
 
 

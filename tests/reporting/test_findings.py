@@ -119,7 +119,7 @@ def test_where_claim_and_pixels_disagree_both_are_said():
     first = part.partition("differs.png")[2].partition("</tr>")[0]
     assert "nothing found" in first
     assert "&lt;b&gt;Evil" in first
-    assert "not this file's" in part.partition("broken.png")[2].partition("</tr>")[0]
+    assert "credentials are broken" in part.partition("broken.png")[2].partition("</tr>")[0]
     assert "declares itself generated" in markdown(summary)
     # The score is what it was.
     assert summary.labels["fake"] == 1

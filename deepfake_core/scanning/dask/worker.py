@@ -24,6 +24,7 @@ from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.results.run_record import RowFacts
 from deepfake_core.results.store import Results
 from deepfake_core.scanning.committed import CommittedShard
+from deepfake_core.scanning.credentials import checker_of
 from deepfake_core.scanning.resume import networks_of
 from deepfake_core.scanning.shards import Shard, ShardJudge, judge_and_commit
 from deepfake_core.storage.base import Storage
@@ -187,6 +188,7 @@ def _classifier(session: Session) -> Classifier:
         _LOADED.clear()
         _LOADED.update(facts=networks.facts, classifier=open_classifier(networks))
     classifier: Classifier = _LOADED["classifier"]
+    classifier.checker = checker_of(session.run)
     return classifier
 
 

@@ -168,6 +168,7 @@ def _declared(judged: JudgedPicture, label: Label) -> str:
         return ""
     name = escape(one_line(judged.origin.generator))
     against = "" if label is Label.FAKE else f" {DISAGREES}"
+    against += "".join(f" Content credentials: {escape(said)}" for said in judged.credentials)
     return (
         f'<p class="df-verdict df-fake" role="heading" aria-level="2">{DECLARED} {name}</p>'
         f'<p class="df-line">{FORGEABLE}{against}</p>'
@@ -237,7 +238,9 @@ def show_origin(judged: JudgedPicture) -> None:
     origin = judged.origin
     if origin is None:
         return
-    st.html(style.table(origin_rows(origin, judged.verdict["sha256"] or "")))
+    rows = origin_rows(origin, judged.verdict["sha256"] or "")
+    rows += [("Content credentials", said) for said in judged.credentials]
+    st.html(style.table(rows))
     st.caption(
         "These notes are written by programs and can be changed by anybody. A note of a generator "
         "is strong evidence; that there is none means nothing, since most platforms strip notes."

@@ -34,5 +34,9 @@ def _classifier(model: str, registry: str) -> Classifier:
     from pathlib import Path
 
     from deepfake_core.inference.opening import choose_networks, open_classifier
+    from deepfake_core.scanning.credentials import choose_checker
 
-    return open_classifier(choose_networks(_bundle(model, registry), registry=Path(registry)))
+    networks = choose_networks(_bundle(model, registry), registry=Path(registry))
+    classifier = open_classifier(networks)
+    classifier.checker = choose_checker()
+    return classifier

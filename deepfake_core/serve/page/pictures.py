@@ -11,6 +11,7 @@ from typing import cast
 from deepfake_core.images.decoding import load
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.judgement import Judgement
+from deepfake_core.provenance.claims import standing_words
 from deepfake_core.provenance.origin import Origin, read_origin
 from deepfake_core.records import Failure, FailureCode, Label
 from deepfake_core.results.verdict_row import VerdictRow
@@ -28,6 +29,7 @@ class JudgedPicture:
         name: of the file, as its owner called it; for the screen only.
         verdict: the columns of a verdict row, without the file's name.
         origin: what the file says of itself; None where it cannot be judged.
+        credentials: what is known of its content credentials, in sentences; empty without any.
         picture: a small JPEG to show; None likewise.
     """
 
@@ -35,6 +37,7 @@ class JudgedPicture:
     verdict: VerdictRow
     origin: Origin | None
     picture: bytes | None
+    credentials: tuple[str, ...] = ()
 
     @property
     def label(self) -> Label | None:
@@ -57,6 +60,7 @@ def judge_files(classifier: Classifier, files: Sequence[tuple[str, bytes]]) -> l
             verdict=_verdict(content, judgement, model_id),
             origin=None if judgement.failure else read_origin(content),
             picture=None if judgement.failure else small_picture(content),
+            credentials=tuple(standing_words(judgement.provenance)),
         )
         for (name, content), judgement in zip(files, judgements, strict=True)
     ]
