@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -126,6 +127,7 @@ class Children:
         self._process = os.getpid()
         self._registered = False
         self._stops = 0
+        _all.add(self)
 
     def ask(self, told: Json, data: bytes, *, seconds: float) -> Message:
         """Ask a child that is idle, or a new one.
@@ -201,6 +203,15 @@ class Children:
         with self._lock:
             self._busy.discard(child)
         return child.end()
+
+
+_all: weakref.WeakSet[Children] = weakref.WeakSet()
+
+
+def stop_all() -> None:
+    """End whatever any child is answering; see `Children.stop`."""
+    for children in list(_all):
+        children.stop()
 
 
 def answer_all(answer: Callable[[Json, bytes], Message], *, max_extra_bytes: int) -> None:

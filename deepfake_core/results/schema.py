@@ -77,7 +77,7 @@ COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
         pa.list_(pa.field("element", CLAIM)),
         "nothing claimed",
         "what the file says of itself: `kind` (`c2pa`, `iptc`, `generator`, `camera`), `value`, "
-        "`verified`",
+        "`verified` (true: signed by somebody on the trust list; false: broken)",
     ),
     ("model_id", pa.string(), "never", "`name@version+hash8`"),
     ("run_id", pa.string(), "never", "the run"),

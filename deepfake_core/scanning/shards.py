@@ -13,13 +13,12 @@ from types import TracebackType
 
 import pyarrow as pa
 
+from deepfake_core.children import stop_all
 from deepfake_core.errors import BrokenInvariant, SourceOutage
-from deepfake_core.images.isolation import decoders
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.face_reading import AlignedFaces
 from deepfake_core.inference.judgement import JudgedBatch, Judgement, StageSeconds
 from deepfake_core.inference.stability import choose, judge_again
-from deepfake_core.provenance.c2pa_signature import checkers
 from deepfake_core.records import Failure, FailureCode
 from deepfake_core.results.manifest import Entry, path_of
 from deepfake_core.results.run_record import RowFacts
@@ -108,8 +107,7 @@ class ShardJudge:
         """Drop what has not begun and wait for what has; after an error, for no more than that."""
         if kind is not None:
             self._stopping.set()
-            decoders.stop()
-            checkers.stop()
+            stop_all()
         self._readers.shutdown(wait=kind is None, cancel_futures=True)
         self._lanes.shutdown(cancel_futures=True)
 
