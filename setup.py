@@ -19,7 +19,7 @@ SEPARATE = {"clip"}
 
 def shipped_files() -> list[Path]:
     """The files of the registry that travel: of each model the version that is used."""
-    files = [MODELS / "recipe.json"]
+    files = [MODELS / "recipe.json", *(MODELS / "canaries").iterdir()]
     for home in sorted(path for path in MODELS.iterdir() if path.is_dir()):
         versions = sorted(int(path.name) for path in home.iterdir() if path.name.isdigit())
         if home.name in SEPARATE or not versions:

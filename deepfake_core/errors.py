@@ -50,6 +50,10 @@ class SourceOutage(DeepfakeError):
     """The source stopped answering during a run; the run can be resumed."""
 
 
+class SuspectNetworks(DeepfakeError):
+    """Networks answer known pictures otherwise than they did; the run can be resumed."""
+
+
 class StoreError(DeepfakeError, OSError):
     """A store cannot be used as a whole; an OSError as well, as a disk's would be."""
 

@@ -74,6 +74,13 @@ NOTICES = (
         "{{ event.payload.words }}\n{{ event.payload.report }}",
     ),
     Notice(
+        "deepfake: suspect run",
+        "The networks answered known pictures otherwise than when they were released.",
+        {"expect": ["deepfake.scan.suspect"]},
+        "Run {{ event.payload.run_id }} of {{ event.payload.source }}: "
+        "{{ event.payload.headline }}\n{{ event.payload.report }}",
+    ),
+    Notice(
         "deepfake: night missed",
         "The watch found that the nightly scan did not complete by its hour.",
         {"expect": ["deepfake.watch.missed"]},

@@ -21,8 +21,10 @@ from prefect.utilities.urls import url_for
 from deepfake_core.rendering.text import one_line
 from deepfake_core.reporting.markdown import drifted, headline, warned
 from deepfake_core.reporting.summary_record import Summary
+from deepfake_core.reporting.suspicion import BEWARE
 
 FINDINGS, DRIFT = "deepfake.scan.findings", "deepfake.scan.drift"
+SUSPECT = "deepfake.scan.suspect"
 MISSED = "deepfake.watch.missed"
 # The name of a failed state of a run that did its work and whose result was refused.
 REFUSED = "Refused"
@@ -37,6 +39,7 @@ class Digest(TypedDict):
     source: str
     model_id: str | None
     headline: str
+    suspect: bool
     listed: int
     judged: int
     not_applicable: int
@@ -54,6 +57,7 @@ def digest_of(summary: Summary, report: str) -> Digest:
         "source": one_line(summary.source),
         "model_id": summary.model_id,
         "headline": headline(summary),
+        "suspect": summary.suspect,
         "listed": summary.listed,
         "judged": summary.judged,
         "not_applicable": summary.not_applicable,
@@ -68,14 +72,18 @@ def digest_of(summary: Summary, report: str) -> Digest:
 def tell_result(summary: Summary, report: str) -> None:
     """Tell of a finished run: of each warning, and of new fakes; of nothing new, nothing."""
     digest, warnings = digest_of(summary, report), drifted(summary)
+    if summary.suspect:
+        get_run_logger().error(BEWARE)
+        emit(SUSPECT, digest)
     for warning in warnings:
         get_run_logger().warning("unlike the last runs: %s", warning.words)
         emit(DRIFT, {**digest, **warning.as_json()})
     fakes = summary.labels["fake"]
     if fakes:
         emit(FINDINGS, digest)
-    if fakes or warnings:
-        send({"event": FINDINGS if fakes else DRIFT, **digest})
+    if fakes or warnings or summary.suspect:
+        event = SUSPECT if summary.suspect else FINDINGS if fakes else DRIFT
+        send({"event": event, **digest})
 
 
 def tell(event: str, facts: Mapping[str, object]) -> None:

@@ -19,7 +19,7 @@ from deepfake_core.events import silent
 from deepfake_core.inference.judgement import Judgement
 from deepfake_core.records import Label
 from deepfake_core.results.layout import published_name
-from deepfake_core.scanning.committed import TIMINGS_KEY, CommittedShard
+from deepfake_core.scanning.committed import CommittedShard
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.executor import Shards, Work
 from deepfake_core.scanning.plan import Plan, make_plan
@@ -102,9 +102,9 @@ class Nobody:
         judgements = [_judgement(f"{index}/{number}") for number in range(len(shard.images))]
         rows = verdict_rows(shard.images.to_pylist(), judgements, shard.run)
         timings = dict.fromkeys(("seconds", "read_seconds", "decode_seconds", "infer_seconds"), 0.0)
-        metadata = {**shard.metadata, TIMINGS_KEY: json.dumps(timings)}
-        plan.results.commit(plan.run_id, index, rows, metadata)
-        return CommittedShard(index, rows.num_rows, timings)
+        committed = CommittedShard(index, rows.num_rows, timings)
+        plan.results.commit(plan.run_id, index, rows, {**shard.metadata, **committed.footer})
+        return committed
 
 
 def _judgement(image: str) -> Judgement:

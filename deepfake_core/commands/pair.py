@@ -41,8 +41,10 @@ def add(commands: Commands) -> None:
 
 
 def _pair(parsed: argparse.Namespace) -> int:
+    from deepfake_core.models.canaries import read_canaries
     from deepfake_core.models.registry import find_model
     from deepfake_core.models.second_look import find_second, write_pair
+    from deepfake_core.release.canary_answers import record_second
     from deepfake_core.release.pair_models import pair_models
 
     registry = registry_of(parsed)
@@ -53,6 +55,8 @@ def _pair(parsed: argparse.Namespace) -> int:
         first, look, parsed.data, registry=registry, precisions=parsed.precision, say=say
     )
     path = write_pair(look, pair)
+    if read_canaries(look.folder, look.digest) is None:
+        record_second(look, first)
     facts = {"pair": pair.digest, "file": str(path), "line": pair.line, "figures": pair.figures}
     tell(facts if parsed.json else None, _words(pair, look.model_id))
     return DONE

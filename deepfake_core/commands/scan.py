@@ -177,10 +177,12 @@ def _nothing_judged(result: ScanResult) -> str:
 def _warnings(result: ScanResult) -> list[str]:
     """What the run warns of."""
     from deepfake_core.reporting.markdown import OF_GLOBS
+    from deepfake_core.reporting.suspicion import CANARIES
 
+    leads = {CANARIES: "Suspect run"}
     return [
         f"warning: {warning['words']}"
         if warning.get("measure") in OF_GLOBS
-        else f"Unlike the last runs: {warning['words']}."
+        else f"{leads.get(str(warning['measure']), 'Unlike the last runs')}: {warning['words']}."
         for warning in result["warnings"]
     ]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from deepfake_core.engines.engine import open_engine, processor_precisions, resolve_precision
+from deepfake_core.engines.engine import (
+    Engine,
+    open_engine,
+    processor_precisions,
+    resolve_precision,
+)
 from deepfake_core.errors import ModelError
 from deepfake_core.faces.bundle import FINDER_FILE, Finder, read_finder
 from deepfake_core.faces.finder import FaceFinder, finder_precision
@@ -217,8 +223,15 @@ def _names(reference: str, finder_id: str) -> bool:
     return reference == finder_id or reference == finder_id.partition("+")[0]
 
 
-def open_classifier(networks: Networks) -> Classifier:
-    """Load the networks."""
+def open_classifier(
+    networks: Networks, *, on_second: Callable[[Engine], None] = lambda engine: None
+) -> Classifier:
+    """Load the networks.
+
+    Args:
+        networks: which.
+        on_second: called with the second look's engine when the first face needs it.
+    """
     bundle = networks.bundle
     engine = open_engine(bundle, kind=networks.engine, precision=networks.precision)
     reader = None
@@ -229,7 +242,7 @@ def open_classifier(networks: Networks) -> Classifier:
         bundle,
         engine,
         reader=reader,
-        second=networks.second.open() if networks.second else None,
+        second=networks.second.open(on_second) if networks.second else None,
         rules=Rules(
             networks.curve.model_copy(update={"thresholds": networks.usual_thresholds}),
             networks.policy,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from deepfake_core.engines.clip_engine import open_second_look, processor_flags, second_precisions
+from deepfake_core.engines.engine import Engine
 from deepfake_core.errors import ModelError
 from deepfake_core.inference.looks import SecondLook
 from deepfake_core.models.bundle import Bundle, Curve, Precision
@@ -37,11 +39,17 @@ class PairedLook:
         """Calibration of both logits, and thresholds."""
         return self.pair.curve(self.precision)
 
-    def open(self) -> SecondLook:
-        """What looks; its network is loaded when the first face needs it."""
+    def open(self, opened: Callable[[Engine], None] = lambda engine: None) -> SecondLook:
+        """What looks; its network is loaded, and `opened` called, when the first face needs it."""
+
+        def load() -> Engine:
+            engine = open_second_look(self.look, self.precision)
+            opened(engine)
+            return engine
+
         return SecondLook(
             self.look.model_id,
-            lambda: open_second_look(self.look, self.precision),
+            load,
             line=0.0 if self.mode == "all" else self.pair.line,
             calibration=self.curve.calibration,
         )

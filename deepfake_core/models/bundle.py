@@ -27,6 +27,7 @@ NETWORK_WEIGHTS_FILE = "network.bin"
 INT8_FILE = "int8.xml"
 INT8_WEIGHTS_FILE = "int8.bin"
 CARD_FILE = "card.md"
+CANARIES_FILE = "canaries.json"
 
 Precision = Literal["fp32", "bf16", "int8"]
 # In the bundle's own folder, and in none below or above it.
@@ -228,7 +229,9 @@ def store_weights(folder: Path, weights: Mapping[str, np.ndarray]) -> None:
 
 def write_description(folder: Path, description: Description) -> Bundle:
     """Hash the bundle's files and write ``bundle.json``, last and at once."""
-    names = sorted(path.name for path in folder.iterdir() if path.name != DESCRIPTION_FILE)
+    # Its answers to known pictures are made with the finished bundle, which they name by its hash.
+    apart = {DESCRIPTION_FILE, CANARIES_FILE}
+    names = sorted(path.name for path in folder.iterdir() if path.name not in apart)
     files = {name: file_digest(folder / name) for name in names}
     complete = description.model_copy(update={"files": files})
     write_whole(folder / DESCRIPTION_FILE, (complete.model_dump_json(indent=1) + "\n").encode())

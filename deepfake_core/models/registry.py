@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deepfake_core.errors import CandidateRefused, ModelError, UsageError
 from deepfake_core.files import flush, settle, whole
-from deepfake_core.models.bundle import DESCRIPTION_FILE, Bundle, read_bundle
+from deepfake_core.models.bundle import CANARIES_FILE, DESCRIPTION_FILE, Bundle, read_bundle
 from deepfake_core.models.registry_log import GateRecord, Ledger, gate_record, locked, read_log
 
 CURRENT_FILE = "current.json"
@@ -114,6 +114,8 @@ def register(candidate: Bundle, *, why: str = "", registry: Path = DEFAULT_REGIS
             beside.mkdir()
             for file in (*candidate.description.files, DESCRIPTION_FILE):
                 shutil.copyfile(candidate.folder / file, beside / file)
+            if (candidate.folder / CANARIES_FILE).is_file():
+                shutil.copyfile(candidate.folder / CANARIES_FILE, beside / CANARIES_FILE)
             _flush(beside)
             verify(read_bundle(beside))
             log.add("register", {"version": version, "digest": candidate.digest, "why": why})

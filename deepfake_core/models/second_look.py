@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from deepfake_core.errors import ModelError
 from deepfake_core.files import write_whole
-from deepfake_core.models.bundle import Curve, FileName, Precision, file_digest
+from deepfake_core.models.bundle import CANARIES_FILE, Curve, FileName, Precision, file_digest
 from deepfake_core.models.decision import Calibration
 from deepfake_core.models.registry import CURRENT_FILE, DEFAULT_REGISTRY, current_version
 from deepfake_core.records import Json
@@ -235,8 +235,9 @@ def find_second(
 
 def write_second(folder: Path, description: LookDescription) -> SecondBundle:
     """Hash its files and write ``second_look.json``, last and at once."""
+    apart = {LOOK_FILE, CANARIES_FILE}
     names = sorted(
-        path.name for path in folder.iterdir() if path.is_file() and path.name != LOOK_FILE
+        path.name for path in folder.iterdir() if path.is_file() and path.name not in apart
     )
     files = {name: file_digest(folder / name) for name in names}
     _write(folder / LOOK_FILE, description.model_copy(update={"files": files}))

@@ -39,6 +39,7 @@ from deepfake_core.models.figures import Figures
 from deepfake_core.models.onnx_spec import OnnxSpec
 from deepfake_core.ranking import auc
 from deepfake_core.records import Float32Array
+from deepfake_core.release.canary_answers import record_first
 from deepfake_core.release.curves import Known, fit_curve
 from deepfake_core.release.precision_trials import qualify
 from deepfake_core.release.trial_faces import make_trial
@@ -185,7 +186,9 @@ def make_candidate(
         files={},
     )
     (folder / CARD_FILE).write_text(card(description))
-    return write_description(folder, description)
+    bundle = write_description(folder, description)
+    record_first(bundle)
+    return bundle
 
 
 def _store(material: Material, folder: Path) -> ov.Model:

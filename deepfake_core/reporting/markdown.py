@@ -12,6 +12,7 @@ from deepfake_core.reporting.findings import blind_spot
 from deepfake_core.reporting.prior import worth_words
 from deepfake_core.reporting.summary import COUNTS, ROWS_SHOWN
 from deepfake_core.reporting.summary_record import LabelChanges, Summary
+from deepfake_core.reporting.suspicion import BEWARE, CANARIES, SUSPECT_RUN, canary_words
 from deepfake_core.results.run_record import RunWarning
 
 FAILURE_WORDS: Mapping[str, str] = {
@@ -46,7 +47,11 @@ OF_GLOBS = ("include", "exclude")
 
 
 def headline(summary: Summary) -> str:
-    """The result in one sentence."""
+    """The result in one sentence, after another one where it is not to be believed."""
+    return f"{SUSPECT_RUN} {_found(summary)}" if summary.suspect else _found(summary)
+
+
+def _found(summary: Summary) -> str:
     judged, failed, labels = summary.judged, summary.failed, summary.labels
     refused = summary.not_applicable
     if judged:
@@ -74,11 +79,14 @@ def warned(summary: Summary) -> list[str]:
 
 def drifted(summary: Summary) -> list[RunWarning]:
     """The warnings of a run that is unlike the last ones."""
-    return [warning for warning in summary.warnings if warning.measure not in OF_GLOBS]
+    others = (*OF_GLOBS, CANARIES)
+    return [warning for warning in summary.warnings if warning.measure not in others]
 
 
 def warning_title(summary: Summary) -> str:
     """What stands above the warnings of a run."""
+    if summary.suspect:
+        return BEWARE
     return UNLIKE if drifted(summary) else IDLE
 
 
@@ -92,6 +100,7 @@ def markdown(summary: Summary) -> str:
     """The content of ``summary.md``."""
     facts = [f"Run {summary.run_id} of {summary.run_date}", f"source {summary.source}"]
     facts += [f"model {summary.model_id} ({summary.precision}, {summary.engine})"]
+    facts += [known] if (known := canary_words(summary.canaries)) else []
     lines = [f"# {headline(summary)}", "", as_markdown("; ".join(facts) + "."), "", NOT_PROOF]
     sentences = [f"- {as_markdown(sentence)}" for sentence in warned(summary)]
     lines += ["", f"**{warning_title(summary)}**", "", *sentences] if sentences else []

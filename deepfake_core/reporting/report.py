@@ -26,6 +26,7 @@ from deepfake_core.reporting.markdown import (
 )
 from deepfake_core.reporting.prior import worth_words
 from deepfake_core.reporting.summary_record import Summary
+from deepfake_core.reporting.suspicion import canary_words
 
 # Rows that a person has before them at once.
 PAGE = 100
@@ -68,6 +69,7 @@ def render(summary: Summary, *, thumbnails: Mapping[str, bytes]) -> str:
         summary=summary,
         pictures=pictures,
         headline=headline(summary),
+        canaries=canary_words(summary.canaries),
         blind_spot=blind_spot(summary.card.figures),
         credential_words=credential_words(summary.credentials) if summary.credentials else "",
         scale=SCALE,

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from deepfake_core.errors import DamagedFile, UsageError, damaged
 from deepfake_core.reporting.drift import DriftLimits, read_warnings
 from deepfake_core.reporting.summary_record import LabelChanges, Summary
+from deepfake_core.reporting.suspicion import suspicions
 from deepfake_core.results.layout import (
     MANIFEST_FILE,
     MARKDOWN_FILE,
@@ -54,7 +55,7 @@ def make_report(
     if run.warnings is None:
         limits = DriftLimits.model_validate(run.drift or {})
         drifted = read_warnings(results, summary, limits)
-        run.warnings = summary.warnings = [*run.idle_globs, *drifted]
+        run.warnings = summary.warnings = [*suspicions(run), *run.idle_globs, *drifted]
     pictures = read_thumbnails(summary, open_storage(run.source)) if thumbnails else {}
     contents = {
         SUMMARY_FILE: json.dumps(summary.as_json(), indent=1, ensure_ascii=False) + "\n",

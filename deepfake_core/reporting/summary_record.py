@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from deepfake_core.models.canaries import CanaryCheck
 from deepfake_core.models.decision import Thresholds
 from deepfake_core.results.run_record import (
     FileSystemName,
@@ -234,5 +235,7 @@ class Summary(Stored):
     flag_worth: FlagWorth | None = None
     inputs: dict[str, dict[str, int]] = Field(default_factory=dict)
     card: ModelFacts = Field(default_factory=ModelFacts)
+    suspect: bool = False
+    canaries: CanaryCheck | None = None
     changes: LabelChanges | None = None
     warnings: list[RunWarning] = Field(default_factory=list)

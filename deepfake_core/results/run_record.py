@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationErr
 
 from deepfake_core.errors import DamagedFile
 from deepfake_core.models.bundle import Precision
+from deepfake_core.models.canaries import CanaryCheck
 from deepfake_core.models.decision import Thresholds
 from deepfake_core.records import Json
 
@@ -185,6 +186,8 @@ class RunRecord(RowFacts):
         card: what the model's card said.
         redecided: where the labels come from, if no image was judged.
         erased: images that were listed once and are not told of any more.
+        suspect: whether the networks answered known pictures otherwise than they should.
+        canaries: how they answered them; None where nothing was judged or nobody asked.
         drift: the limits of the comparison with earlier runs, where they are not the usual ones.
         warnings: in what it is unlike them; None until it was compared.
     """
@@ -215,6 +218,8 @@ class RunRecord(RowFacts):
     card: ModelFacts = Field(default_factory=ModelFacts)
     redecided: Redecided | None = None
     erased: int = 0
+    suspect: bool = False
+    canaries: CanaryCheck | None = None
     drift: dict[str, float] | None = None
     warnings: list[RunWarning] | None = None
 

@@ -90,6 +90,11 @@ class ScanConfig(BaseModel):
         description="Judge what is flagged or uncertain again after cheap re-encodings; a flag "
         "that does not survive them is uncertain.",
     )
+    stop_if_suspect: bool = Field(
+        False,
+        description="End the run where the networks answer known pictures otherwise than when they "
+        "were released; without it such a run is marked as suspect.",
+    )
     engine: Literal["openvino", "keras"] = Field(
         "openvino", description="What runs the network: openvino on processors, keras on GPUs."
     )

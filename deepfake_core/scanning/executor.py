@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from deepfake_core.events import Notify
-from deepfake_core.inference.opening import open_classifier
+from deepfake_core.inference.canary_watch import CanaryWatch
 from deepfake_core.scanning.committed import CommittedShard
 from deepfake_core.scanning.credentials import checker_of
 from deepfake_core.scanning.plan import Plan
@@ -54,7 +54,18 @@ def in_process(plan: Plan, work: Work) -> AbstractContextManager[Shards]:
 
 
 def open_judge(plan: Plan, on_batch: Callable[[int], None] = lambda count: None) -> ShardJudge:
-    """Load the model and start the threads that judge shards."""
-    classifier = open_classifier(plan.networks)
-    classifier.checker = checker_of(plan.run)
-    return ShardJudge(plan.source, classifier, batch_size=plan.config.batch_size, on_batch=on_batch)
+    """Load the networks, ask them about known pictures, start the threads that judge shards.
+
+    Raises:
+        SuspectNetworks: they answer otherwise than they should, and that shall end the run.
+    """
+    watch = CanaryWatch(plan.networks)
+    watch.classifier.checker = checker_of(plan.run)
+    watch.begin(stop=plan.config.stop_if_suspect)
+    return ShardJudge(
+        plan.source,
+        watch.classifier,
+        batch_size=plan.config.batch_size,
+        on_batch=on_batch,
+        canaries=watch.known,
+    )

@@ -32,6 +32,7 @@ from deepfake_core.results.run_record import RunRecord
 from deepfake_core.results.schema import SCHEMA_VERSION, check_version
 from deepfake_core.results.signing import open_signer
 from deepfake_core.results.store import Results
+from deepfake_core.scanning.committed import CommittedShard
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.credentials import choose_trust
 from deepfake_core.scanning.given_files import read_policy
@@ -63,8 +64,8 @@ class Plan:
     begun: bool = False
     # What is to be said of earlier runs before it begins.
     warnings: tuple[str, ...] = ()
-    # Where the time of the shards went that this process had committed.
-    timings: dict[int, dict[str, float]] = field(default_factory=dict)
+    # The shards that this process had committed, without those of earlier attempts.
+    committed: dict[int, CommittedShard] = field(default_factory=dict)
     # The manifest for which the shards' rows were put in order, and those rows.
     _in_turn: tuple[pa.Table, pa.Table] | None = field(default=None, repr=False)
 

@@ -31,7 +31,7 @@ from deepfake_core.results.run_record import RunRecord
 from deepfake_core.results.schema import VERDICTS, validate, with_metadata
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import bare, parquet_bytes, read_verdicts
-from deepfake_core.scanning.committed import TIMINGS_KEY
+from deepfake_core.scanning.committed import HOW_JUDGED, TIMINGS_KEY
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.executor import open_judge
 from deepfake_core.scanning.plan import Plan, make_plan
@@ -267,11 +267,10 @@ def _index(path: str) -> int:
 
 
 def _facts(table: pa.Table) -> dict[str, str]:
-    """The facts of a file's footer, but for where a shard's time went."""
+    """The facts of a file's footer, but for those of how a shard was judged."""
     facts = {
         key.decode().removeprefix(PREFIX): value.decode()
         for key, value in (table.schema.metadata or {}).items()
         if key.decode().startswith(PREFIX)
     }
-    facts.pop(TIMINGS_KEY, None)
-    return facts
+    return {name: value for name, value in facts.items() if name not in HOW_JUDGED}

@@ -31,6 +31,7 @@ class ScanResult(TypedDict):
     renamed: int | None
     known_flagged: int | None
     flipped: int | None
+    suspect: bool
     warnings: list[Mapping[str, object]]
     model_id: str
     precision: str
@@ -68,6 +69,7 @@ def result_of(plan: Plan) -> ScanResult:
         "renamed": summary.renamed,
         "known_flagged": summary.known_flagged,
         "flipped": summary.changes.flipped if summary.changes else None,
+        "suspect": summary.suspect,
         "warnings": [warning.as_json() for warning in summary.warnings],
         "model_id": run.model_id,
         "precision": run.precision,

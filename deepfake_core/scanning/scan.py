@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from deepfake_core.errors import BrokenInvariant
 from deepfake_core.events import Notify, silent
+from deepfake_core.models.canaries import join_checks
 from deepfake_core.models.registry import DEFAULT_REGISTRY
 from deepfake_core.reporting.drift import LIMITS, DriftLimits
 from deepfake_core.reporting.run_report import write_report
@@ -29,7 +30,7 @@ from deepfake_core.results.recording import close_run
 from deepfake_core.results.run_record import ModelFacts
 from deepfake_core.results.schema import VERDICTS
 from deepfake_core.results.verdict_files import read_verdicts
-from deepfake_core.scanning.committed import CommittedShard, part_timings
+from deepfake_core.scanning.committed import CommittedShard, read_committed
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.executor import Executor, Shards, Work, in_process
 from deepfake_core.scanning.plan import Plan, make_plan
@@ -160,7 +161,7 @@ def judge_shards(
                 plan.manifest = skip_rest(plan.manifest, index * size)
                 plan.store_manifest()
                 return
-            plan.timings[index] = commit(plan, shards, index, work.notify).timings
+            plan.committed[index] = commit(plan, shards, index, work.notify)
 
 
 def _in_time(plan: Plan, began: float) -> bool:
@@ -204,10 +205,12 @@ def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
     counts.listed, counts.skipped = plan.manifest.num_rows, skipped.total()
     if counts.listed != counts.accounted_for:
         raise BrokenInvariant(f"run {plan.run_id}: the counts do not add up: {counts!r}")
-    timings: Counter[str] = Counter()
-    for index in range(plan.shards):
-        timings.update(plan.timings.get(index) or part_timings(plan.results, plan.run_id, index))
+    shards, timings = _committed(plan), Counter[str]()
+    for shard in shards:
+        timings.update(shard.timings)
     description, run = plan.bundle.description, plan.run
+    run.canaries = join_checks([shard.canaries for shard in shards]) if shards else None
+    run.suspect = run.canaries is not None and run.canaries.suspect
     run.counts, run.skipped_reasons = counts, dict(skipped)
     run.new, run.backlog, run.left = turn_counts(plan.manifest)
     run.known_flagged = known_flagged(plan.manifest)
@@ -221,3 +224,12 @@ def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
         trained_on=description.trained_on,
         limits=description.limits,
     )
+
+
+def _committed(plan: Plan) -> list[CommittedShard]:
+    """All shards of a run; those that an earlier process had committed are read again."""
+    return [
+        plan.committed.get(index)
+        or read_committed(plan.results, plan.run_id, index, images=len(plan.shard(index)))
+        for index in range(plan.shards)
+    ]

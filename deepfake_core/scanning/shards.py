@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import deque
@@ -19,11 +18,12 @@ from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.face_reading import AlignedFaces
 from deepfake_core.inference.judgement import JudgedBatch, Judgement, StageSeconds
 from deepfake_core.inference.stability import choose, judge_again
+from deepfake_core.models.canaries import CanaryCheck
 from deepfake_core.records import Failure, FailureCode
 from deepfake_core.results.manifest import Entry, path_of
 from deepfake_core.results.run_record import RowFacts
 from deepfake_core.results.store import Results
-from deepfake_core.scanning.committed import TIMINGS_KEY, CommittedShard
+from deepfake_core.scanning.committed import CommittedShard
 from deepfake_core.scanning.grouping import MAX_BYTES_AHEAD, groups
 from deepfake_core.scanning.plan import Plan
 from deepfake_core.scanning.verdict_rows import verdict_rows
@@ -66,6 +66,7 @@ class ShardJudge:
 
     Attributes:
         begun: no shard is begun before it is asked for; see `deepfake_core.scanning.scan.Shards`.
+        canaries: gives what became of the known pictures so far.
     """
 
     begun = -1
@@ -77,6 +78,7 @@ class ShardJudge:
         *,
         batch_size: int,
         on_batch: Callable[[int], None] = lambda count: None,
+        canaries: Callable[[], CanaryCheck] = CanaryCheck,
     ) -> None:
         """Start the threads.
 
@@ -85,9 +87,10 @@ class ShardJudge:
             classifier: judges their bytes.
             batch_size: images that go through the network together.
             on_batch: called with the number of images after each batch.
+            canaries: gives what became of the known pictures so far.
         """
         self._source, self._classifier, self._batch_size = source, classifier, batch_size
-        self._on_batch = on_batch
+        self._on_batch, self.canaries = on_batch, canaries
         # Over all shards: small ones would hide an outage.
         self._failed_in_a_row = 0
         self._stopping = threading.Event()
@@ -266,6 +269,6 @@ def judge_and_commit(judge: ShardJudge, shard: Shard, results: Results) -> Commi
         "find_seconds": spent.find,
         "infer_seconds": spent.infer,
     }
-    metadata = {**shard.metadata, TIMINGS_KEY: json.dumps(timings)}
-    results.commit(run_id, shard.index, rows, metadata)
-    return CommittedShard(shard.index, rows.num_rows, timings)
+    committed = CommittedShard(shard.index, rows.num_rows, timings, judge.canaries())
+    results.commit(run_id, shard.index, rows, {**shard.metadata, **committed.footer})
+    return committed

@@ -164,9 +164,10 @@ def test_automations_are_what_prefect_understands_and_name_what_exists(notices):
     from flows.scan import scan
 
     made = {notice.name: automation_of(notice, None) for notice in NOTICES}
-    failed, drift, missed, absent = (one.trigger for one in made.values())
+    failed, drift, suspect, missed, absent = (one.trigger for one in made.values())
     assert failed.match_related.root["prefect.resource.name"] == [scan.name, retrain.name]
     assert drift.expect == {notices.DRIFT}
+    assert suspect.expect == {notices.SUSPECT}
     assert missed.expect == {watch.MISSED}
     assert absent.posture is Posture.Proactive
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]

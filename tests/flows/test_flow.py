@@ -1,6 +1,7 @@
 """The flow does what the command does, and Prefect shows it."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ from deepfake_core.errors import (
     SourceOutage,
     UsageError,
 )
+from deepfake_core.models.canaries import write_canaries
+from deepfake_core.models.registry import find_model
+from deepfake_core.release.canary_answers import record_first
 from deepfake_core.rendering.evidence import label_words
 from deepfake_core.rendering.text import as_markdown
 from deepfake_core.scanning.config import ScanConfig
@@ -130,6 +134,29 @@ def test_flow_gives_what_the_scan_gives(flows, config, tiny_registry, tmp_path):
     assert again.result()["verdicts"] is None
     shown = artifacts_of(again.state_details.flow_run_id)
     assert set(shown) == {"scan-summary", "scan-report"}
+
+
+def test_a_suspect_run_is_shown_as_one(flows, config, tiny_registry, tmp_path, monkeypatch):
+    registry = shutil.copytree(tiny_registry, tmp_path / "registry")
+    bundle = find_model("tiny", registry)
+    canaries = record_first(bundle)
+    other = canaries.answers[0].model_copy(update={"logits": (9.0,) * 4})
+    write_canaries(bundle.folder, canaries.model_copy(update={"answers": (other,)}))
+    monkeypatch.setattr(flows, "REGISTRY", registry)
+    state = flows.scan(config, return_state=True)
+    assert state.is_completed()
+    assert state.message.startswith("Suspect run: known pictures were answered otherwise than exp")
+    shown = artifacts_of(state.state_details.flow_run_id)
+    assert shown["scan-warnings"].description.startswith("Suspect run: ")
+    assert "the logit" in shown["scan-warnings"].data
+    assert shown["scan-summary"].data.startswith("# Suspect run: ")
+
+    careful = config.model_copy(
+        update={"stop_if_suspect": True, "output": str(tmp_path / "careful")}
+    )
+    state = flows.scan(careful, return_state=True)
+    assert state.is_failed()
+    assert state.message.startswith("known pictures are not answered as they should be: tiny@1")
 
 
 def test_flow_judges_on_a_cluster(flows, config, tiny_registry, tmp_path):

@@ -292,6 +292,13 @@ def test_it_scans_a_folder(imported: Path, faces: Path, tmp_path: Path) -> None:
     assert result["judged"] == 10
 
 
+def test_a_scan_asks_it_about_known_pictures(imported: Path, faces: Path, tmp_path: Path) -> None:
+    config = ScanConfig(source=str(faces), output=str(tmp_path / "out"), model="bright")
+    result = scan(config, registry=imported)
+    run = json.loads((tmp_path / "out" / "runs" / result["run_id"] / "run.json").read_text())
+    assert run["canaries"] == {"checked": [result["model_id"]], "drifts": []}
+
+
 def test_keras_refuses_it_in_words(bright: Bundle) -> None:
     with pytest.raises(ModelError, match=r"imported from ONNX.*openvino engine"):
         open_engine(bright, kind="keras", precision="fp32")

@@ -27,6 +27,7 @@ from deepfake_core.errors import (
     SourceError,
     UsageError,
 )
+from deepfake_core.models.canaries import read_canaries
 from deepfake_core.models.registry import current_version, find_model, list_models
 from deepfake_core.models.registry_log import read_log
 from deepfake_core.records import Label
@@ -93,6 +94,7 @@ def test_a_killed_run_continues_and_is_promoted(first: dict, work: Path):
     assert first["passed"]
     assert first["promoted"]
     bundle = find_model("tiny", work / "models")
+    assert read_canaries(bundle.folder, bundle.digest) is not None
     assert first["model_id"] == bundle.model_id
     assert first["figures"]["report"]["auc"] > 0.95
     log = read_log(work / "models" / "tiny")

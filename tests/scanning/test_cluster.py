@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -19,9 +20,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepfake_core import cli
-from deepfake_core.errors import ClusterError, ClusterLost, SourceOutage
+from deepfake_core.errors import ClusterError, ClusterLost, SourceOutage, SuspectNetworks
 from deepfake_core.events import silent
+from deepfake_core.models.bundle import CANARIES_FILE
+from deepfake_core.models.canaries import CanaryCheck, write_canaries
+from deepfake_core.models.registry import find_model
 from deepfake_core.records import Json
+from deepfake_core.release.canary_answers import record_first
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.dask import executor as cluster
 from deepfake_core.scanning.dask import remote_shards as cluster_shards
@@ -347,8 +352,8 @@ def test_a_worker_loads_the_model_once_for_all_runs(
     order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     session, parcel = order
-    loaded = Mock(side_effect=cluster_worker.open_classifier)
-    monkeypatch.setattr(cluster_worker, "open_classifier", loaded)
+    loaded = Mock(side_effect=cluster_worker.CanaryWatch)
+    monkeypatch.setattr(cluster_worker, "CanaryWatch", loaded)
     cluster_worker._LOADED.clear()
     assert cluster_worker.judge_parcel(session, parcel).images == SHARD_SIZE
     first = cluster_worker._OPENED.session
@@ -358,6 +363,30 @@ def test_a_worker_loads_the_model_once_for_all_runs(
     assert cluster_worker._OPENED.session is not first
     assert loaded.call_count == 1
     assert (tmp_path / "out" / "runs" / "r" / "parts" / "part-00000.parquet").exists()
+
+
+def test_a_worker_asks_its_networks_about_known_pictures(order: Order, tiny_registry: Path):
+    session, parcel = order
+    bundle = find_model("tiny", tiny_registry)
+    canaries = record_first(bundle)
+    assert canaries is not None
+    try:
+        told = cluster_worker.judge_parcel(session, parcel)
+        assert told.canaries == CanaryCheck(checked=(bundle.model_id,))
+        answers = canaries.answers[0].model_copy(
+            update={"logits": tuple(logit + 1 for logit in canaries.answers[0].logits)}
+        )
+        write_canaries(bundle.folder, canaries.model_copy(update={"answers": (answers,)}))
+        # The networks stay loaded, and are asked again for the next run.
+        told = cluster_worker.judge_parcel(dataclasses.replace(session, token="next"), parcel)
+        assert told.canaries.suspect
+        careful = dataclasses.replace(session, token="careful", stop_if_suspect=True)
+        with pytest.raises(SuspectNetworks) as raised:
+            cluster_worker.judge_parcel(careful, parcel)
+        # It reaches whoever started the run.
+        assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
+    finally:
+        (bundle.folder / CANARIES_FILE).unlink()
 
 
 def test_workers_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch):

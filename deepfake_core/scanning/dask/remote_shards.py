@@ -49,6 +49,7 @@ def session_of(plan: Plan, sharers: int) -> Session:
         batch_size=plan.config.batch_size,
         versions=versions(),
         sharers=sharers,
+        stop_if_suspect=plan.config.stop_if_suspect,
     )
 
 

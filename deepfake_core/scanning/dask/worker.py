@@ -17,8 +17,7 @@ import pyarrow as pa
 
 from deepfake_core import __version__
 from deepfake_core.errors import ClusterError, ModelError, SourceError, UsageError
-from deepfake_core.inference.classifier import Classifier
-from deepfake_core.inference.opening import open_classifier
+from deepfake_core.inference.canary_watch import CanaryWatch
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_model
 from deepfake_core.results.run_record import RowFacts
@@ -49,6 +48,7 @@ class Session:
         batch_size: images that go through the network together.
         versions: of what changes scores, see `versions`.
         sharers: how many workers share the cores of one machine; each takes its part of them.
+        stop_if_suspect: whether networks that answer known pictures otherwise end the run.
     """
 
     token: str
@@ -61,6 +61,7 @@ class Session:
     batch_size: int
     versions: dict[str, str]
     sharers: int = 1
+    stop_if_suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +143,14 @@ def _open(session: Session) -> tuple[ShardJudge, Results]:
         _check_versions(session)
         source, results = open_storage(session.source), Results(open_storage(session.output))
         _check_stores(session, source, results)
-        classifier = _classifier(session)
+        watch = _watch(session)
+        watch.begin(stop=session.stop_if_suspect)
     except UsageError as error:
         raise ClusterError(f"the worker {_own_name()} cannot judge: {error}") from error
-    return ShardJudge(source, classifier, batch_size=session.batch_size), results
+    judge = ShardJudge(
+        source, watch.classifier, batch_size=session.batch_size, canaries=watch.known
+    )
+    return judge, results
 
 
 def _check_versions(session: Session) -> None:
@@ -180,16 +185,16 @@ def _check_stores(session: Session, source: Storage, results: Results) -> None:
             )
 
 
-def _classifier(session: Session) -> Classifier:
+def _watch(session: Session) -> CanaryWatch:
     networks = networks_of(session.run, _find(session), Path(session.registry))
     _take_part_of_cores(session.sharers)
     if _LOADED.get("facts") != networks.facts:
         # Loaded again only where one of the networks is another.
         _LOADED.clear()
-        _LOADED.update(facts=networks.facts, classifier=open_classifier(networks))
-    classifier: Classifier = _LOADED["classifier"]
-    classifier.checker = checker_of(session.run)
-    return classifier
+        _LOADED.update(facts=networks.facts, watch=CanaryWatch(networks))
+    watch: CanaryWatch = _LOADED["watch"]
+    watch.classifier.checker = checker_of(session.run)
+    return watch
 
 
 _LOADED: dict[str, Any] = {}
