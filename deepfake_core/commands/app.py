@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from deepfake_core.commands.plain_words import whole_number
 from deepfake_core.commands.terminal import DONE, add_registry, registry_of, say
 from deepfake_core.models.registry import find_model
 
@@ -19,7 +20,7 @@ def add(commands: Commands) -> None:
         "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
     )
     parser.add_argument(
-        "--port", type=int, default=8501, help="port to listen on (default: %(default)s)"
+        "--port", type=whole_number, default=8501, help="port to listen on (default: %(default)s)"
     )
     parser.add_argument(
         "--model", default="resnet50", help="model as NAME or NAME@VERSION (default: %(default)s)"

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepfake_core.commands.plain_words import number
 from deepfake_core.commands.terminal import DONE, add_json, add_registry, registry_of, say, tell
 from deepfake_core.errors import UsageError
 
@@ -29,11 +30,11 @@ def add(commands: Commands) -> None:
         help="folder or URL of pictures that you know to be photographs",
     )  # fmt: skip
     parser.add_argument(
-        "--fpr", type=float, required=True, metavar="SHARE",
+        "--fpr", type=number, required=True, metavar="SHARE",
         help="largest share of photographs that may be flagged, such as 0.01",
     )  # fmt: skip
     parser.add_argument(
-        "--confidence", type=float, default=0.95, metavar="SHARE", help="how sure that is (0.95)"
+        "--confidence", type=number, default=0.95, metavar="SHARE", help="how sure that is (0.95)"
     )
     parser.add_argument("--to", type=Path, required=True, metavar="FILE", help="the policy file")
     parser.add_argument("--model", default="resnet50", help="NAME or NAME@VERSION")

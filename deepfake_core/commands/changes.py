@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.terminal import DONE, add_json, tell
+from deepfake_core.commands.plain_words import whole_number
+from deepfake_core.commands.terminal import DONE, add_json, check_output, tell
 from deepfake_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("before", metavar="BEFORE", help=what)
     parser.add_argument("after", metavar="AFTER", help="likewise")
     parser.add_argument("--output", default="reports", help="folder of the results")
-    parser.add_argument("--show", type=int, default=100, metavar="N", help="name at most N images")
+    parser.add_argument(
+        "--show", type=whole_number, default=100, metavar="N", help="name at most N images (100)"
+    )
     add_json(parser)
     parser.set_defaults(command=_changes)
 
@@ -34,6 +37,7 @@ def _changes(parsed: argparse.Namespace) -> int:
 
     if parsed.show < 0:
         raise UsageError(f"--show {parsed.show}: give a number from 0 on")
+    check_output(parsed.output)
     results = Results(open_storage(parsed.output))
     comparison = compare_labels(results, parsed.before, parsed.after, shown=parsed.show)
     tell(comparison.as_json() if parsed.json else None, _in_words(comparison))

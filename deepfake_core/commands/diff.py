@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from deepfake_core.commands.plain_words import whole_number
 from deepfake_core.commands.terminal import (
     DONE,
     add_json,
@@ -36,7 +37,7 @@ def add(commands: Commands) -> None:
         "--data", required=True, metavar="DIR|RUN_ID", help="folder or URL of pictures, or a run"
     )
     parser.add_argument(
-        "--examples", type=int, default=EXAMPLES, metavar="N", help="pictures shown (20)"
+        "--examples", type=whole_number, default=EXAMPLES, metavar="N", help="pictures shown (20)"
     )
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or int8")
     parser.add_argument(

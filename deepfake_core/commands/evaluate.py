@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepfake_core.commands.plain_words import whole_number
 from deepfake_core.commands.terminal import (
     DONE,
     add_json,
@@ -58,7 +59,7 @@ def add(commands: Commands) -> None:
         help="likewise for sets that are judged class by class",
     )  # fmt: skip
     parser.add_argument(
-        "--explanations", type=int, default=0, metavar="N",
+        "--explanations", type=whole_number, default=0, metavar="N",
         help="explain N fakes, and count how often the area that is named matters",
     )  # fmt: skip
     parser.add_argument("--precision", default="fp32", help="auto, fp32, bf16 or int8")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepfake_core.commands.plain_words import whole_number
 from deepfake_core.commands.terminal import DONE, FAILED, add_registry, registry_of, say, tell
 from deepfake_core.errors import UsageError
 from deepfake_core.models.onnx_spec import OnnxSpec
@@ -59,7 +60,7 @@ def add_import(actions: Commands) -> None:
 def _add_spec(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what an ONNX file does not."""
     fields = OnnxSpec.model_fields
-    parser.add_argument("--size", type=int, help=fields["size"].description)
+    parser.add_argument("--size", type=whole_number, help=fields["size"].description)
     for name in ("mean", "scale"):
         parser.add_argument(
             f"--{name}", metavar="N[,N,N]", type=_triple, help=fields[name].description
@@ -73,7 +74,10 @@ def _add_spec(parser: argparse.ArgumentParser) -> None:
         flag, words = f"--{name.replace('_', '-')}", fields[name].description
         parser.add_argument(flag, choices=choices, help=f"{words} ({choices[0]})")
     parser.add_argument(
-        "--fake-output", type=int, choices=(0, 1), help=f"{fields['fake_output'].description} (0)"
+        "--fake-output",
+        type=whole_number,
+        choices=(0, 1),
+        help=f"{fields['fake_output'].description} (0)",
     )
 
 

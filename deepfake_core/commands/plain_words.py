@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -75,6 +76,25 @@ def moment(text: str, now: dt.datetime | None = None) -> str:
         except OverflowError:
             return text
     return then.isoformat(timespec="seconds") if then else text
+
+
+def whole_number(text: str) -> int:
+    """A whole number, as a type of an option."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected {WHOLE}, found {text!r}") from error
+
+
+def number(text: str) -> float:
+    """A number, as a type of an option; no infinite one."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise argparse.ArgumentTypeError(f"expected {NUMBER}, found {text!r}")
+    return found
 
 
 def count(text: str) -> int:

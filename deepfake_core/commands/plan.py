@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_core.commands.plain_words import count
+from deepfake_core.commands.plain_words import count, number
 from deepfake_core.commands.terminal import DONE, FAILED, add_json, complain, tell
 from deepfake_core.errors import UsageError
 from deepfake_core.operations.capacity import Capacity, machines_for, simulate
@@ -24,7 +24,9 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--machines", type=count, help="machines that judge; by default as many as --hours needs"
     )
-    parser.add_argument("--hours", type=float, default=8.0, help="hours that the scan may take (8)")
+    parser.add_argument(
+        "--hours", type=number, default=8.0, help="hours that the scan may take (8)"
+    )
     parser.add_argument(
         "--bench", type=Path, metavar="FILE", help="measured figures, such as reports/bench.json"
     )

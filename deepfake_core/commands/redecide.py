@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from deepfake_core.commands.terminal import DONE, add_json, add_key, results_of, tell
+from deepfake_core.commands.terminal import DONE, add_json, add_key, check_output, results_of, tell
 from deepfake_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def _redecide(parsed: argparse.Namespace) -> int:
 
     from deepfake_core.operations.redecision import redecide
 
+    check_output(parsed.output)
     result = redecide(parsed.run_id, thresholds, output=results_of(parsed))
     tell(dict(result) if parsed.json else None, _in_words(result))
     return DONE

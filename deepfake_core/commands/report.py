@@ -48,6 +48,7 @@ def _add_report(commands: Commands) -> None:
 def _report(parsed: argparse.Namespace) -> int:
     from deepfake_core.reporting.run_report import report_again
 
+    check_output(parsed.output)
     address = report_again(parsed.run_id, results_of(parsed), thumbnails=parsed.thumbnails)
     tell({"report": address} if parsed.json else None, f"report: {address}")
     return DONE

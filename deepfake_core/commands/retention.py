@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from deepfake_core.commands.plain_words import whole_number
 from deepfake_core.commands.terminal import (
     DONE,
     add_json,
@@ -29,7 +30,11 @@ def add(commands: Commands) -> None:
     )
     add_output(parser)
     parser.add_argument(
-        "--keep-days", type=int, required=True, metavar="N", help="days after which a run is old"
+        "--keep-days",
+        type=whole_number,
+        required=True,
+        metavar="N",
+        help="days after which a run is old",
     )
     parser.add_argument(
         "--verdicts",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_core.commands.library_noise import without_notices
+from deepfake_core.commands.plain_words import number
 from deepfake_core.commands.retrain_progress import RetrainProgress
 from deepfake_core.commands.terminal import (
     DONE,
@@ -55,7 +56,7 @@ def add(commands: Commands) -> None:
         help="classifier to distil; may be repeated",
     )  # fmt: skip
     parser.add_argument(
-        "--max-shortcut-auc", type=float, default=0.75, help=FIELDS["max_shortcut_auc"].description
+        "--max-shortcut-auc", type=number, default=0.75, help=FIELDS["max_shortcut_auc"].description
     )
     parser.add_argument(
         "--allow-shortcuts", action="store_true", help=FIELDS["allow_shortcuts"].description

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from deepfake_core.commands.plain_words import number
 from deepfake_core.errors import UsageError
 from deepfake_core.models import registry
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
+# One of these is below each output that something was written to.
+ANY_RESULTS = ("runs/", "verdicts/", "feedback/", "latest.parquet")
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -126,16 +129,26 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def check_output(output: str) -> None:
-    """Raise UsageError where a local folder of results is missing."""
-    if "://" not in output and not Path(output).is_dir():
+    """Raise UsageError where a local folder of results is missing, or holds something else.
+
+    Who mistypes the folder must not be told that nothing is kept there, or that all is well.
+    """
+    if "://" in output:
+        return
+    if not Path(output).is_dir():
         raise UsageError(f"there is no folder {output}; name the folder of the results")
+    if not any((Path(output) / name).exists() for name in ANY_RESULTS):
+        raise UsageError(
+            f"there are no results in {output}: no {', '.join(ANY_RESULTS)}; "
+            "scan first, or name another folder with --output"
+        )
 
 
 def add_wait(parser: argparse.ArgumentParser) -> None:
     """Add ``--wait``, for what needs an output alone."""
     parser.add_argument(
         "--wait",
-        type=float,
+        type=number,
         default=0,
         metavar="MINUTES",
         help="wait so long for scans of the output to end (0: refuse while one is going on)",

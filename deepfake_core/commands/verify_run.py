@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from deepfake_core.commands.plain_words import whole_number
 from deepfake_core.commands.terminal import (
     DONE,
     FAILED,
@@ -34,7 +35,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("run_id", metavar="RUN_ID", help="the run")
     parser.add_argument(
         "--sample",
-        type=int,
+        type=whole_number,
         default=SAMPLE,
         metavar="N",
         help=f"judge so many images again, chosen at random ({SAMPLE}; 0: none)",

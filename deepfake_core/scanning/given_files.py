@@ -31,4 +31,6 @@ def _read(option: str, location: str) -> bytes:
     try:
         return open_storage(folder or ("/" if location.startswith("/") else ".")).read(name)
     except OSError as error:
-        raise UsageError(f"{option}: cannot read {location}: {reason(error)}") from error
+        raise UsageError(
+            f"{option}: cannot read {location}: {error.strerror or reason(error)}"
+        ) from error

@@ -32,7 +32,12 @@ class RemoteStorage(MadeHere):
             self._fs: Any
             self._fs, root = fsspec.core.url_to_fs(self.name)
         except (ImportError, ValueError) as error:
-            raise SourceError(f"cannot open {self.name}: {error}") from error
+            advice = "give a folder, s3://bucket/prefix or another URL that fsspec knows"
+            raise SourceError(f"cannot open {self.name}: {error}; {advice}") from error
+        except OSError as error:
+            # Some file systems connect at once.
+            advice = "check the host, and that it can be reached from here"
+            raise SourceError(f"cannot open {self.name}: {reason(error)}; {advice}") from error
         self._root = root.rstrip("/")
         self._started = False
 

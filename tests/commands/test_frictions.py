@@ -227,3 +227,57 @@ def test_notices_of_libraries_are_dropped_and_errors_are_not():
         "after",
         "before",
     ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["report x", "latest", "redecide x --thresholds 0.3,0.8", "changes a b", "trend", "export x",
+     "statement --from 2026-11-01 --to 2026-11-02", "verify-run x", "repair",
+     "retention --keep-days 3", f"erase {'0' * 64}"],
+)  # fmt: skip
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_mistyped_folder_of_results_is_never_an_empty_one(
+    words: str, missing: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "pictures"
+    if not missing:
+        folder.mkdir()
+        (folder / "one.jpg").write_bytes(b"1")
+
+    assert cli.main([*words.split(), "--output", str(folder)]) == 2
+
+    said = capsys.readouterr().err
+    assert str(folder) in said
+    assert ("no folder" if missing else "no results") in said
+    assert folder.exists() is not missing
+    assert missing or [path.name for path in folder.iterdir()] == ["one.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("retention --keep-days soon", "expected a whole number, found 'soon'"),
+        ("calibrate --real x --to y --fpr nan", "expected a number, found 'nan'"),
+        ("plan --hours eight", "expected a number, found 'eight'"),
+        ("verify-run x --sample 1.5", "expected a whole number, found '1.5'"),
+    ],
+)
+def test_numbers_are_asked_for_in_words(
+    words: str, expected: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words.split())
+
+    assert ended.value.code == 2
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["ftp://127.0.0.1:1/d", "http://127.0.0.1:1/d", "what://x/y"])
+def test_an_address_that_cannot_be_reached_is_named(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert cli.main(["scan", address, "--output", str(tmp_path / "out")]) == 2
+
+    said = capsys.readouterr().err
+    assert address in said
+    assert "Traceback" not in said
