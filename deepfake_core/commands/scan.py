@@ -127,6 +127,7 @@ def _in_words(result: ScanResult) -> str:
     """A few lines for a person."""
     from deepfake_core.rendering.evidence import label_words
     from deepfake_core.reporting.changes import source_words
+    from deepfake_core.results.run_record import TagCounts
 
     of_source = {
         "new": result["new"],
@@ -141,6 +142,8 @@ def _in_words(result: ScanResult) -> str:
     tidings = source_words(of_source)
     if result["flipped"]:
         tidings.append(f"{result['flipped']} have another label than before; see the report.")
+    if result["tags"]:
+        tidings.append(f"{TagCounts.model_validate(result['tags']).words}.")
     tidings += _warnings(result)
     labels = {label: count for label, count in result["labels"].items() if label in DECIDED}
     refused = result["not_applicable"]

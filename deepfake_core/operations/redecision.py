@@ -166,6 +166,7 @@ def _plan(results: Results, run: RunRecord, thresholds: Thresholds, now: dt.date
         "left": 0,
         "gone": None,
         "renamed": None,
+        "tags": None,
         # Its labels were moved on purpose.
         "warnings": [],
     }

@@ -244,7 +244,8 @@ def in_words(summary: Summary) -> list[str]:
     """What is new in the source, what waits, and what is gone, in sentences."""
     counts = {name: getattr(summary, name) for name in OF_SOURCE}
     if not summary.redecided or not summary.thresholds:
-        return source_words(counts)
+        tags = [f"{summary.tags.words}."] if summary.tags else []
+        return [*source_words(counts), *tags]
     now, before = summary.thresholds, summary.redecided.thresholds_before
     decided = (
         f"The labels were decided again from the scores of run {summary.redecided.origin}: "

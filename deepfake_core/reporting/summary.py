@@ -37,7 +37,7 @@ FACTS = (
     *("run_id", "run_date", "source", "finished", "model_id", "precision", "engine"),
     *("new", "backlog", "left", "gone", "renamed", "redecided", "thresholds", "temperature"),
     *("skipped_reasons", "unlisted_folders", "card", "known_flagged"),
-    *("suspect", "canaries"),
+    *("suspect", "canaries", "tags"),
 )
 COLUMNS_SHOWN = ("image", "score", "label", "width", "height", "format", "sha256", "faces")
 

@@ -14,6 +14,7 @@ from deepfake_core.results.run_record import (
     Redecided,
     RunWarning,
     Stored,
+    TagCounts,
 )
 
 
@@ -230,6 +231,7 @@ class Summary(Stored):
     declared: int = 0
     declared_images: list[DeclaredImage] = Field(default_factory=list)
     credentials: CredentialCounts | None = None
+    tags: TagCounts | None = None
     timings: dict[str, float] = Field(default_factory=dict)
     expectations: list[Expectation] = Field(default_factory=list)
     flag_worth: FlagWorth | None = None

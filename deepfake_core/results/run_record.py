@@ -102,6 +102,53 @@ class Redecided(Stored):
     at: str
 
 
+# Says on an object of a bucket what was found, where a scan was asked to.
+TAG_NAME = "deepfake-scan"
+
+
+class TagCounts(Stored):
+    """What became of the tags of a run's objects.
+
+    Attributes:
+        set: objects that got the tag.
+        same: those that bore it already.
+        changed: those that are not what was judged any more.
+        gone: those that are not there any more.
+        denied: those that may not be tagged.
+        full: those with as many tags as a store allows.
+        failed: those that could not be tagged.
+        left: those that were not tried, as none before them could be tagged.
+    """
+
+    set: int = 0
+    same: int = 0
+    changed: int = 0
+    gone: int = 0
+    denied: int = 0
+    full: int = 0
+    failed: int = 0
+    left: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that are there as they were judged bear the tag."""
+        return not self.denied + self.full + self.failed + self.left
+
+    @property
+    def words(self) -> str:
+        """What became of them, in a sentence."""
+        others = (
+            (self.denied, "may not be tagged"),
+            (self.full, "have as many tags as a store allows"),
+            (self.changed, "were changed since they were judged"),
+            (self.gone, "are gone"),
+            (self.failed, "could not be tagged"),
+            (self.left, "were not tried any more"),
+        )
+        said = "".join(f"; {count:,} {what}" for count, what in others if count)
+        return f"{self.set + self.same:,} objects bear the tag {TAG_NAME}{said}"
+
+
 class RowFacts(Stored):
     """The facts of a run that go into its rows or say how they are made.
 
@@ -188,6 +235,7 @@ class RunRecord(RowFacts):
         erased: images that were listed once and are not told of any more.
         suspect: whether the networks answered known pictures otherwise than they should.
         canaries: how they answered them; None where nothing was judged or nobody asked.
+        tags: what became of the tags of its objects; None where none were asked for.
         drift: the limits of the comparison with earlier runs, where they are not the usual ones.
         warnings: in what it is unlike them; None until it was compared.
     """
@@ -220,6 +268,7 @@ class RunRecord(RowFacts):
     erased: int = 0
     suspect: bool = False
     canaries: CanaryCheck | None = None
+    tags: TagCounts | None = None
     drift: dict[str, float] | None = None
     warnings: list[RunWarning] | None = None
 

@@ -132,6 +132,11 @@ class ScanConfig(BaseModel):
         description="Share of fakes among your pictures, if you know it, such as 0.01; the report "
         "then says how many flags are photographs.",
     )
+    tag_objects: bool = Field(
+        False,
+        description="Say on each judged object of a bucket what was found, by its tag "
+        "deepfake-scan: flagged, none-found, uncertain, not-applicable or failed.",
+    )
     thumbnails: bool = Field(True, description="Whether the report shows small pictures.")
 
     @field_validator("since", mode="before")

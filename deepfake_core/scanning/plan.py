@@ -45,6 +45,7 @@ from deepfake_core.scanning.resume import (
     run_in,
 )
 from deepfake_core.scanning.selection import build_manifest, idle_globs, skip_some
+from deepfake_core.scanning.tagging import check_taggable
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.listing import Listing
 from deepfake_core.storage.opening import open_source, open_storage
@@ -201,6 +202,8 @@ def make_plan(
     """
     now = now or dt.datetime.now(dt.UTC)
     source, file = (source, None) if source else open_source(config.source)
+    if config.tag_objects:
+        check_taggable(source)
     signer = open_signer(config.sign_with) if config.sign_with else None
     results = Results(open_storage(config.output), signer)
     stored, begun = find_planned(results, config.run_id) if config.run_id else (None, False)

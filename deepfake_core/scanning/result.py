@@ -40,6 +40,7 @@ class ScanResult(TypedDict):
     finder_id: str | None
     second_look: str
     second_model_id: str | None
+    tags: dict[str, int] | None
     verdicts: str | None
     report: str
     seconds: float
@@ -78,6 +79,7 @@ def result_of(plan: Plan) -> ScanResult:
         "finder_id": run.finder_id,
         "second_look": run.second_look,
         "second_model_id": run.second_model_id,
+        "tags": run.tags.model_dump() if run.tags else None,
         "verdicts": results.storage.address(path) if run.has_rows else None,
         "report": results.storage.address(run_file(run_id, REPORT_FILE)),
         "seconds": run.timings["seconds"],

@@ -36,7 +36,8 @@ from deepfake_core.scanning.executor import Executor, Shards, Work, in_process
 from deepfake_core.scanning.plan import Plan, make_plan
 from deepfake_core.scanning.result import ScanResult, result_of
 from deepfake_core.scanning.selection import skip_rest
-from deepfake_core.storage.base import Storage
+from deepfake_core.scanning.tagging import tag_objects
+from deepfake_core.storage.base import Storage, Taggable
 from deepfake_core.storage.opening import open_storage
 from deepfake_core.storage.output_lock import beside_others
 
@@ -190,12 +191,26 @@ def finish(plan: Plan, notify: Notify = silent, *, seconds: float | None = None)
     else:
         rows = VERDICTS.empty_table()
     _count(plan, rows, seconds)
+    _tag(plan, rows, notify)
     write_report(plan.run, rows, results, thumbnails=plan.config.thumbnails)
     notify("reported", {"report": results.storage.address(run_file(run_id, REPORT_FILE))})
     plan.run.state = "done"
     close_run(results, plan.run, "scan")
     notify("done", {"run_id": run_id})
     return result_of(plan)
+
+
+def _tag(plan: Plan, rows: pa.Table, notify: Notify) -> None:
+    """Tag the objects, where the run was asked to when it was planned, or is now."""
+    asked = plan.config.tag_objects or plan.run.config.get("tag_objects")
+    if not asked or not isinstance(plan.source, Taggable):
+        return
+    if plan.run.suspect:
+        notify("warned", {"words": "the run is suspect, so that no object was tagged"})
+        return
+    plan.run.tags = tag_objects(plan.source, plan.wanted, rows)
+    if not plan.run.tags.is_complete:
+        notify("warned", {"words": plan.run.tags.words})
 
 
 def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from deepfake_core.storage.listing import Listing
 
@@ -34,6 +36,42 @@ class NoFile(OSError):
 
 class Changed(OSError):
     """The file is not what a condition says, or is being written."""
+
+
+class Tagged(StrEnum):
+    """What became of a tag."""
+
+    SET = "set"
+    SAME = "same"
+    CHANGED = "changed"
+    GONE = "gone"
+    DENIED = "denied"
+    FULL = "full"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag for an object.
+
+    Attributes:
+        name: of the tag.
+        value: letters, digits and hyphens.
+        etag: what the object must still be; None where that is not known.
+    """
+
+    name: str
+    value: str
+    etag: str | None
+
+
+@runtime_checkable
+class Taggable(Protocol):
+    """A storage whose objects bear tags."""
+
+    def tag(self, path: str, tag: Tag) -> Tagged:
+        """Give an object a tag, beside those that it has; several threads may at once."""
+        ...
 
 
 class Storage(Protocol):

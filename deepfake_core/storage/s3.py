@@ -21,7 +21,16 @@ from deepfake_core.errors import (
     reason,
     unreadable,
 )
-from deepfake_core.storage.base import MAX_FILE_BYTES, Archived, Changed, Content, TooLarge, Update
+from deepfake_core.storage.base import (
+    MAX_FILE_BYTES,
+    Archived,
+    Changed,
+    Content,
+    Tag,
+    Tagged,
+    TooLarge,
+    Update,
+)
 from deepfake_core.storage.listing import Listing, is_hidden
 from deepfake_core.storage.range_file import TAIL_BYTES, RangeFile, Span
 from deepfake_core.storage.remote import without_credentials
@@ -29,6 +38,7 @@ from deepfake_core.storage.s3_attempts import pause, tried
 from deepfake_core.storage.s3_errors import NoRange, Transient, Unconditional, complaints
 from deepfake_core.storage.s3_multipart import MULTIPART_ABOVE_BYTES, put_in_parts, size_of
 from deepfake_core.storage.s3_reader import DirectReader, client
+from deepfake_core.storage.s3_tags import put_tag
 from deepfake_core.storage.staging import MadeHere
 
 UPDATES = 50
@@ -186,6 +196,10 @@ class BucketStorage(MadeHere):
         with before:
             change(before, file)
         return {"IfMatch": etag} if etag else {}
+
+    def tag(self, path: str, tag: Tag) -> Tagged:
+        """See `deepfake_core.storage.base.Taggable`."""
+        return put_tag(self._call, self._prefix + path, tag)
 
     def delete(self, path: str) -> None:
         """See `Storage.delete`."""

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import c2pa
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -61,6 +60,9 @@ class Signer:
             url: where they say that they lie, too.
             edits: whether the picture is said to be made from itself.
         """
+        # Here, so that the tests beside need nothing of it.
+        import c2pa
+
         info = c2pa.C2paSignerInfo(
             alg=b"es256", sign_cert=self.chain, private_key=self.key, ta_url=None
         )

@@ -74,6 +74,16 @@ class Bucket:
     def get(self, key: str) -> bytes:
         return self._client.cat_file(f"{self.name}/{key}")
 
+    def tags(self, key: str) -> dict[str, str]:
+        found = self._client.call_s3("get_object_tagging", Bucket=self.name, Key=key)
+        return {one["Key"]: one["Value"] for one in found.get("TagSet", [])}
+
+    def tag(self, key: str, tags: dict[str, str]) -> None:
+        wanted = [{"Key": name, "Value": value} for name, value in tags.items()]
+        self._client.call_s3(
+            "put_object_tagging", Bucket=self.name, Key=key, Tagging={"TagSet": wanted}
+        )
+
     def delete(self, key: str) -> None:
         self._client.call_s3("delete_object", Bucket=self.name, Key=key)
 
