@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepfake_core.engines.engine import Engine
+from deepfake_core.images.brightness import mean_brightness
 from deepfake_core.images.decoding import decode
 from deepfake_core.inference.judgement import JudgedBatch, JudgedFace, Judgement, StageSeconds
 from deepfake_core.inference.looks import Looks, Scored, SecondLook
@@ -116,6 +117,7 @@ class Classifier:
             judgement, pixels = self.read(content, batch.seconds)
             batch.judgements.append(judgement)
             if pixels is not None:
+                judgement.brightness = mean_brightness(pixels[0])
                 waiting.append(judgement)
                 crops.append(pixels)
         started = time.perf_counter()

@@ -70,6 +70,7 @@ class Judgement:
         score_low: least score under cheap re-encodings; None where it was not judged again.
         score_high: largest score, likewise.
         provenance: what the file says of itself.
+        brightness: mean of what is judged first in it, 0 to 255; None where nothing is.
     """
 
     sha256: str | None = None
@@ -87,6 +88,7 @@ class Judgement:
     score_low: float | None = None
     score_high: float | None = None
     provenance: tuple[Claim, ...] = ()
+    brightness: float | None = None
 
     def refuse(self, reason: Reason) -> None:
         """Say that the model has no business judging this image."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deepfake_core.errors import OutputError
 from deepfake_core.rendering.text import percent
-from deepfake_core.reporting.input_profile import profile_warnings
+from deepfake_core.reporting.input_profile import Bounds, profile_warnings
 from deepfake_core.reporting.summary_record import Summary
 from deepfake_core.results.layout import SUMMARY_FILE
 from deepfake_core.results.run_record import RunWarning
@@ -58,8 +58,8 @@ class DriftLimits(BaseModel):
     inputs: float = Field(
         0.25,
         gt=0,
-        description="Warn when the stability index of the pictures' sizes, formats, compression "
-        "or faces reaches this, without the part of chance.",
+        description="Warn when the stability index of the pictures' sizes, formats, compression, "
+        "brightness or faces reaches this, without the part of chance.",
     )
 
 
@@ -93,9 +93,8 @@ def drift_warnings(
         warnings += _share("failures", failed, tried, limits)
     if earlier:
         profiles = [past.inputs for past in earlier]
-        warnings += profile_warnings(
-            summary.inputs, profiles, limit=limits.inputs, least=limits.min_images
-        )
+        bounds = Bounds(limits.inputs, limits.min_images, limits.times, CERTAIN * limits.z)
+        warnings += profile_warnings(summary.inputs, profiles, bounds)
     return warnings
 
 

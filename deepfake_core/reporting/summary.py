@@ -81,7 +81,7 @@ def summarise(
         highest=_rows(scored, np.lexsort((-scored["logit"].to_numpy(), -scores))),
         uncertain=_nearest(scored, run.thresholds),
         failed_images=_failed(verdicts),
-        inputs=profile(verdicts),
+        inputs=profile(verdicts, run.brightness),
         flagged=flagged_images(verdicts),
         folders=by_folder(verdicts),
         declared=declared,

@@ -236,6 +236,7 @@ class RunRecord(RowFacts):
         suspect: whether the networks answered known pictures otherwise than they should.
         canaries: how they answered them; None where nothing was judged or nobody asked.
         tags: what became of the tags of its objects; None where none were asked for.
+        brightness: how many of the judged pictures are how bright.
         drift: the limits of the comparison with earlier runs, where they are not the usual ones.
         warnings: in what it is unlike them; None until it was compared.
     """
@@ -269,6 +270,7 @@ class RunRecord(RowFacts):
     suspect: bool = False
     canaries: CanaryCheck | None = None
     tags: TagCounts | None = None
+    brightness: dict[str, int] = Field(default_factory=dict)
     drift: dict[str, float] | None = None
     warnings: list[RunWarning] | None = None
 

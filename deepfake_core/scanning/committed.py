@@ -11,9 +11,9 @@ from deepfake_core.results.layout import part_name, run_file
 from deepfake_core.results.store import Results
 from deepfake_core.results.verdict_files import read_footer
 
-TIMINGS_KEY, CANARIES_KEY = "timings", "canaries"
+TIMINGS_KEY, CANARIES_KEY, BRIGHTNESS_KEY = "timings", "canaries", "brightness"
 # What two parts of the same rows may differ in.
-HOW_JUDGED = (TIMINGS_KEY, CANARIES_KEY)
+HOW_JUDGED = (TIMINGS_KEY, CANARIES_KEY, BRIGHTNESS_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,14 @@ class CommittedShard:
         images: how many it has.
         timings: ``seconds`` by the clock, and seconds of each stage, summed over all threads.
         canaries: how the networks that judged it answered the known pictures.
+        brightness: how many of its pictures are how bright.
     """
 
     shard: int
     images: int
     timings: dict[str, float]
     canaries: CanaryCheck = field(default_factory=CanaryCheck)
+    brightness: dict[str, int] = field(default_factory=dict)
 
     def facts(self) -> Facts:
         """The same as facts of an event."""
@@ -47,6 +49,7 @@ class CommittedShard:
         return {
             TIMINGS_KEY: json.dumps(self.timings),
             CANARIES_KEY: self.canaries.model_dump_json(),
+            BRIGHTNESS_KEY: json.dumps(self.brightness),
         }
 
 
@@ -60,10 +63,14 @@ def read_committed(results: Results, run_id: str, index: int, *, images: int) ->
         images: how many it has.
     """
     footer = read_footer(results.storage, run_file(run_id, f"parts/{part_name(index)}"))
+    # Parts of earlier versions, and those that were mended, do not say all of it.
+    timings, canaries, brightness = (
+        footer.get(f"deepfake.{name}".encode(), b"{}") for name in HOW_JUDGED
+    )
     return CommittedShard(
         index,
         images,
-        json.loads(footer[f"deepfake.{TIMINGS_KEY}".encode()]),
-        # Parts of earlier versions say nothing of it.
-        CanaryCheck.model_validate_json(footer.get(f"deepfake.{CANARIES_KEY}".encode(), b"{}")),
+        json.loads(timings),
+        CanaryCheck.model_validate_json(canaries),
+        json.loads(brightness),
     )

@@ -220,11 +220,13 @@ def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
     counts.listed, counts.skipped = plan.manifest.num_rows, skipped.total()
     if counts.listed != counts.accounted_for:
         raise BrokenInvariant(f"run {plan.run_id}: the counts do not add up: {counts!r}")
-    shards, timings = _committed(plan), Counter[str]()
+    shards, timings, brightness = _committed(plan), Counter[str](), Counter[str]()
     for shard in shards:
         timings.update(shard.timings)
+        brightness.update(shard.brightness)
     description, run = plan.bundle.description, plan.run
     run.canaries = join_checks([shard.canaries for shard in shards]) if shards else None
+    run.brightness = dict(brightness)
     run.suspect = run.canaries is not None and run.canaries.suspect
     run.counts, run.skipped_reasons = counts, dict(skipped)
     run.new, run.backlog, run.left = turn_counts(plan.manifest)

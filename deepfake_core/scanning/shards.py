@@ -20,6 +20,7 @@ from deepfake_core.inference.judgement import JudgedBatch, Judgement, StageSecon
 from deepfake_core.inference.stability import choose, judge_again
 from deepfake_core.models.canaries import CanaryCheck
 from deepfake_core.records import Failure, FailureCode
+from deepfake_core.reporting.input_profile import count_brightness
 from deepfake_core.results.manifest import Entry, path_of
 from deepfake_core.results.run_record import RowFacts
 from deepfake_core.results.store import Results
@@ -53,6 +54,21 @@ class Shard:
     images: pa.Table
     following: pa.Table
     metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedShard:
+    """What judging a shard gave.
+
+    Attributes:
+        rows: one verdict row per image, in order.
+        seconds: where the time went.
+        brightness: of the pictures in which something was judged, 0 to 255.
+    """
+
+    rows: pa.Table
+    seconds: StageSeconds
+    brightness: list[float]
 
 
 def shard_of(plan: Plan, index: int) -> Shard:
@@ -120,7 +136,7 @@ class ShardJudge:
 
     def judge(
         self, shard: pa.Table, run: RowFacts, *, following: pa.Table | None = None
-    ) -> tuple[pa.Table, StageSeconds]:
+    ) -> JudgedShard:
         """Judge the images of a shard.
 
         Args:
@@ -130,7 +146,7 @@ class ShardJudge:
                 they tell an outage, of which nothing is to be committed, from bad images.
 
         Returns:
-            One verdict row per manifest row, in order, and where the time went.
+            One verdict row per manifest row, in order, and what is no part of a row.
 
         Raises:
             SourceOutage: 32 reads in a row failed with transient errors, or the source is gone.
@@ -148,7 +164,8 @@ class ShardJudge:
             self._read_on(following.to_pylist(), run)
         if run.stability:
             self._judge_again(entries, judgements)
-        return verdict_rows(entries, judgements, run), seconds
+        bright = [one.brightness for one in judgements if one.brightness is not None]
+        return JudgedShard(verdict_rows(entries, judgements, run), seconds, bright)
 
     def _judge_again(self, entries: list[Entry], judgements: Sequence[Judgement]) -> None:
         """See whether what was flagged survives cheap changes; the whole shard is known by now."""
@@ -258,8 +275,8 @@ def judge_and_commit(judge: ShardJudge, shard: Shard, results: Results) -> Commi
         OutputError: the part cannot be written.
     """
     started = time.monotonic()
-    rows, spent = judge.judge(shard.images, shard.run, following=shard.following)
-    run_id = shard.run.run_id
+    judged = judge.judge(shard.images, shard.run, following=shard.following)
+    rows, spent, run_id = judged.rows, judged.seconds, shard.run.run_id
     if not rows["image"].combine_chunks().equals(shard.images["image"].combine_chunks()):
         raise BrokenInvariant(f"shard {shard.index} of run {run_id}: its rows are not its images")
     timings = {
@@ -269,6 +286,7 @@ def judge_and_commit(judge: ShardJudge, shard: Shard, results: Results) -> Commi
         "find_seconds": spent.find,
         "infer_seconds": spent.infer,
     }
-    committed = CommittedShard(shard.index, rows.num_rows, timings, judge.canaries())
+    brightness = count_brightness(judged.brightness)
+    committed = CommittedShard(shard.index, rows.num_rows, timings, judge.canaries(), brightness)
     results.commit(run_id, shard.index, rows, {**shard.metadata, **committed.footer})
     return committed
