@@ -89,12 +89,12 @@ def whole_number(text: str) -> int:
 def number(text: str) -> float:
     """A number, as a type of an option; no infinite one."""
     try:
-        found = float(text)
+        value = float(text)
     except ValueError:
-        found = math.nan
-    if not math.isfinite(found):
+        value = math.nan
+    if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"expected {NUMBER}, found {text!r}")
-    return found
+    return value
 
 
 def count(text: str) -> int:

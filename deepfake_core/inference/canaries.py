@@ -143,7 +143,7 @@ def see(classifier: Classifier, pictures: Sequence[bytes]) -> Seen:
     return Seen(
         crops=np.concatenate([np.empty((0, side, side, 3), np.uint8), *shown]),
         rows=[row for row, (_, crops) in enumerate(read) if crops is not None],
-        places=[_place(one.faces[0]) if one.faces else None for one, _ in read],
+        places=[_place(judged.faces[0]) if judged.faces else None for judged, _ in read],
     )
 
 

@@ -66,12 +66,12 @@ class Canaries(BaseModel):
 
     def of(self, setting: Setting) -> Answers | None:
         """The answers in a setting; None where none were recorded."""
-        for one in self.answers:
-            if (one.precision, one.finder_precision) == (
+        for answer in self.answers:
+            if (answer.precision, answer.finder_precision) == (
                 setting.precision,
                 setting.finder_precision,
             ):
-                return one
+                return answer
         return None
 
 

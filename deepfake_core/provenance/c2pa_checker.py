@@ -68,12 +68,12 @@ def facts_of(store: Mapping[str, Any]) -> Json:
     """What is needed of the library's report: codes, the signer's name, what was signed."""
     label = store.get("active_manifest", "")
     manifest = store.get("manifests", {}).get(label, {})
-    found = store.get("validation_results", {}).get("activeManifest", {})
+    results = store.get("validation_results", {}).get("activeManifest", {})
     credential = read_steps(label, manifest, _actions(manifest))
     return {
         "state": store.get("validation_state"),
-        "success": [one["code"] for one in found.get("success", ())],
-        "failure": [one["code"] for one in found.get("failure", ())],
+        "success": [result["code"] for result in results.get("success", ())],
+        "failure": [result["code"] for result in results.get("failure", ())],
         "issuer": (manifest.get("signature_info") or {}).get("issuer"),
         "label": label,
         "tool": credential.tool,
@@ -84,9 +84,9 @@ def facts_of(store: Mapping[str, Any]) -> Json:
 
 def _actions(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [
-        one["data"]
-        for one in manifest.get("assertions", ())
-        if one["label"].startswith("c2pa.actions") and isinstance(one.get("data"), dict)
+        assertion["data"]
+        for assertion in manifest.get("assertions", ())
+        if assertion["label"].startswith("c2pa.actions") and isinstance(assertion.get("data"), dict)
     ]
 
 

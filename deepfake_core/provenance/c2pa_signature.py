@@ -101,10 +101,10 @@ class SignatureChecker:
             facts, _ = checkers.ask(told, data, seconds=DEADLINE_SECONDS)
         except (TimeoutError, ChildEnded):
             return UNKNOWN
-        found = judge(facts)
-        if found.standing in (Standing.VERIFIED, Standing.INTACT) and not _agrees(facts, active):
+        judged = judge(facts)
+        if judged.standing in (Standing.VERIFIED, Standing.INTACT) and not _agrees(facts, active):
             return UNKNOWN
-        return found
+        return judged
 
 
 def judge(facts: Json) -> Signature:

@@ -79,25 +79,27 @@ def read_claims(data: bytes, checker: SignatureChecker | None = None) -> tuple[C
     blocks = read_blocks(data)
     signature = _signature(data, blocks, checker)
     claims = [
-        _claim(found, signature) for found in find(blocks, read_exif(blocks.exif)) if found.kind
+        _claim(finding, signature)
+        for finding in find(blocks, read_exif(blocks.exif))
+        if finding.kind
     ]
     ordered = sorted(dict.fromkeys(claims), key=lambda claim: not claim.says_generated)
     return tuple(ordered[:MAX_CLAIMS])
 
 
-def _claim(found: Finding, signature: Signature) -> Claim:
+def _claim(finding: Finding, signature: Signature) -> Claim:
     """A finding as a claim, with what is known of the credentials that it is from."""
     before, after, verified = "", "", None
-    if found.kind == "c2pa":
+    if finding.kind == "c2pa":
         before = PREFIXES.get(signature.standing, "")
         verified = False if before else None
     # What holds for the newest credentials says nothing of those of an earlier step.
-    if found.active and signature.standing is Standing.INTACT:
+    if finding.active and signature.standing is Standing.INTACT:
         after = INTACT
-    if found.active and signature.standing is Standing.VERIFIED:
+    if finding.active and signature.standing is Standing.VERIFIED:
         after, verified = SIGNED_BY + clean(signature.issuer or "")[:MAX_SIGNER_CHARACTERS], True
     room = MAX_VALUE_CHARACTERS - len(before) - len(after)
-    return Claim(found.kind, before + found.value[:room] + after, verified)
+    return Claim(finding.kind, before + finding.value[:room] + after, verified)
 
 
 def declared_generators(claims: Iterable[Claim]) -> list[str]:
@@ -138,10 +140,10 @@ def standing_words(claims: Iterable[Claim]) -> list[str]:
     of_c2pa = [claim for claim in claims if claim.kind == "c2pa"]
     if not of_c2pa:
         return []
-    found = {standing(claim): claim for claim in of_c2pa}
-    for one, words in WORDS.items():
-        if one in found:
-            _, _, signer = found[one].value.rpartition(SIGNED_BY)
+    by_standing = {standing(claim): claim for claim in of_c2pa}
+    for kind_of_standing, words in WORDS.items():
+        if kind_of_standing in by_standing:
+            _, _, signer = by_standing[kind_of_standing].value.rpartition(SIGNED_BY)
             return [words.format(signer=signer)]
     return [NOT_CHECKED]
 

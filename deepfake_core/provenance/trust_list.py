@@ -65,5 +65,5 @@ def parse_trust_list(data: bytes, where: str) -> TrustList:
     # Written anew: whatever lies between the certificates is not handed on.
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    pem = "".join(one.public_bytes(Encoding.PEM).decode() for one in certificates)
+    pem = "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in certificates)
     return TrustList(f"sha256:{hashlib.sha256(pem.encode()).hexdigest()[:16]}", pem)

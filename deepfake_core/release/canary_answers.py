@@ -100,7 +100,9 @@ def _joined(
     digest: str, finder: Finder | None, pictures: Mapping[str, bytes], said: Sequence[_Said]
 ) -> Canaries | None:
     """The answers about those pictures that show something in each setting."""
-    shown = [row for row in range(len(pictures)) if all(row in one.seen.rows for one in said)]
+    shown = [
+        row for row in range(len(pictures)) if all(row in network.seen.rows for network in said)
+    ]
     if not shown or not said:
         return None
     names = list(pictures)
@@ -109,7 +111,7 @@ def _joined(
         network=digest,
         finder=finder.finder_id if finder else None,
         pictures=hashes,
-        answers=tuple(_answers(one, shown) for one in said),
+        answers=tuple(_answers(network, shown) for network in said),
     )
 
 

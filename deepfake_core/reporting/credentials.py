@@ -37,9 +37,9 @@ def count_credentials(verdicts: pa.Table, trust_list: str | None) -> CredentialC
     broken = []
     for row in with_some.to_pylist():
         claims = [claim for claim in from_rows(row["provenance"]) if claim.kind == "c2pa"]
-        found = min((standing(claim) for claim in claims), key=ORDER.index)
-        counts[found] += 1
-        if claims and found in (Standing.UNBOUND, Standing.BROKEN):
+        best = min((standing(claim) for claim in claims), key=ORDER.index)
+        counts[best] += 1
+        if claims and best in (Standing.UNBOUND, Standing.BROKEN):
             broken.append(BrokenImage(image=row["image"], says=claims[0].value))
     return CredentialCounts(
         images=with_some.num_rows,
@@ -52,24 +52,24 @@ def count_credentials(verdicts: pa.Table, trust_list: str | None) -> CredentialC
     )
 
 
-def credential_words(found: CredentialCounts) -> str:
+def credential_words(counts: CredentialCounts) -> str:
     """What was found, and by which list, in sentences."""
     parts = [
-        (found.verified, "whose signature holds and whose signer is on the trust list"),
-        (found.intact, "whose signature holds, by a signer that is not verified"),
-        (found.broken, "broken"),
-        (found.unchecked, "not checked"),
+        (counts.verified, "whose signature holds and whose signer is on the trust list"),
+        (counts.intact, "whose signature holds, by a signer that is not verified"),
+        (counts.broken, "broken"),
+        (counts.unchecked, "not checked"),
     ]
     said = "; ".join(f"{count:,} {what}" for count, what in parts if count)
     how = (
-        f"Signatures were checked by the trust list {found.trust_list}, without a network: whether "
-        "a certificate was revoked is not known."
-        if found.trust_list
+        f"Signatures were checked by the trust list {counts.trust_list}, without a network: "
+        "whether a certificate was revoked is not known."
+        if counts.trust_list
         else "Signatures were not checked, which needs the optional package c2pa-python; whether "
         "the credentials belong to their file was."
     )
-    carry = "file carries" if found.images == 1 else "files carry"
-    return f"{found.images:,} {carry} content credentials: {said}. {how}"
+    carry = "file carries" if counts.images == 1 else "files carry"
+    return f"{counts.images:,} {carry} content credentials: {said}. {how}"
 
 
 def _with_credentials(verdicts: pa.Table) -> pa.Table:

@@ -60,12 +60,12 @@ def tag_objects(source: Taggable, wanted: pa.Table, rows: pa.Table) -> TagCounts
     with ThreadPoolExecutor(THREADS, "tag") as threads:
         for start in range(0, rows.num_rows, AT_ONCE):
             tags = _tags(wanted.slice(start, AT_ONCE), rows.slice(start, AT_ONCE))
-            found = list(threads.map(lambda one: source.tag(*one), tags))
-            counts.update(found)
-            if REFUSALS.issuperset(found):
+            outcomes = list(threads.map(lambda tag: source.tag(*tag), tags))
+            counts.update(outcomes)
+            if REFUSALS.issuperset(outcomes):
                 break
     left = rows.num_rows - counts.total()
-    return TagCounts(**{str(one): counts[one] for one in Tagged}, left=left)
+    return TagCounts(**{str(tag): counts[tag] for tag in Tagged}, left=left)
 
 
 def _tags(wanted: pa.Table, rows: pa.Table) -> list[tuple[str, Tag]]:

@@ -34,7 +34,7 @@ def put_tag(call: Call, key: str, tag: Tag) -> Tagged:
             return Tagged.CHANGED
         version = {"VersionId": head["VersionId"]} if "VersionId" in head else {}
         present = call("get_object_tagging", Key=key, **version).get("TagSet", [])
-        tags = {one["Key"]: one["Value"] for one in present}
+        tags = {pair["Key"]: pair["Value"] for pair in present}
         if tags.get(tag.name) == tag.value:
             return Tagged.SAME
         tags[tag.name] = tag.value
