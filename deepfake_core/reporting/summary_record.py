@@ -8,14 +8,8 @@ from pydantic import Field
 
 from deepfake_core.models.canaries import CanaryCheck
 from deepfake_core.models.decision import Thresholds
-from deepfake_core.results.run_record import (
-    FileSystemName,
-    ModelFacts,
-    Redecided,
-    RunWarning,
-    Stored,
-    TagCounts,
-)
+from deepfake_core.results.run_record import ModelFacts, Redecided, RunWarning, TagCounts
+from deepfake_core.results.stored import FileSystemName, Stored
 
 
 class Histogram(Stored):
