@@ -69,6 +69,8 @@ def name_of(page: Page) -> str:
 
 
 def press(page: Page, key: str) -> None:
+    # A key that comes while the page is being drawn again may find its button gone.
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
     before = name_of(page)
     page.keyboard.press(key)
     expect(page.locator(".df-name").first).not_to_have_text(before)
