@@ -13,7 +13,7 @@ from deepfake_core.records import Json
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
-    from deepfake_core.models.second_look import Pair
+    from deepfake_core.models.pair import Pair, Share
 
 
 def add(commands: Commands) -> None:
@@ -35,6 +35,14 @@ def add(commands: Commands) -> None:
         default=[],
         help="of the second look, may be repeated (the fastest of this processor)",
     )
+    parser.add_argument(
+        "--aside",
+        action="append",
+        default=[],
+        metavar="SET",
+        help="a set of DIR that is no task of the looks, such as face swaps: it is reported on "
+        "and chooses nothing; may be repeated",
+    )
     add_registry(parser)
     add_json(parser)
     parser.set_defaults(command=_pair)
@@ -52,12 +60,19 @@ def _pair(parsed: argparse.Namespace) -> int:
     if look is None:
         raise UsageError(f"there is no second look in {registry}; name one with --second")
     pair = pair_models(
-        first, look, parsed.data, registry=registry, precisions=parsed.precision, say=say
+        first,
+        look,
+        parsed.data,
+        registry=registry,
+        aside=parsed.aside,
+        precisions=parsed.precision,
+        say=say,
     )
     path = write_pair(look, pair)
     if read_canaries(look.folder, look.digest) is None:
         record_second(look, first)
-    facts = {"pair": pair.digest, "file": str(path), "line": pair.line, "figures": pair.figures}
+    figures = {name: found.model_dump() for name, found in pair.figures.items()}
+    facts = {"pair": pair.digest, "file": str(path), "line": pair.line, "figures": figures}
     tell(facts if parsed.json else None, _words(pair, look.model_id))
     return DONE
 
@@ -65,24 +80,27 @@ def _pair(parsed: argparse.Namespace) -> int:
 def _words(pair: Pair, second: str) -> str:
     lines = [f"{pair.first_model_id} sends faces that score {pair.line:.4f} or more to {second}"]
     for precision, found in pair.figures.items():
-        lost, sent = found["fakes_lost"], found["reals_sent_on"]
+        report = found.auto["report"]
         lines += [
-            f"on {found['faces']:,} faces that chose nothing, {precision}: AUC "
-            f"{found['first_auc']:.4f} alone, {found['auc']:.4f} so, {found['auc_all']:.4f} where "
-            "all go on",
-            f"  {sent['share']:.1%} of the photographs go on; {_share(lost)} of the fakes do not",
-            *(_family_words(name, one) for name, one in found["families"].items()),
+            f"on {report['images']:,} faces that chose nothing, {precision}: AUC "
+            f"{found.first_auc:.4f} alone, {report['auc']:.4f} so, "
+            f"{found.all['report']['auc']:.4f} where all go on",
+            f"  {_share(found.reals_sent_on)} of the photographs go on; "
+            f"{_share(found.fakes_lost)} of the fakes do not",
+            *(
+                f"  {name}: {_share(sent)} go on, {_called(found.auto[name])}"
+                for name, sent in found.sent_on.items()
+            ),
         ]
     return "\n".join(lines)
 
 
-def _family_words(name: str, found: Json) -> str:
-    return (
-        f"  {name}: {_share(found['sent_on'])} go on, {found['called_fake']['share']:.1%} fake, "
-        f"{found['called_real']['share']:.1%} real"
-    )
+def _called(measured: Json) -> str:
+    """What the faces of a family are called."""
+    labels, of = measured["labels"], measured["images"]
+    return f"{labels['fake'] / of:.1%} fake, {labels['real'] / of:.1%} real"
 
 
-def _share(found: Json) -> str:
-    low, high = found["interval"]
-    return f"{found['share']:.1%} ({low:.1%} to {high:.1%})"
+def _share(found: Share) -> str:
+    known = "none" if found.share is None else f"{found.share:.1%}"
+    return f"{known} ({found.low:.1%} to {found.high:.1%})"

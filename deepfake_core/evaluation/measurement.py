@@ -35,7 +35,7 @@ from deepfake_core.evaluation.set_figures import Known, measure_set
 from deepfake_core.evaluation.set_scoring import SetScorer, open_scorer
 from deepfake_core.evaluation.training_list import read_training_list
 from deepfake_core.events import Say, silent
-from deepfake_core.inference.classifier import Classifier
+from deepfake_core.inference.opening import Choice, choose_networks, open_classifier
 from deepfake_core.models.bundle import Bundle
 
 DEFAULTS = EvaluateConfig()
@@ -188,7 +188,8 @@ def _explain(
     if not some:
         return None
     scorer.say(f"explaining {len(some)} of {len(fakes)} fakes")
-    return measure_explanations(Classifier(bundle, scorer.engine), some)
+    networks = choose_networks(bundle, Choice(precision=scorer.precision, second_look="off"))
+    return measure_explanations(open_classifier(networks), some)
 
 
 def _failures(images: Sequence[Labelled], scored: Scored, root: Path) -> list[FailedImage]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from deepfake_core.errors import ModelError
-from deepfake_core.models.bundle import FileName, Precision, file_digest
+from deepfake_core.models.bundle import Precision
+from deepfake_core.models.hashed_folder import FileName, HashedFolder, read_described
 
 FINDER_FILE = "finder.json"
 GRAPH_FILE = "finder.xml"
@@ -90,43 +89,8 @@ class FinderDescription(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Finder:
-    """A finder on disk whose description was read; files are verified as they are loaded.
-
-    Attributes:
-        folder: where its files are.
-        description: the content of ``finder.json``.
-        digest: sha256 of the bytes of ``finder.json``, which names the hash of every file.
-    """
-
-    folder: Path
-    description: FinderDescription
-    digest: str
-
-    @property
-    def finder_id(self) -> str:
-        """``name@version+hash8``."""
-        return f"{self.description.name}@{self.description.version}+{self.digest[:8]}"
-
-    def verified(self, name: str) -> Path:
-        """The path of one of the finder's files after its hash was checked.
-
-        Raises:
-            ModelError: the file is missing, unknown, or not what the hash says.
-        """
-        path, expected = self.folder / name, self.description.files.get(name)
-        if expected is None or not path.is_file():
-            raise ModelError(
-                f"the face finder {self.finder_id} lacks {name} in {self.folder}; "
-                "restore the folder"
-            )
-        found = file_digest(path)
-        if found != expected:
-            raise ModelError(
-                f"{path} of the face finder has the sha256 {found[:12]}…, {FINDER_FILE} says "
-                f"{expected[:12]}…; it was changed or damaged, restore it"
-            )
-        return path
+class Finder(HashedFolder[FinderDescription]):
+    """A finder on disk whose description, ``finder.json``, was read."""
 
 
 def read_finder(folder: Path = DEFAULT_FINDER) -> Finder:
@@ -135,14 +99,4 @@ def read_finder(folder: Path = DEFAULT_FINDER) -> Finder:
     Raises:
         ModelError: there is none, or it is not one of a version that is understood here.
     """
-    path = folder / FINDER_FILE
-    try:
-        data = path.read_bytes()
-        description = FinderDescription.model_validate_json(data)
-    except OSError as error:
-        raise ModelError(f"no face finder in {folder}: {error.strerror or error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{path} is not a face finder: {where}: {first['msg']}") from error
-    return Finder(folder, description, hashlib.sha256(data).hexdigest())
+    return Finder(folder, *read_described(folder / FINDER_FILE, FinderDescription, "face finder"))

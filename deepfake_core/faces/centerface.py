@@ -21,7 +21,7 @@ from deepfake_core.faces.bundle import (
     FinderDescription,
     read_finder,
 )
-from deepfake_core.models.bundle import file_digest
+from deepfake_core.models.hashed_folder import file_digest, file_digests, write_described
 
 ORIGIN_SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
 ORIGIN = (
@@ -51,6 +51,8 @@ LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
 OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
 SOFTWARE.
 """
+# The same network; it looked once, where this version looks closer.
+REPLACES = ("centerface@1+a184bda3",)
 # The side at which the graph is stored; whoever compiles it gives it the canvas that is wanted.
 STORED_CANVAS = 160
 
@@ -74,7 +76,6 @@ def convert(network: Path, folder: Path) -> Finder:
     folder.mkdir(parents=True, exist_ok=True)
     _save(network, folder / GRAPH_FILE)
     (folder / LICENCE_FILE).write_text(LICENCE)
-    names = sorted(path.name for path in folder.iterdir() if path.name != FINDER_FILE)
     description = FinderDescription(
         name="centerface",
         version=2,
@@ -95,9 +96,10 @@ def convert(network: Path, folder: Path) -> Finder:
             sure_from=0.8,
         ),
         precisions=("fp32", "bf16"),
-        files={name: file_digest(folder / name) for name in names},
+        replaces=REPLACES,
+        files=file_digests(folder, but=(FINDER_FILE,)),
     )
-    (folder / FINDER_FILE).write_text(description.model_dump_json(indent=1) + "\n")
+    write_described(folder / FINDER_FILE, description)
     return read_finder(folder)
 
 
@@ -116,4 +118,4 @@ def _save(network: Path, path: Path) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: python -m deepfake_core.faces.centerface NETWORK.onnx FOLDER")
-    print(convert(Path(sys.argv[1]), Path(sys.argv[2])).finder_id)
+    print(convert(Path(sys.argv[1]), Path(sys.argv[2])).model_id)

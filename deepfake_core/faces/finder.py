@@ -95,8 +95,8 @@ class FaceFinder:
 
         if precision not in finder.description.precisions:
             tested = " or ".join(finder.description.precisions)
-            raise ModelError(f"{finder.finder_id} finds faces at {tested}, not at {precision}")
-        self.finder_id, self.precision = finder.finder_id, precision
+            raise ModelError(f"{finder.model_id} finds faces at {tested}, not at {precision}")
+        self.finder_id, self.precision = finder.model_id, precision
         self.lanes = len(os.sched_getaffinity(0))
         self.description = finder.description
         self._core = ov.Core()

@@ -111,13 +111,13 @@ def check_first(networks: Networks, classifier: Classifier) -> CanaryCheck:
     if known is None:
         return CanaryCheck()
     seen, answers = see(classifier, known.pictures), known.answers
-    drifts = _unseen(finder.finder_id if finder else bundle.model_id, known, seen)
+    drifts = _unseen(finder.model_id if finder else bundle.model_id, known, seen)
     if finder is not None:
-        drifts += _moved(finder.finder_id, known, seen)
+        drifts += _moved(finder.model_id, known, seen)
     tolerance = FIRST.of(answers.precision, answers.finder_precision)
     look = _Look(bundle.model_id, networks.curve.calibration.temperature, tolerance)
     drifts += _answered(look, known, seen, classifier.engine.logits(seen.crops))
-    checked = (finder.finder_id, bundle.model_id) if finder else (bundle.model_id,)
+    checked = (finder.model_id, bundle.model_id) if finder else (bundle.model_id,)
     return CanaryCheck(checked=checked, drifts=tuple(drifts))
 
 
@@ -159,7 +159,7 @@ def _known(
 ) -> _Known | None:
     """What a network is held against, if there is anything for how it is run."""
     canaries, finder = read_canaries(network.folder, network.digest), networks.finder
-    if canaries is None or (finder and canaries.finder != finder.finder_id):
+    if canaries is None or (finder and canaries.finder != finder.model_id):
         return None
     setting = Setting(precision, networks.finder_precision if finder else None)
     answers, pictures = canaries.of(setting), read_pictures(canaries)

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
-from deepfake_core.engines.engine import Engine
-from deepfake_core.images.decoding import load, resize
 from deepfake_core.inference.classifier import Classifier
+from deepfake_core.inference.looks import Looks
 from deepfake_core.inference.occlusion import (
     elsewhere,
     heat_of,
@@ -69,52 +68,72 @@ class Explanation:
         return sum(other < self.drop for other in self.random_drops)
 
 
-def explain(classifier: Classifier, data: bytes) -> Explanation | Failure:
-    """Explain the score of one image, in 47 forward passes.
+def explain(classifier: Classifier, data: bytes) -> Explanation | Failure | None:
+    """Explain the score of one image: that of the face which decided, in 48 forward passes.
 
     Args:
         classifier: the model.
         data: the bytes of a file.
 
     Returns:
-        The map and its test, the same each time, or why the image cannot be judged.
+        The map and its test, the same each time; why the image cannot be judged; or None where
+        it shows nothing that is judged.
     """
-    description = classifier.bundle.description
-    size = description.preprocessing.size
-    told = description.preprocessing
-    loaded = load(data, size=size, background=told.background, colour=told.colour)
-    if isinstance(loaded, Failure):
-        return loaded
-    pixels, engine = resize(loaded.image, size), classifier.engine
-    hidden = hide_by_blur(pixels, random_halves(size))
+    judgement, crops = classifier.read(data)
+    if crops is None:
+        return judgement.failure
+    faces = list(judgement.faces or ())
+    classifier.score([judgement], [crops])
+    if judgement.score is None:
+        return judgement.failure
+    decided = judgement.faces[0] if judgement.faces else None
+    at = next((at for at, face in enumerate(faces) if face is decided), 0)
+    # Every pass is of the looks that the score was made of.
+    both = decided is not None and decided.second_logit is not None
+    sign = 1.0 if judgement.score >= 0.5 else -1.0
+    return _explained(crops[at], _Joined(classifier.looks, both=both), sign)
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """The raw number that a score is made of, for pictures of one face."""
+
+    looks: Looks
+    both: bool
+
+    def of(self, pixels: UInt8Array) -> Float32Array:
+        """float32[N], spread over the engine's lanes: one caller keeps one core busy."""
+        parts = np.array_split(pixels, min(self.looks.engine.lanes, len(pixels)))
+        with ThreadPoolExecutor(len(parts)) as threads:
+            return np.concatenate(list(threads.map(self._part, parts)))
+
+    def _part(self, pixels: UInt8Array) -> Float32Array:
+        return self.looks.joined(pixels, both=self.both)
+
+
+def _explained(pixels: UInt8Array, joined: _Joined, sign: float) -> Explanation | Failure:
+    """Make the map of a face, and put it to the test."""
+    size = len(pixels)
     # On its own, so that the engine has what it needs for the few pictures of the test.
-    whole = float(engine.logits(pixels[None])[0])
-    logits = _logits(engine, hidden)
+    whole = float(joined.of(pixels[None])[0])
+    logits = joined.of(hide_by_blur(pixels, random_halves(size)))
     if not (np.isfinite(whole) and np.isfinite(logits).all()):
         return Failure(FailureCode.SCORE_NOT_FINITE, "the network gave no number")
-    sign = 1.0 if whole >= description.calibration.offset else -1.0
     heat = heat_of(sign * (whole - logits), size)
     area = hottest(heat, size, share=SHARE)
     areas = [area, *elsewhere(area, RANDOM_AREAS)]
     without = np.stack([hide_by_growth(pixels, one) for one in areas])
-    drop, *others = (sign * (whole - _logits(engine, without))).tolist()
+    drop, *others = (sign * (whole - joined.of(without))).tolist()
     faithful = drop > 0 and sum(other < drop for other in others) >= MUST_BEAT
     heat = np.clip(heat, 0, None) / max(float(heat.max()), 1e-9)
     return Explanation(
         heat=heat.astype(np.float32),
-        overlay=_overlay(loaded.image, heat, area) if faithful else b"",
+        overlay=_overlay(Image.fromarray(pixels), heat, area) if faithful else b"",
         towards=Label.FAKE if sign > 0 else Label.REAL,
         drop=drop,
         random_drops=tuple(others),
         faithful=faithful,
     )
-
-
-def _logits(engine: Engine, pixels: UInt8Array) -> Float32Array:
-    """The logits of pictures, spread over the engine's lanes: one caller keeps one core busy."""
-    parts = np.array_split(pixels, min(engine.lanes, len(pixels)))
-    with ThreadPoolExecutor(len(parts)) as threads:
-        return np.concatenate(list(threads.map(engine.logits, parts)))
 
 
 def _overlay(face: Image.Image, heat: Float32Array, area: np.ndarray) -> bytes:

@@ -65,8 +65,11 @@ class SecondLook:
         self, first: Float32Array, second: Float32Array, sizes: npt.ArrayLike
     ) -> Float32Array:
         """The calibrated scores of faces that were given both looks."""
-        both = second + np.float32(self.calibration.first_weight) * first
-        return calibrate(both, self.calibration, sizes)
+        return calibrate(self.joined(first, second), self.calibration, sizes)
+
+    def joined(self, first: Float32Array, second: Float32Array) -> Float32Array:
+        """float32[N]: the logits of both looks as one, before calibration."""
+        return second + np.float32(self.calibration.first_weight) * first
 
 
 @dataclass(slots=True)
@@ -90,6 +93,18 @@ class Looks:
     def __init__(self, engine: Engine, curve: Curve, second: SecondLook | None = None) -> None:
         """Join the engine of the first look, its calibration, and the second look."""
         self.engine, self.curve, self.second = engine, curve, second
+
+    def joined(self, crops: UInt8Array, *, both: bool) -> Float32Array:
+        """What the score of faces is made of: float32[N] of uint8[N, size, size, 3].
+
+        Args:
+            crops: the faces.
+            both: whether their scores are made of both looks, or of the first alone.
+        """
+        first = self.engine.logits(crops)
+        if not both or self.second is None:
+            return first
+        return self.second.joined(first, self.second.logits(crops))
 
     def look(self, crops: UInt8Array, sizes: npt.ArrayLike, *, both: bool = False) -> Scored:
         """Look at faces.

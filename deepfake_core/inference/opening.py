@@ -23,6 +23,7 @@ from deepfake_core.inference.second_opening import (
     Wanted,
     pair_second,
 )
+from deepfake_core.inference.told import Told, told_of
 from deepfake_core.models.bundle import Bundle, Curve, Precision
 from deepfake_core.models.decision import Thresholds
 from deepfake_core.models.policy import Policy, SecondLookMode, check_made_for
@@ -120,6 +121,11 @@ class Networks:
         return Thresholds(real_below=min(usual.real_below, line), fake_from=line)
 
     @property
+    def told(self) -> Told:
+        """What people are told of those that decide."""
+        return told_of(self.bundle, self.second)
+
+    @property
     def facts(self) -> NetworkFacts:
         """What a run's record says of them."""
         finder, second = self.finder, self.second
@@ -128,7 +134,7 @@ class Networks:
             "precision": self.precision,
             "engine": self.engine,
             "faces": self.faces,
-            "finder_id": finder.finder_id if finder else None,
+            "finder_id": finder.model_id if finder else None,
             "finder_precision": self.finder_precision if finder else None,
             "second_look": second.mode if second else "off",
             "second_model_id": second.look.model_id if second else None,
@@ -178,7 +184,7 @@ def choose_networks(
         check_made_for(
             choice.policy,
             looks=looks,
-            finder=finder.finder_id if finder else None,
+            finder=finder.model_id if finder else None,
             second_look=second.mode if second else "off",
         )
     return networks
@@ -216,7 +222,7 @@ def find_finder(reference: str, registry: Path = DEFAULT_REGISTRY) -> Finder:
 
 
 def _stands_for(finder: Finder) -> tuple[str, ...]:
-    return (finder.finder_id, *finder.description.replaces)
+    return (finder.model_id, *finder.description.replaces)
 
 
 def _names(reference: str, finder_id: str) -> bool:

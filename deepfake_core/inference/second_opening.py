@@ -11,9 +11,10 @@ from deepfake_core.engines.engine import Engine
 from deepfake_core.errors import ModelError
 from deepfake_core.inference.looks import SecondLook
 from deepfake_core.models.bundle import Bundle, Curve, Precision
+from deepfake_core.models.pair import Pair
 from deepfake_core.models.policy import SecondLookMode
 from deepfake_core.models.registry import DEFAULT_REGISTRY
-from deepfake_core.models.second_look import Pair, SecondBundle, find_second
+from deepfake_core.models.second_look import SecondBundle, find_second
 
 ADVICE = "make the pair with: deepfake pair {first} --data DIR"
 

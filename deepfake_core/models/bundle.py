@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from deepfake_core.errors import ModelError
-from deepfake_core.files import write_whole
 from deepfake_core.images.colour import Colour
 from deepfake_core.models.architecture import Architecture
 from deepfake_core.models.decision import Calibration, Thresholds
+from deepfake_core.models.hashed_folder import (
+    FileName,
+    HashedFolder,
+    file_digests,
+    read_described,
+    write_described,
+)
 from deepfake_core.models.onnx_spec import OnnxSpec
 from deepfake_core.records import Json
 
@@ -30,8 +34,6 @@ CARD_FILE = "card.md"
 CANARIES_FILE = "canaries.json"
 
 Precision = Literal["fp32", "bf16", "int8"]
-# In the bundle's own folder, and in none below or above it.
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 
 
 class Preprocessing(BaseModel):
@@ -129,23 +131,8 @@ class Description(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
-    """A bundle on disk whose description was read; files are verified as they are loaded.
-
-    Attributes:
-        folder: where its files are.
-        description: the content of ``bundle.json``.
-        digest: sha256 of the bytes of ``bundle.json``, which names the hash of every file.
-    """
-
-    folder: Path
-    description: Description
-    digest: str
-
-    @property
-    def model_id(self) -> str:
-        """``name@version+hash8``."""
-        return f"{self.description.name}@{self.description.version}+{self.digest[:8]}"
+class Bundle(HashedFolder[Description]):
+    """A bundle on disk whose description, ``bundle.json``, was read."""
 
     @property
     def architecture(self) -> Architecture:
@@ -161,39 +148,13 @@ class Bundle:
             )
         return self.description.architecture
 
-    def verified(self, name: str) -> Path:
-        """The path of one of the bundle's files after its hash was checked.
+    def weights(self) -> dict[str, np.ndarray]:
+        """The arrays as they are stored (fp16 or fp32), by ``layer/variable``.
 
         Raises:
-            ModelError: the file is missing, unknown, or not what the hash says.
+            ModelError: they are missing, damaged, or not what the hash says.
         """
-        path, expected = self.folder / name, self.description.files.get(name)
-        if expected is None or not path.is_file():
-            raise ModelError(f"{self.model_id} lacks {name} in {self.folder}; restore the folder")
-        found = file_digest(path)
-        if found != expected:
-            raise ModelError(
-                f"{path} has the sha256 {found[:12]}…, its bundle says {expected[:12]}…; "
-                "it was changed or damaged, restore it"
-            )
-        return path
-
-    def weights(self) -> dict[str, np.ndarray]:
-        """The arrays as they are stored (fp16 or fp32), by ``layer/variable``."""
-        path = self.verified(WEIGHTS_FILE)
-        try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                return dict(stored)
-        # What needs pickle, which could run anything, is a ValueError; what is not an archive lacks
-        # the methods of one.
-        except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            raise ModelError(f"{path} cannot be read as weights: {error}") from error
-
-
-def file_digest(path: Path) -> str:
-    """The sha256 of a file as hex digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return self.arrays(WEIGHTS_FILE)
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -202,17 +163,7 @@ def read_bundle(folder: Path) -> Bundle:
     Raises:
         ModelError: there is none, or it is not one of a version that is understood here.
     """
-    path = folder / DESCRIPTION_FILE
-    try:
-        data = path.read_bytes()
-        description = Description.model_validate_json(data)
-    except OSError as error:
-        raise ModelError(f"no bundle in {folder}: {error.strerror or error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{path} is not a bundle: {where}: {first['msg']}") from error
-    return Bundle(folder, description, hashlib.sha256(data).hexdigest())
+    return Bundle(folder, *read_described(folder / DESCRIPTION_FILE, Description, "bundle"))
 
 
 def store_weights(folder: Path, weights: Mapping[str, np.ndarray]) -> None:
@@ -230,9 +181,6 @@ def store_weights(folder: Path, weights: Mapping[str, np.ndarray]) -> None:
 def write_description(folder: Path, description: Description) -> Bundle:
     """Hash the bundle's files and write ``bundle.json``, last and at once."""
     # Its answers to known pictures are made with the finished bundle, which they name by its hash.
-    apart = {DESCRIPTION_FILE, CANARIES_FILE}
-    names = sorted(path.name for path in folder.iterdir() if path.name not in apart)
-    files = {name: file_digest(folder / name) for name in names}
-    complete = description.model_copy(update={"files": files})
-    write_whole(folder / DESCRIPTION_FILE, (complete.model_dump_json(indent=1) + "\n").encode())
+    files = file_digests(folder, but=(DESCRIPTION_FILE, CANARIES_FILE))
+    write_described(folder / DESCRIPTION_FILE, description.model_copy(update={"files": files}))
     return read_bundle(folder)

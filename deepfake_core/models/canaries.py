@@ -16,8 +16,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deepfake_core.errors import ModelError
-from deepfake_core.files import write_whole
-from deepfake_core.models.bundle import CANARIES_FILE, FileName, Precision
+from deepfake_core.models.bundle import CANARIES_FILE, Precision
+from deepfake_core.models.hashed_folder import FileName, write_described
 from deepfake_core.models.registry import DEFAULT_REGISTRY
 
 PICTURES = DEFAULT_REGISTRY / "canaries"
@@ -141,7 +141,7 @@ def read_canaries(folder: Path, digest: str) -> Canaries | None:
 
 def write_canaries(folder: Path, canaries: Canaries) -> None:
     """Put answers beside their network."""
-    write_whole(folder / CANARIES_FILE, (canaries.model_dump_json(indent=1) + "\n").encode())
+    write_described(folder / CANARIES_FILE, canaries)
 
 
 def read_pictures(canaries: Canaries, folder: Path = PICTURES) -> list[bytes] | None:

@@ -6,19 +6,23 @@ offers it as one.
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from deepfake_core.errors import ModelError
-from deepfake_core.files import write_whole
-from deepfake_core.models.bundle import CANARIES_FILE, Curve, FileName, Precision, file_digest
+from deepfake_core.models.bundle import CANARIES_FILE, Precision
 from deepfake_core.models.decision import Calibration
+from deepfake_core.models.hashed_folder import (
+    FileName,
+    HashedFolder,
+    file_digests,
+    read_described,
+    write_described,
+)
+from deepfake_core.models.pair import Pair
 from deepfake_core.models.registry import CURRENT_FILE, DEFAULT_REGISTRY, current_version
 from deepfake_core.records import Json
 
@@ -27,8 +31,6 @@ LOOK_FILE = "second_look.json"
 TOWER_FILE = "tower.npz"
 HEAD_FILE = "head.npz"
 PAIRS = "pairs"
-
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class ClipShape(BaseModel):
@@ -60,49 +62,6 @@ class ClipShape(BaseModel):
         return self
 
 
-class Pair(BaseModel):
-    """How two looks work together.
-
-    Its scores mean the same share of fakes as those of the first look alone.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    first: str = Field(pattern=r"^[0-9a-f]{64}$", description="Hash of the first look's bundle.")
-    first_model_id: str = Field(description="The first look, for people.")
-    second: str = Field(pattern=r"^[0-9a-f]{64}$", description="Hash of the second look.")
-    line: float = Field(
-        ge=0,
-        le=1,
-        description="First scores from this on are sent on; calibrated, so that it "
-        "holds at each precision of the first look.",
-    )
-    curves: dict[Precision, Curve] = Field(
-        min_length=1,
-        description="By the second look's precision: the score of a face that both judged, and "
-        "from score to label where faces are sent on.",
-    )
-    figures: Json = Field(default_factory=dict, description="What was measured, by family.")
-
-    @property
-    def digest(self) -> str:
-        """sha256 of its content: what a run's record names, for another pair judges otherwise."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
-
-    def curve(self, precision: Precision) -> Curve:
-        """Calibration of both logits, and thresholds, at a precision of the second look.
-
-        Raises:
-            ModelError: the pair was not made at this precision.
-        """
-        if precision not in self.curves:
-            raise ModelError(
-                f"{self.first_model_id} and its second look were paired at "
-                f"{' and '.join(self.curves)}, not at {precision}; pair them again"
-            )
-        return self.curves[precision]
-
-
 class LookDescription(BaseModel):
     """The content of ``second_look.json``; its bytes give the second look's hash."""
 
@@ -128,40 +87,8 @@ class LookDescription(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class SecondBundle:
-    """A second look on disk whose description was read; its weights are read when used.
-
-    Attributes:
-        folder: where its files are.
-        description: the content of ``second_look.json``.
-        digest: sha256 of the bytes of ``second_look.json``, which names the hash of every file.
-    """
-
-    folder: Path
-    description: LookDescription
-    digest: str
-
-    @property
-    def model_id(self) -> str:
-        """``name@version+hash8``."""
-        return f"{self.description.name}@{self.description.version}+{self.digest[:8]}"
-
-    def verified(self, name: str) -> Path:
-        """The path of one of its files after its hash was checked.
-
-        Raises:
-            ModelError: the file is missing, unknown, or not what the hash says.
-        """
-        path, expected = self.folder / name, self.description.files.get(name)
-        if expected is None or not path.is_file():
-            raise ModelError(f"{self.model_id} lacks {name} in {self.folder}; restore the folder")
-        found = file_digest(path)
-        if found != expected:
-            raise ModelError(
-                f"{path} has the sha256 {found[:12]}…, its bundle says {expected[:12]}…; "
-                "it was changed or damaged, restore it"
-            )
-        return path
+class SecondBundle(HashedFolder[LookDescription]):
+    """A second look on disk whose description, ``second_look.json``, was read."""
 
     def weights(self) -> dict[str, np.ndarray]:
         """The arrays as they are stored (int8, fp16 or fp32), by ``layer/array``.
@@ -169,15 +96,7 @@ class SecondBundle:
         Raises:
             ModelError: they are missing, damaged, or not what the hash says.
         """
-        return {**self._arrays(TOWER_FILE), **self._arrays(HEAD_FILE)}
-
-    def _arrays(self, name: str) -> dict[str, np.ndarray]:
-        path = self.verified(name)
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return dict(stored)
-        except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            raise ModelError(f"{path} cannot be read as weights: {error}") from error
+        return {**self.arrays(TOWER_FILE), **self.arrays(HEAD_FILE)}
 
     def pair_with(self, first: str) -> Pair | None:
         """How it works with a first look, or None where no pair was made.
@@ -191,7 +110,7 @@ class SecondBundle:
         path = self.folder / PAIRS / f"{first}.json"
         if not path.exists():
             return None
-        pair = _parse(path, Pair)
+        pair, _ = read_described(path, Pair, "pair of looks")
         if (pair.first, pair.second) != (first, self.digest):
             raise ModelError(f"{path} was made with other models than its name says; make it again")
         return pair
@@ -203,9 +122,7 @@ def read_second(folder: Path) -> SecondBundle:
     Raises:
         ModelError: there is none, or it is not one of a version that is understood here.
     """
-    path = folder / LOOK_FILE
-    description = _parse(path, LookDescription)
-    return SecondBundle(folder, description, file_digest(path))
+    return SecondBundle(folder, *read_described(folder / LOOK_FILE, LookDescription, "second look"))
 
 
 def find_second(
@@ -235,12 +152,8 @@ def find_second(
 
 def write_second(folder: Path, description: LookDescription) -> SecondBundle:
     """Hash its files and write ``second_look.json``, last and at once."""
-    apart = {LOOK_FILE, CANARIES_FILE}
-    names = sorted(
-        path.name for path in folder.iterdir() if path.is_file() and path.name not in apart
-    )
-    files = {name: file_digest(folder / name) for name in names}
-    _write(folder / LOOK_FILE, description.model_copy(update={"files": files}))
+    files = file_digests(folder, but=(LOOK_FILE, CANARIES_FILE))
+    write_described(folder / LOOK_FILE, description.model_copy(update={"files": files}))
     return read_second(folder)
 
 
@@ -248,20 +161,5 @@ def write_pair(look: SecondBundle, pair: Pair) -> Path:
     """Put a pair beside the second look, in place of an earlier one with the same first look."""
     path = look.folder / PAIRS / f"{pair.first}.json"
     path.parent.mkdir(exist_ok=True)
-    _write(path, pair)
+    write_described(path, pair)
     return path
-
-
-def _parse(path: Path, model: type[_Model]) -> _Model:
-    try:
-        return model.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"no {path.name} in {path.parent}: {error.strerror or error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{path} is damaged: {where}: {first['msg']}") from error
-
-
-def _write(path: Path, content: BaseModel) -> None:
-    write_whole(path, (content.model_dump_json(indent=1) + "\n").encode())

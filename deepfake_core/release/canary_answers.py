@@ -109,7 +109,7 @@ def _joined(
     hashes = {names[row]: hashlib.sha256(pictures[names[row]]).hexdigest() for row in shown}
     return Canaries(
         network=digest,
-        finder=finder.finder_id if finder else None,
+        finder=finder.model_id if finder else None,
         pictures=hashes,
         answers=tuple(_answers(network, shown) for network in said),
     )

@@ -18,15 +18,18 @@ from deepfake_core.engines.engine import (
 )
 from deepfake_core.errors import SourceError, UsageError
 from deepfake_core.evaluation.score_cache import Scored
+from deepfake_core.evaluation.scored_set import CLASS_NAMES
 from deepfake_core.evaluation.scoring import score_tiers
 from deepfake_core.images.face_tiers import FACE_TIERS
 from deepfake_core.inference.cropping import open_cropper
 from deepfake_core.models.bundle import Bundle, Precision
-from deepfake_core.models.decision import calibrate
+from deepfake_core.models.decision import Calibration, calibrate
+from deepfake_core.models.pair import Pair
 from deepfake_core.models.registry import DEFAULT_REGISTRY
-from deepfake_core.models.second_look import Pair, SecondBundle
+from deepfake_core.models.second_look import SecondBundle
 from deepfake_core.records import Float32Array
-from deepfake_core.release.pairing import PairFaces, PairNames, make_pair
+from deepfake_core.release.pair_figures import PairFaces
+from deepfake_core.release.pairing import PairNames, make_pair
 
 # Pictures arrive compressed and shrunk: the line must lose no more fakes then.
 PAIR_TIERS = ("clean", "jpeg75", "size64", "size96_jpeg50")
@@ -60,6 +63,7 @@ def pair_models(
     data: Path,
     *,
     registry: Path = DEFAULT_REGISTRY,
+    aside: Sequence[str] = (),
     precisions: Sequence[Precision] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Pair:
@@ -70,6 +74,8 @@ def pair_models(
         look: the second look.
         data: labelled folder; its set ``train`` is left out.
         registry: where the finder is.
+        aside: its sets that are no task of the looks, such as face swaps: they choose nothing,
+            and are reported on by family alone.
         precisions: of the second look; without any the fastest of this processor.
         say: is told what is done.
 
@@ -85,7 +91,7 @@ def pair_models(
             "whose bundle says faces: find"
         )
     images = [image for image in read_labelled(data) if image.set_name != "train"]
-    _refuse_few([image.fake for image in images], data)
+    _refuse_few(images, aside, data)
     cropper = open_cropper(preprocessing, registry)
     tiers = {name: FACE_TIERS[name] for name in PAIR_TIERS}
 
@@ -98,10 +104,11 @@ def pair_models(
     names = tuple(precisions) or second_precisions(look, processor_flags())[:1]
     others = {name: score(open_second_look(look, name)) for name in names}
     looked = _join(images, one, others)
-    _refuse_few([image.fake for image in looked.images], data)
+    _refuse_few(looked.images, aside, data)
+    calibration = first.description.curve(precision).calibration
     return make_pair(
         PairNames(first.digest, first.model_id, look.digest),
-        _faces(looked, first, precision),
+        faces_of(looked, calibration, aside),
     )
 
 
@@ -121,30 +128,46 @@ def _join(images: list[Labelled], one: Scored, others: dict[Precision, Scored]) 
     )
 
 
-def _faces(looked: Looked, first: Bundle, precision: Precision) -> PairFaces:
-    calibration = first.description.curve(precision).calibration
+def faces_of(looked: Looked, calibration: Calibration, aside: Sequence[str] = ()) -> PairFaces:
+    """The faces that a pair is made of.
+
+    Args:
+        looked: what both looks said.
+        calibration: of the first look, at its precision.
+        aside: sets that are no task of the looks.
+    """
     return PairFaces(
         first_logits=looked.first,
         first_scores=calibrate(looked.first, calibration, looked.face_sizes),
         second_logits=looked.second,
         face_sizes=looked.face_sizes,
         fake=np.array([image.fake for image in looked.images]),
-        families=[
-            _family(image, tier) for image, tier in zip(looked.images, looked.tiers, strict=True)
-        ],
+        families=_families(looked.images),
+        tiers=looked.tiers,
         groups=[image.group_id for image in looked.images],
         chosen=np.array([not image.reported for image in looked.images]),
+        aside=np.array([image.set_name in aside for image in looked.images]),
     )
 
 
-def _family(image: Labelled, tier: str) -> str:
-    kind = "fake" if image.fake else "real"
-    return "/".join(part for part in (image.set_name, image.source, kind, tier) if part)
+def _families(images: Sequence[Labelled]) -> list[str]:
+    """What made each image, or its set; where both classes have the name, the class as well."""
+    names = [image.source or image.set_name for image in images]
+    classes: dict[str, set[bool]] = {}
+    for image, name in zip(images, names, strict=True):
+        classes.setdefault(name, set()).add(image.fake)
+    return [
+        name if len(classes[name]) == 1 and name else f"{name}_{kind}".strip("_")
+        for name, kind in (
+            (name, CLASS_NAMES[image.fake]) for image, name in zip(images, names, strict=True)
+        )
+    ]
 
 
-def _refuse_few(fake: Sequence[bool], data: Path) -> None:
-    fakes = sum(fake)
-    reals = len(fake) - fakes
+def _refuse_few(images: Sequence[Labelled], aside: Sequence[str], data: Path) -> None:
+    judged = [image for image in images if image.set_name not in aside]
+    fakes = sum(image.fake for image in judged)
+    reals = len(judged) - fakes
     if fakes < LEAST_FAKES or reals < LEAST_REALS:
         raise SourceError(
             f"{data} shows {fakes} generated and {reals} photographed faces outside of its set "

@@ -6,57 +6,34 @@ the first look do: fakes share one half of the weight, reals the other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from deepfake_core.binomial import interval
 from deepfake_core.errors import CandidateRefused
-from deepfake_core.evaluation.metrics import expected_calibration_error, tpr_at_fpr
 from deepfake_core.models.bundle import Curve, Precision
-from deepfake_core.models.decision import Calibration, Thresholds, calibrate
-from deepfake_core.models.second_look import Pair
-from deepfake_core.ranking import auc
-from deepfake_core.records import Float32Array, Json
+from deepfake_core.models.decision import Thresholds, calibrate
+from deepfake_core.models.pair import Pair
+from deepfake_core.records import Float32Array
 from deepfake_core.release.calibration import choose_calibration, choose_thresholds
+from deepfake_core.release.pair_figures import REPORT, PairFaces, measure_pair, scores_of_both
 from deepfake_core.release.size_calibration import calibrate_by_size, thresholds_for_sizes
 
 # The share of all fakes that the first look may keep from the second.
 MAX_LOST = 0.01
 # Half of the one percent that is promised: a quantile of a few hundred photos is uncertain.
 MAX_FPR = 0.005
-# Three quarters of the two percent that no family may exceed, likewise.
+# Three quarters of the two percent that no tier may exceed, likewise.
 MAX_MISS = 0.015
+# A family that is missed more often is told of by name; the doubt of all would be the price.
+MAX_FAMILY_MISS = 0.03
 # So many faces of a family have a say of their own in the thresholds.
 LEAST_OF_FAMILY = 150
+# The line falls in so many steps at most.
+LINE_STEPS = 5
 # Shares of the first look's logit that are tried.
 FIRST_WEIGHTS = (0.0, 0.03, 0.1, 0.2, 0.4, 0.8)
-
-
-@dataclass(frozen=True, slots=True)
-class PairFaces:
-    """Faces that both looks judged, none of which either was trained on.
-
-    Attributes:
-        first_logits: float32[N], of the first look.
-        first_scores: float32[N], calibrated, at the same precision.
-        second_logits: float32[N] by the second look's precision.
-        face_sizes: float32[N], pixels.
-        fake: bool[N].
-        families: N names: which generator or which photographs, and at which tier.
-        groups: N group ids.
-        chosen: bool[N], which faces choose; the others are reported on.
-    """
-
-    first_logits: Float32Array
-    first_scores: Float32Array
-    second_logits: Mapping[Precision, Float32Array]
-    face_sizes: Float32Array
-    fake: np.ndarray
-    families: Sequence[str]
-    groups: Sequence[str]
-    chosen: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +64,19 @@ def make_pair(names: PairNames, faces: PairFaces) -> Pair:
     Raises:
         CandidateRefused: the second look does not better the first on these faces.
     """
-    rows = faces.chosen
-    line = choose_line(faces.first_scores[rows], faces.fake[rows])
     try:
-        curves = {
-            precision: _fit_curve(faces, logits, line)
-            for precision, logits in faces.second_logits.items()
-        }
+        line, curves = _fit_curves(faces)
     except ValueError as error:
         raise CandidateRefused(f"the second look is of no use on these faces: {error}") from error
     figures = {
-        precision: _figures(faces, logits, line, curves[precision])
+        precision: measure_pair(faces, logits, line, curves[precision])
         for precision, logits in faces.second_logits.items()
     }
     for precision, found in figures.items():
-        if found["auc"] <= found["first_auc"]:
+        if (both := found.auto[REPORT]["auc"]) <= found.first_auc:
             raise CandidateRefused(
-                f"with the second look at {precision} the AUC is {found['auc']:.4f}, with "
-                f"{names.first_model_id} alone {found['first_auc']:.4f}; use it alone"
+                f"with the second look at {precision} the AUC is {both:.4f}, with "
+                f"{names.first_model_id} alone {found.first_auc:.4f}; use it alone"
             )
     return Pair(
         first=names.first,
@@ -135,17 +107,28 @@ def choose_line(
     return (kept + float(lower.max())) / 2 if len(lower) else 0.0
 
 
-def scores_of_both(
-    faces: PairFaces, second_logits: Float32Array, line: float, calibration: Calibration
-) -> Float32Array:
-    """What a scan would say: float32[N], from both looks where the first sends a face on."""
-    both = second_logits + np.float32(calibration.first_weight) * faces.first_logits
-    went_on = faces.first_scores >= np.float32(line)
-    return np.where(went_on, calibrate(both, calibration, faces.face_sizes), faces.first_scores)
+def _fit_curves(faces: PairFaces) -> tuple[float, dict[Precision, Curve]]:
+    """The line, and calibration and thresholds by precision.
+
+    A face that the first look leaves uncertain goes on: the line is at no threshold above
+    `real_below`, which rises as the line falls.
+    """
+    rows = faces.choosing
+    line = choose_line(faces.first_scores[rows], faces.fake[rows])
+    for _ in range(LINE_STEPS):
+        curves = {
+            precision: _fit_curve(faces, logits, line)
+            for precision, logits in faces.second_logits.items()
+        }
+        lowest = min(curve.thresholds.real_below for curve in curves.values())
+        if lowest >= line:
+            break
+        line = lowest
+    return line, curves
 
 
 def _fit_curve(faces: PairFaces, second_logits: Float32Array, line: float) -> Curve:
-    rows = np.flatnonzero(faces.chosen)
+    rows = np.flatnonzero(faces.choosing)
     fake, groups = faces.fake[rows], [faces.groups[row] for row in rows.tolist()]
     first, second, sizes = faces.first_logits[rows], second_logits[rows], faces.face_sizes[rows]
     weight = choose_first_weight(first, second, fake, groups)
@@ -176,7 +159,7 @@ def thresholds_for_families(
         own = families == name
         if own.sum() >= LEAST_OF_FAMILY:
             rows = own | (fake != fake[own][0])
-            limits = {"max_fpr": MAX_FPR, "max_miss": MAX_MISS}
+            limits = {"max_fpr": MAX_FPR, "max_miss": MAX_FAMILY_MISS}
             found.append(choose_thresholds(scores[rows], fake[rows], **limits))
     fake_from = max(one.fake_from for one in found)
     return Thresholds(
@@ -209,50 +192,3 @@ def balanced_loss(scores: Float32Array, fake: np.ndarray) -> float:
     right = np.where(fake, scores, 1 - scores).astype(np.float64)
     losses = -np.log(np.maximum(right, 1e-7))
     return float((losses[fake].mean() + losses[~fake].mean()) / 2)
-
-
-def _figures(faces: PairFaces, second_logits: Float32Array, line: float, curve: Curve) -> Json:
-    """All figures on the faces that chose nothing, pooled and family by family."""
-    scores = scores_of_both(faces, second_logits, line, curve.calibration)
-    everyone = scores_of_both(faces, second_logits, 0.0, curve.calibration)
-    rows = ~faces.chosen
-    fake, went_on = faces.fake[rows], faces.first_scores[rows] >= np.float32(line)
-    families = np.array(faces.families)[rows]
-    return {
-        "faces": int(rows.sum()),
-        "first_auc": round(auc(faces.first_scores[rows], fake), 4),
-        "auc": round(auc(scores[rows], fake), 4),
-        "auc_all": round(auc(everyone[rows], fake), 4),
-        "tpr_at_1_percent_fpr": round(tpr_at_fpr(scores[rows], fake, 0.01), 4),
-        "tpr_at_1_percent_fpr_all": round(tpr_at_fpr(everyone[rows], fake, 0.01), 4),
-        "ece": round(expected_calibration_error(scores[rows], fake), 4),
-        "ece_all": round(expected_calibration_error(everyone[rows], fake), 4),
-        "reals_sent_on": _share(went_on[~fake]),
-        "fakes_lost": _share(~went_on[fake]),
-        "families": {
-            str(name): _family(scores[rows][families == name], went_on[families == name], curve)
-            for name in np.unique(families)
-        },
-    }
-
-
-def _family(scores: Float32Array, went_on: np.ndarray, curve: Curve) -> dict[str, object]:
-    thresholds = curve.thresholds
-    return {
-        "sent_on": _share(went_on),
-        "called_fake": _share(scores >= np.float32(thresholds.fake_from)),
-        "called_real": _share(scores < np.float32(thresholds.real_below)),
-    }
-
-
-def _share(which: np.ndarray) -> dict[str, object]:
-    """A count with the exact interval of its share."""
-    count, total = int(which.sum()), len(which)
-    low, high = interval(count, total)
-    share = round(count / total, 4) if total else None
-    return {
-        "count": count,
-        "of": total,
-        "share": share,
-        "interval": [round(low, 4), round(high, 4)],
-    }

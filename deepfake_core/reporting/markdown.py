@@ -100,6 +100,8 @@ def markdown(summary: Summary) -> str:
     """The content of ``summary.md``."""
     facts = [f"Run {summary.run_id} of {summary.run_date}", f"source {summary.source}"]
     facts += [f"model {summary.model_id} ({summary.precision}, {summary.engine})"]
+    if summary.second_model_id:
+        facts += [f"second look {summary.second_model_id}"]
     facts += [known] if (known := canary_words(summary.canaries)) else []
     lines = [f"# {headline(summary)}", "", as_markdown("; ".join(facts) + "."), "", NOT_PROOF]
     sentences = [f"- {as_markdown(sentence)}" for sentence in warned(summary)]

@@ -192,6 +192,7 @@ class Summary(Stored):
     source: FileSystemName | None = None
     finished: str | None = None
     model_id: str | None = None
+    second_model_id: str | None = None
     precision: str | None = None
     engine: str | None = None
     new: int | None = None

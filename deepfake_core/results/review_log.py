@@ -40,6 +40,9 @@ class ReviewLine(BaseModel):
     reason: str = Field("", max_length=MAX_REASON_CHARACTERS, description="Why, in few words.")
     run_id: str | None = Field(None, description="The run in which it was shown.")
     undoes: str | None = Field(None, description="The line that no longer counts.")
+    together: str | None = Field(
+        None, description="Shared by the lines of one decision on near-identical pictures."
+    )
 
     @model_validator(mode="after")
     def _one_of_both(self) -> ReviewLine:
@@ -84,6 +87,22 @@ def undone(line: ReviewLine, *, reviewer: str) -> ReviewLine:
     return _line(sha256=line.sha256, undoes=line.id, reviewer=name, run_id=line.run_id)
 
 
+def last_of(lines: Sequence[ReviewLine], reviewer: str) -> list[ReviewLine]:
+    """A reviewer's last decision that still counts: its line, or those that were made together."""
+    name = " ".join(reviewer.split())
+    gone = {line.undoes for line in lines}
+    own = [line for line in lines if line.reviewer == name and line.decision]
+    counting = [line for line in own if line.id not in gone]
+    if not counting:
+        return []
+    last = counting[-1]
+    return [
+        line
+        for line in counting
+        if line is last or (last.together is not None and line.together == last.together)
+    ]
+
+
 def _line(**fields: object) -> ReviewLine:
     now = dt.datetime.now(dt.UTC)
     try:
@@ -107,6 +126,8 @@ class ReviewLog:
         Raises:
             OutputError: they cannot be written.
         """
+        if len(lines) > 1:
+            lines = [line.model_copy(update={"together": lines[0].id}) for line in lines]
         new = "".join(line.model_dump_json(exclude_none=True) + "\n" for line in lines).encode()
 
         def append(before: Readable | None, after: Path) -> None:

@@ -245,7 +245,7 @@ def _preprocessing(run: Run) -> Preprocessing:
     if training.faces == "frame":
         return shown
     finder = find_finder(USUAL_FINDER, run.registry)
-    return shown.model_copy(update={"finder": finder.finder_id, "alignment": "ffhq"})
+    return shown.model_copy(update={"finder": finder.model_id, "alignment": "ffhq"})
 
 
 def evaluate_candidate(run: Run, data: Path, made: Bundle) -> Path:

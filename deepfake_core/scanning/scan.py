@@ -224,7 +224,7 @@ def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
     for shard in shards:
         timings.update(shard.timings)
         brightness.update(shard.brightness)
-    description, run = plan.bundle.description, plan.run
+    told, run = plan.networks.told, plan.run
     run.canaries = join_checks([shard.canaries for shard in shards]) if shards else None
     run.brightness = dict(brightness)
     run.suspect = run.canaries is not None and run.canaries.suspect
@@ -236,11 +236,7 @@ def _count(plan: Plan, rows: pa.Table, seconds: float | None) -> None:
     run.finished = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     run.thresholds = plan.networks.thresholds
     run.temperature = plan.networks.curve.calibration.temperature
-    run.card = ModelFacts(
-        figures=description.figures,
-        trained_on=description.trained_on,
-        limits=description.limits,
-    )
+    run.card = ModelFacts(figures=told.figures, trained_on=told.trained_on, limits=told.limits)
 
 
 def _committed(plan: Plan) -> list[CommittedShard]:

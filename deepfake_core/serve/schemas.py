@@ -109,10 +109,13 @@ class ModelFacts(BaseModel):
     precision: Precision = Field(description="Arithmetic that it runs in here.")
     faces: Literal["find", "frame"] = Field(description="Whether faces or pictures are judged.")
     finder_id: str | None = Field(description="The face finder; null where pictures are judged.")
+    second_model_id: str | None = Field(description="The second look; null where there is none.")
     preprocessing: Preprocessing = Field(description="How images become its input.")
     calibration: Calibration = Field(description="From logit to score.")
     thresholds: Thresholds = Field(description="From score to label.")
-    figures: Json = Field(description="What was measured, by data set.")
+    figures: Json = Field(
+        description="What was measured, by data set; of both looks together where there are two."
+    )
     trained_on: str = Field(description="The images it was trained on, and their terms.")
     limits: tuple[str, ...] = Field(description="What it must not be used for.")
     card: str | None = Field(description="The model card in Markdown; null where it has none.")
@@ -140,19 +143,20 @@ def model_facts(networks: Networks, config: ServeConfig) -> ModelFacts:
     """The facts of the networks as they run here."""
     from deepfake_core.images.decoding import MAX_PIXELS
 
-    bundle, described = networks.bundle, networks.bundle.description
+    bundle, described, told = networks.bundle, networks.bundle.description, networks.told
     has_card = CARD_FILE in described.files
     return ModelFacts(
         model_id=bundle.model_id,
         precision=networks.precision,
         faces=networks.faces,
-        finder_id=networks.finder.finder_id if networks.finder else None,
+        finder_id=networks.finder.model_id if networks.finder else None,
         preprocessing=described.preprocessing,
         calibration=networks.curve.calibration,
         thresholds=networks.thresholds,
-        figures=described.figures,
-        trained_on=described.trained_on,
-        limits=described.limits,
+        second_model_id=networks.second.look.model_id if networks.second else None,
+        figures=dict(told.figures),
+        trained_on=told.trained_on,
+        limits=told.limits,
         card=bundle.verified(CARD_FILE).read_text("utf-8") if has_card else None,
         request_limits=Limits(
             max_body_bytes=config.max_body_bytes,

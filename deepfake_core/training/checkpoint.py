@@ -15,7 +15,7 @@ from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.errors import ModelError, PlanMismatch
 from deepfake_core.events import TrainingRow
 from deepfake_core.files import written_beside
-from deepfake_core.models.bundle import file_digest
+from deepfake_core.models.hashed_folder import file_digest
 
 if TYPE_CHECKING:
     from deepfake_core.training.data import TrainingData

@@ -27,7 +27,8 @@ from deepfake_core.faces.finder import FaceFinder, finder_precision
 from deepfake_core.faces.records import FoundFace
 from deepfake_core.images.decoding import load
 from deepfake_core.inference.opening import find_finder
-from deepfake_core.models.bundle import Precision, file_digest
+from deepfake_core.models.bundle import Precision
+from deepfake_core.models.hashed_folder import file_digest
 from deepfake_core.records import Failure, FailureCode
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "data" / "samples"
@@ -136,7 +137,7 @@ def test_two_faces_are_two_and_a_repeated_glance_is_one(finder: FaceFinder):
 
 def test_the_shipped_finder_says_what_it_is():
     finder = read_finder()
-    assert finder.finder_id == f"centerface@2+{finder.digest[:8]}"
+    assert finder.model_id == f"centerface@2+{finder.digest[:8]}"
     assert finder.description.licence == "MIT"
     assert "09189dea" in finder.description.origin
     assert set(finder.description.files) == {GRAPH_FILE, GRAPH_WEIGHTS_FILE, "LICENSE"}
@@ -159,7 +160,7 @@ def test_a_changed_file_is_named(copied: Path):
     with (copied / GRAPH_WEIGHTS_FILE).open("r+b") as stream:
         stream.seek(1000)
         stream.write(b"\xff")
-    with pytest.raises(ModelError, match=r"finder\.bin of the face finder.*restore it"):
+    with pytest.raises(ModelError, match=r"finder\.bin has the sha256 .*centerface@2.*restore it"):
         FaceFinder(read_finder(copied))
 
 

@@ -12,9 +12,12 @@ from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.engines.engine import OpenVinoEngine, open_engine
 from deepfake_core.evaluation.faithfulness import measure_explanations
 from deepfake_core.inference import occlusion
-from deepfake_core.inference.classifier import Classifier
+from deepfake_core.inference.classifier import Classifier, ReadFaces
 from deepfake_core.inference.explanation import MUST_BEAT, RANDOM_AREAS, SHARE, Explanation, explain
+from deepfake_core.inference.judgement import JudgedFace, StageSeconds
+from deepfake_core.inference.looks import SecondLook
 from deepfake_core.models.bundle import Bundle, Precision
+from deepfake_core.models.decision import Calibration
 from deepfake_core.models.registry import find_model
 from deepfake_core.records import Failure, FailureCode, Float32Array, Label, UInt8Array
 
@@ -94,7 +97,7 @@ def test_a_map_that_is_no_better_than_chance_is_not_shown(bundle: Bundle):
 def test_the_work_fits_the_promise(bundle: Bundle, noisy: bytes):
     engine = CornerEngine()
     explain(Classifier(bundle, engine), noisy)
-    assert engine.passes == 1 + occlusion.MASKS + 1 + RANDOM_AREAS <= 60
+    assert engine.passes == 2 + occlusion.MASKS + 1 + RANDOM_AREAS <= 60
 
 
 def test_the_real_engine_explains_the_same_each_time(bundle: Bundle, picture: Callable[..., bytes]):
@@ -106,6 +109,58 @@ def test_the_real_engine_explains_the_same_each_time(bundle: Bundle, picture: Ca
     np.testing.assert_allclose(first.heat, second.heat, atol=1e-3)
     assert first.drop == pytest.approx(second.drop, abs=1e-4)
     assert len(first.random_drops) == RANDOM_AREAS
+
+
+class TwoFaces:
+    """A reader that finds two faces, whatever the picture shows."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.side = bundle.description.preprocessing.size
+
+    def read(self, content: bytes, seconds: StageSeconds) -> ReadFaces:
+        shape = (2, self.side, self.side, 3)
+        crops = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+        # The second is smooth where the engine looks for roughness.
+        crops[1, : self.side // 2, : self.side // 2] = 128
+        faces = [JudgedFace(0, 0, 9, 9, size=self.side, roll=0, found=1) for _ in crops]
+        return ReadFaces("PNG", 99, 99, faces, crops, len(faces))
+
+
+class NoFaces:
+    def read(self, content: bytes, seconds: StageSeconds) -> ReadFaces:
+        return ReadFaces("PNG", 99, 99, [], np.empty((0, SIDE, SIDE, 3), np.uint8), 0)
+
+
+@pytest.mark.parametrize(("sign", "decides"), [(1.0, 0), (-1.0, 1)])
+def test_the_face_that_decided_is_explained(bundle: Bundle, sign: float, decides: int):
+    reader = TwoFaces(bundle)
+    crop = reader.read(b"", StageSeconds()).crops[decides]
+    found = explain(Classifier(bundle, CornerEngine(sign=sign), reader=reader), b"any")
+    stream = io.BytesIO()
+    Image.fromarray(crop).save(stream, "PNG")
+    alone = explain(Classifier(bundle, CornerEngine(sign=sign)), stream.getvalue())
+    assert isinstance(found, Explanation)
+    assert isinstance(alone, Explanation)
+    np.testing.assert_array_equal(found.heat, alone.heat)
+    assert found.drop == alone.drop
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_the_looks_that_made_the_score_are_explained(bundle: Bundle, goes_on: bool):
+    slow = CornerEngine()
+    second = SecondLook(
+        "slow@1+0", lambda: slow, line=0.0 if goes_on else 1.0, calibration=Calibration()
+    )
+    found = explain(
+        Classifier(bundle, DeafEngine(), reader=TwoFaces(bundle), second=second), b"any"
+    )
+    assert isinstance(found, Explanation)
+    assert found.faithful or not goes_on, "the second look alone decides by one spot"
+    assert (slow.passes > occlusion.MASKS) == goes_on
+
+
+def test_where_no_face_is_judged_there_is_nothing_to_explain(bundle: Bundle):
+    assert explain(Classifier(bundle, CornerEngine(), reader=NoFaces()), b"any") is None
 
 
 def test_what_cannot_be_judged_is_not_explained(bundle: Bundle):

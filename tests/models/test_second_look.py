@@ -8,11 +8,11 @@ import pytest
 from deepfake_core.errors import ModelError
 from deepfake_core.models.bundle import Curve
 from deepfake_core.models.decision import Calibration, Thresholds
+from deepfake_core.models.pair import Pair
 from deepfake_core.models.registry import list_models
 from deepfake_core.models.second_look import (
     LOOK_FILE,
     LookDescription,
-    Pair,
     SecondBundle,
     find_second,
     read_second,
@@ -60,7 +60,7 @@ def test_it_is_found_by_name_by_version_or_as_the_only_one(tmp_path):
     assert find_second("clip", tmp_path) == second
     assert find_second("clip@1", tmp_path) == first
     assert first.model_id == f"clip@1+{first.digest[:8]}"
-    with pytest.raises(ModelError, match=r"no second_look\.json"):
+    with pytest.raises(ModelError, match="no second look in"):
         find_second("clip@3", tmp_path)
     registered(tmp_path, "other")
     with pytest.raises(ModelError, match="several second looks are current: clip, other"):
@@ -128,5 +128,5 @@ def test_a_damaged_description_says_where(tmp_path):
     path = look.folder / LOOK_FILE
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "shape": {**content["shape"], "heads": 0}}))
-    with pytest.raises(ModelError, match=r"is damaged: shape\.heads"):
+    with pytest.raises(ModelError, match=r"is not a second look: shape\.heads"):
         read_second(look.folder)

@@ -55,13 +55,28 @@ def test_a_pair_is_made_stored_and_told(models, folder, capsys):
     assert list(pair.curves) == ["fp32"]
     found = pair.figures["fp32"]
     reported = [image for image in read_labelled(folder) if image.reported]
-    assert found["faces"] == 4 * len(reported), "four tiers of each face that chose nothing"
-    assert found["auc_all"] > 0.95
-    assert set(found["families"]) == {
-        f"{kind}/{tier}"
-        for kind in ("fake", "real")
-        for tier in ("clean", "jpeg75", "size64", "size96_jpeg50")
-    }
+    assert told["figures"]["fp32"] == found.model_dump()
+    report = found.all["report"]
+    assert report["images"] == 4 * len(reported), "four tiers of each face that chose nothing"
+    assert report["auc"] > 0.95
+    tiers = {f"report_{tier}" for tier in ("jpeg75", "size64", "size96_jpeg50")}
+    assert set(found.auto) == {"report", "fake", "real", *tiers}
+
+
+def test_a_set_that_is_no_task_is_reported_on_alone(models, folder, tmp_path, capsys):
+    for kind in ("fake", "real"):
+        (tmp_path / "data" / "valid").mkdir(exist_ok=True)
+        (tmp_path / "data" / kind).rename(tmp_path / "data" / "valid" / kind)
+    for at in range(3):
+        save_face(folder / "swaps" / "fake" / f"{at}.jpg", fake=False, seed=500 + at)
+    assert paired(models, folder, "--precision", "fp32", "--aside", "swaps", "--json") == 0
+    found = json.loads(capsys.readouterr().out)["figures"]["fp32"]
+    reported = [
+        image for image in read_labelled(folder) if image.reported and image.set_name == "valid"
+    ]
+    assert found["auto"]["report"]["images"] == 4 * len(reported)
+    assert found["auto"]["swaps"]["images"] == 4 * 3
+    assert "swaps" not in found["sent_on"]
 
 
 def test_it_is_told_in_words(models, folder, capsys):

@@ -15,6 +15,7 @@ from deepfake_core.results.review_log import (
     ReviewLine,
     ReviewLog,
     decided,
+    last_of,
     parse_lines,
     standings,
     undone,
@@ -44,6 +45,17 @@ def test_decisions_are_there_after_a_reload(log: ReviewLog, tmp_path: Path):
         digest(1): "fake", digest(2): "unsure", digest(3): "real",
     }  # fmt: skip
     assert (tmp_path / REVIEW_FILE).read_bytes().count(b"\n") == 3
+
+
+def test_what_was_decided_together_is_the_last_decision_however_fast_another_followed(log):
+    log.add([decided(digest(number), "fake", reviewer="A") for number in (1, 2)])
+    log.add([decided(digest(3), "real", reviewer="A")])
+    log.add([decided(digest(4), "real", reviewer="B")])
+    assert [line.sha256 for line in last_of(log.lines(), " A ")] == [digest(3)]
+    log.add([undone(line, reviewer="A") for line in last_of(log.lines(), "A")])
+    assert [line.sha256 for line in last_of(log.lines(), "A")] == [digest(1), digest(2)]
+    log.add([undone(line, reviewer="A") for line in last_of(log.lines(), "A")])
+    assert last_of(log.lines(), "A") == []
 
 
 def test_undo_is_a_line_and_an_earlier_decision_stands_again(log: ReviewLog):
@@ -79,7 +91,8 @@ def test_two_reviewers_of_one_picture(log: ReviewLog, said: tuple[str, ...], tog
 
 def test_a_log_that_was_cut_off_loses_its_last_line_only(log: ReviewLog, tmp_path: Path):
     whole = [decided(digest(number), "fake", reviewer="A") for number in range(3)]
-    log.add(whole)
+    for line in whole:
+        log.add([line])
     data = (tmp_path / REVIEW_FILE).read_bytes()
     (tmp_path / REVIEW_FILE).write_bytes(data[:-30])
     assert log.read() == (whole[:2], 1)

@@ -45,7 +45,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shown = Preprocessing(
         size=32,
         faces="find",
-        finder=find_finder(USUAL_FINDER).finder_id,
+        finder=find_finder(USUAL_FINDER).model_id,
         alignment="ffhq",
         colour="srgb",
         least_size=60,

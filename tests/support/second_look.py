@@ -7,10 +7,10 @@ import numpy as np
 
 from deepfake_core.models.bundle import Curve, write_description
 from deepfake_core.models.decision import Calibration, Thresholds
+from deepfake_core.models.pair import Pair, PairFigures, Share
 from deepfake_core.models.registry import find_model
 from deepfake_core.models.second_look import (
     LookDescription,
-    Pair,
     SecondBundle,
     find_second,
     write_pair,
@@ -18,6 +18,11 @@ from deepfake_core.models.second_look import (
 )
 from deepfake_core.release.clip_import import store_arrays
 from tests.support.vision_transformer import TINY_SHAPE, reference_logits, tiny_arrays
+
+SOME_FIGURES = {
+    "images": 16, "real": 8, "fake": 8, "tpr_at_fake": 0.5, "fakes_called_real": 0.125,
+    "fpr_at_fake": 0.125, "reals_called_real": 0.75,
+}  # fmt: skip
 
 
 def two_looks(registry: Path, tiny_registry: Path) -> Path:
@@ -58,12 +63,22 @@ def add_pair(registry: Path, *, line: float) -> tuple[SecondBundle, Pair]:
         calibration=Calibration(temperature=2.0, offset=0.5, first_weight=0.25),
         thresholds=Thresholds(real_below=0.3, fake_from=0.7),
     )
+    nobody = Share(count=0, of=8, low=0, high=0.37)
+    measured = PairFigures(
+        first_auc=0.7,
+        reals_sent_on=nobody,
+        fakes_lost=nobody,
+        sent_on={},
+        auto={"report": {**SOME_FIGURES, "auc": 0.8}},
+        all={"report": {**SOME_FIGURES, "auc": 0.9}},
+    )
     pair = Pair(
         first=first.digest,
         first_model_id=first.model_id,
         second=look.digest,
         line=line,
         curves={"fp32": curve},
+        figures={"fp32": measured},
     )
     write_pair(look, pair)
     return look, pair

@@ -11,7 +11,7 @@ from deepfake_core.models.bundle import CARD_FILE
 from deepfake_core.rendering.evidence import SCALE
 from deepfake_core.rendering.text import line_text, without_pictures
 from deepfake_core.serve.page import check, guide, review, style
-from deepfake_core.serve.page.model import the_bundle
+from deepfake_core.serve.page.model import the_networks
 from deepfake_core.serve.page.settings import Settings, read_settings
 
 
@@ -55,12 +55,16 @@ def _text(text: str) -> None:
 
 
 def _how_it_works(settings: Settings) -> None:
-    description = the_bundle(settings).description
+    networks = the_networks(settings)
+    finds = networks.faces == "find"
+    shown = guide.FACES if finds else guide.FRAME
     st.markdown(
         guide.HOW_IT_WORKS.format(
-            size=description.preprocessing.size,
-            real_below=line_text(description.thresholds.real_below),
-            fake_from=line_text(description.thresholds.fake_from),
+            shown=shown.format(size=networks.bundle.description.preprocessing.size),
+            again=guide.AGAIN if networks.second else "",
+            made_for=guide.MADE_FOR_FACES if finds else guide.MADE_FOR_FRAMES,
+            real_below=line_text(networks.thresholds.real_below),
+            fake_from=line_text(networks.thresholds.fake_from),
             scale=SCALE,
         )
     )
@@ -72,7 +76,7 @@ def _privacy(settings: Settings) -> None:
 
 def _model_card(settings: Settings) -> None:
     """The bundle's card, without the lines that are meant for programs."""
-    bundle = the_bundle(settings)
+    bundle = the_networks(settings).bundle
     path = bundle.folder / CARD_FILE
     if not path.is_file():
         st.title("Model card", anchor=False)

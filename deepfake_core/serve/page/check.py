@@ -13,7 +13,7 @@ from deepfake_core.provenance.origin import Origin
 from deepfake_core.records import Failure, FailureCode, Label, Reason
 from deepfake_core.rendering.text import one_line, percent, score_text
 from deepfake_core.serve.page import answer, examples, style, threshold
-from deepfake_core.serve.page.model import the_classifier
+from deepfake_core.serve.page.model import the_classifier, the_networks
 from deepfake_core.serve.page.pictures import JudgedPicture, judge_files
 from deepfake_core.serve.page.settings import MAX_PICTURES, MAX_UPLOAD_MEGABYTES, Settings
 from deepfake_core.serve.page.words import (
@@ -32,7 +32,6 @@ from deepfake_core.serve.page.words import (
 if TYPE_CHECKING:
     from deepfake_core.inference.classifier import Classifier
     from deepfake_core.inference.explanation import Explanation
-    from deepfake_core.models.bundle import Description
 
 
 class Given(Protocol):
@@ -80,7 +79,8 @@ def show(settings: Settings) -> None:
             f"Judged by `{classifier.bundle.model_id}`, the same model and code as a scan. "
             "Name it, the score and the fingerprint when you pass a verdict on."
         )
-    threshold.show(classifier.bundle.description, judged)
+    networks = the_networks(settings)
+    threshold.show(networks.told, networks.thresholds, judged)
 
 
 def _judged(classifier: Classifier, uploads: Sequence[Given]) -> list[JudgedPicture]:
@@ -105,7 +105,7 @@ def _one(settings: Settings, classifier: Classifier, upload: Given, judged: Judg
     if score is None:
         show_not_applicable(judged)
     else:
-        show_verdict(judged, score, classifier.bundle.description)
+        show_verdict(judged, score, classifier)
     with st.expander("What to do next"):
         st.markdown(bullets(NEXT_STEPS[judged.label]))
     if score is not None:
@@ -128,20 +128,20 @@ def _offer_explanation(classifier: Classifier, upload: Given, judged: JudgedPict
             show_explanation(_explained(classifier, upload), judged.name)
 
 
-def show_verdict(judged: JudgedPicture, score: float, description: Description) -> None:
+def show_verdict(judged: JudgedPicture, score: float, classifier: Classifier) -> None:
     """The picture, the verdict in words, the bar, and what it does not mean."""
     # The words come first where the columns are stacked, on a telephone.
     left, right = st.columns([2, 1], gap="medium")
     if judged.picture is not None:
         right.image(judged.picture, alt=f"The picture {judged.name}", width="stretch")
     label = judged.label or Label.UNCERTAIN
-    words = title(label, score, prior=description.prior)
+    words = title(label, score, prior=classifier.bundle.description.prior)
     left.html(
         f'<p class="df-name">{escape(judged.name)}</p>'
         + _declared(judged, label)
         + f'<p class="df-verdict df-{label}" role="heading" aria-level="2">{words}</p>'
         f'<p class="df-line">Score {score_text(score)}. {SENTENCES[label]}{_weaker(judged)}</p>'
-        + style.score_bar(score, label, description.thresholds)
+        + style.score_bar(score, label, classifier.curve.thresholds)
     )
     st.markdown("**What this does not mean**\n\n" + bullets(MEANS_NOT[label]))
 
@@ -187,7 +187,7 @@ def show_failure(name: str, code: FailureCode | None, detail: str | None) -> Non
     )
 
 
-def _explained(classifier: Classifier, upload: Given) -> Explanation | Failure:
+def _explained(classifier: Classifier, upload: Given) -> Explanation | Failure | None:
     """The explanation, computed once per picture and forgotten with it."""
     known = st.session_state.get("explained", {})
     if upload.file_id not in known:
@@ -195,12 +195,15 @@ def _explained(classifier: Classifier, upload: Given) -> Explanation | Failure:
             known = known | {upload.file_id: explain(classifier, upload.getvalue())}
     present = st.session_state["judged"]
     st.session_state["explained"] = {k: value for k, value in known.items() if k in present}
-    result: Explanation | Failure = known[upload.file_id]
+    result: Explanation | Failure | None = known[upload.file_id]
     return result
 
 
-def show_explanation(explanation: Explanation | Failure, name: str) -> None:
+def show_explanation(explanation: Explanation | Failure | None, name: str) -> None:
     """The heat map with the measurement behind it, or why there is none."""
+    if explanation is None:
+        st.info("No face was judged, so there is no score to explain.")
+        return
     if isinstance(explanation, Failure):
         st.info(f"There is no explanation of this picture: {FAILURES[explanation.code][0]}")
         return

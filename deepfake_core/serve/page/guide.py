@@ -5,11 +5,10 @@ HOW_IT_WORKS = """
 
 1. **The file is read.** The format is found in the content, not in the name. A damaged or
    incomplete picture is not judged.
-2. **The picture is made small.** It is turned upright and shrunk to the {size} by {size} pixels
-   that the network sees. Details finer than that play no part in the verdict.
+2. {shown}
 3. **A neural network gives it a number.** It was trained on pictures of faces that were known to
    be photographs or to be generated. It looks for patterns that set these two groups apart. It
-   knows nothing of the person, the scene or the news.
+   knows nothing of the person, the scene or the news.{again}
 4. **The number becomes a score from 0 to 1** that was calibrated: of the test pictures with a
    score near 0.8, about 80 in 100 were generated, in a test set with as many generated faces as
    photographs.
@@ -21,9 +20,27 @@ A scan of a folder does the same with the same code. A picture gets the same sco
 
 ## What it was made for
 
-Pictures of one large face. On anything else, such as landscapes, groups, drawings, screenshots of
-text or pictures of documents, it still gives a number, and that number means nothing.
+{made_for}
 """
+
+FACES = """**The faces are found.** Each is turned upright and cut out at the {size} by {size}
+   pixels that the network sees; finer details play no part in the verdict. A picture without a
+   face, or with faces too small to judge, gets no score. The picture's verdict is that of the face
+   with the strongest evidence."""
+
+FRAME = """**The picture is made small.** It is turned upright and shrunk to the {size} by {size}
+   pixels that the network sees. Finer details play no part in the verdict."""
+
+AGAIN = """ Faces that it cannot clear go to a second,
+   slower network, and the number is then made of both."""
+
+MADE_FOR_FACES = """Faces that a camera took or a generator made as a whole. Swapped, retouched or
+composed faces are not what it looks for, and are mostly missed. It says nothing of what surrounds
+the face."""
+
+MADE_FOR_FRAMES = """Pictures of one large face. On anything else, such as landscapes, groups,
+drawings, screenshots of text or pictures of documents, it still gives a number, and that number
+means nothing."""
 
 HOW_TO_READ = """
 # How to read a result

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from deepfake_core.inference.classifier import Classifier
-from deepfake_core.models.bundle import Bundle
 from deepfake_core.serve.page.settings import Settings
+
+if TYPE_CHECKING:
+    from deepfake_core.inference.opening import Networks
 
 
 def the_classifier(settings: Settings) -> Classifier:
@@ -14,29 +18,28 @@ def the_classifier(settings: Settings) -> Classifier:
     return _classifier(settings.model, settings.registry)
 
 
-def the_bundle(settings: Settings) -> Bundle:
-    """The description of the page's model, without its weights."""
-    return _bundle(settings.model, settings.registry)
+def the_networks(settings: Settings) -> Networks:
+    """The descriptions of the networks that judge for the page, without their weights."""
+    return _networks(settings.model, settings.registry)
 
 
 @st.cache_resource(show_spinner=False)
-def _bundle(model: str, registry: str) -> Bundle:
+def _networks(model: str, registry: str) -> Networks:
+    """As a scan chooses them, so that both give the same score."""
     from pathlib import Path
 
+    from deepfake_core.inference.opening import choose_networks
     from deepfake_core.models.registry import find_model
 
-    return find_model(model, Path(registry))
+    folder = Path(registry)
+    return choose_networks(find_model(model, folder), registry=folder)
 
 
 @st.cache_resource(show_spinner="The model is being loaded …")
 def _classifier(model: str, registry: str) -> Classifier:
-    """As a scan does it, so that both give the same score."""
-    from pathlib import Path
-
-    from deepfake_core.inference.opening import choose_networks, open_classifier
+    from deepfake_core.inference.opening import open_classifier
     from deepfake_core.scanning.credentials import choose_checker
 
-    networks = choose_networks(_bundle(model, registry), registry=Path(registry))
-    classifier = open_classifier(networks)
+    classifier = open_classifier(_networks(model, registry))
     classifier.checker = choose_checker()
     return classifier

@@ -19,6 +19,7 @@ from deepfake_core.results.review_log import (
     ReviewLog,
     Standing,
     decided,
+    last_of,
     standings,
     undone,
 )
@@ -225,15 +226,10 @@ def _undo_button(
     log: ReviewLog, lines: Sequence[ReviewLine], reviewer: str, *, key: str | None = None
 ) -> None:
     """Take back one's own last decision, with all that was decided in the same click."""
-    name = " ".join(reviewer.split())
-    gone = {line.undoes for line in lines}
-    own = [
-        line for line in lines if line.reviewer == name and line.decision and line.id not in gone
-    ]
-    last = [line for line in own if own and (own[-1].at - line.at).total_seconds() < 0.05]
+    last = last_of(lines, reviewer)
     st.button(
         "Undo", key="undo", shortcut=key, disabled=not last, width="stretch",
-        on_click=lambda: log.add([undone(line, reviewer=name) for line in last]),
+        on_click=lambda: log.add([undone(line, reviewer=reviewer) for line in last]),
     )  # fmt: skip
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from deepfake_core.models.bundle import Description
+from deepfake_core.inference.told import Told
+from deepfake_core.models.decision import Thresholds
 from deepfake_core.rendering.text import as_markdown, line_text, percent, score_text
 from deepfake_core.serve.page.operating import Expected, Measured, Range, expect, measured_points
 from deepfake_core.serve.page.pictures import JudgedPicture
@@ -25,10 +26,10 @@ TWO_POINTS = (
 
 
 @st.fragment
-def show(description: Description, judged: Sequence[JudgedPicture]) -> None:
+def show(told: Told, thresholds: Thresholds, judged: Sequence[JudgedPicture]) -> None:
     """The slider, and what it does to a thousand pictures and to those on the page."""
     st.subheader("What if the line were elsewhere?", anchor=False)
-    measured = measured_points(description.figures, description.thresholds)
+    measured = measured_points(told.figures, thresholds)
     if measured is None:
         st.info(UNKNOWN)
         return
@@ -37,7 +38,7 @@ def show(description: Description, judged: Sequence[JudgedPicture]) -> None:
         "flags more photographs. The verdicts above stay as they are."
     )
     by_threshold = {point.threshold: point for point in measured.points}
-    nearest = min(by_threshold, key=lambda at: abs(at - description.thresholds.fake_from))
+    nearest = min(by_threshold, key=lambda at: abs(at - thresholds.fake_from))
     chosen = st.select_slider(
         "Call a picture fake from this score on",
         list(by_threshold),
