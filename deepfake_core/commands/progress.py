@@ -77,4 +77,4 @@ class Progress:
         if now - self._last_line >= SECONDS_BETWEEN_LINES or self._done == self._wanted:
             self._last_line = now
             rate = (self._done - self._at_start) / max(now - self._began, 1e-9)
-            self.line(f"judged {self._done} of {self._wanted} ({rate:.0f} images/s)")
+            self.line(f"judged {self._done} of {self._wanted} ({rate:.1f} images/s)")

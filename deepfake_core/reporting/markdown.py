@@ -155,7 +155,7 @@ def markdown(summary: Summary) -> str:
         ("if this share of the source is fake", "so many flagged are photographs"), expected
     )
     speed = summary.timings.get("images_per_s")
-    lines += ["", f"{speed:,.0f} images per second."] if speed else []
+    lines += ["", f"{speed:,.1f} images per second."] if speed else []
     return "\n".join(lines) + "\n"
 
 
