@@ -72,7 +72,14 @@ def _published(results: Results, run_id: str, output: str) -> str | None:
         state = "is not finished; continue it" if run else "is not there"
         raise UsageError(f"run {run_id} in {output} {state}; give a finished run's id")
     path = published_name(run.run_date, run_id)
-    return path if results.storage.exists(path) else None
+    if results.storage.exists(path):
+        return path
+    if run.has_rows:
+        raise UsageError(
+            f"the verdicts of run {run_id} in {output} are gone, by a retention or otherwise; "
+            "`deepfake verify-run` says which, and `deepfake repair` makes lost ones again"
+        )
+    return None
 
 
 def _csv(tables: Iterator[pa.Table]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from deepfake_core.results.layout import (
     REPORT_FILE,
     RUN_FILE,
     SUMMARY_FILE,
+    is_published,
     part_name,
     run_file,
 )
@@ -41,6 +42,7 @@ class Inspected:
         links: its chain of hashes; None where that is missing or damaged.
         damaged: the paths of damaged files, with what is wrong.
         reports_missing: whether a report's file is missing.
+        published_missing: whether its published file is gone, which no retention removed.
         differing: whole files that are not those of the chain.
     """
 
@@ -50,6 +52,7 @@ class Inspected:
     links: list[Link] | None = None
     damaged: dict[str, str] = field(default_factory=dict)
     reports_missing: bool = False
+    published_missing: bool = False
     differing: list[str] = field(default_factory=list)
 
     @property
@@ -83,6 +86,7 @@ def inspect_run(results: Results, run_id: str, published: str | None) -> Inspect
     except DamagedFile as error:
         inspected.damaged[run_file(run_id, RUN_FILE)] = str(error)
     expected = newest_hashes(inspected.links or [])
+    inspected.published_missing = published is None and any(map(is_published, expected))
     indices = sorted(results.committed(run_id))
     parts = [run_file(run_id, f"parts/{part_name(index)}") for index in indices]
     tables = [*parts, *([published] if published else [])]

@@ -26,6 +26,11 @@ def published_name(run_date: str, run_id: str) -> str:
     return f"verdicts/run_date={run_date}/{run_id}.parquet"
 
 
+def is_published(path: str) -> bool:
+    """Whether a path below the output is that of a published file."""
+    return path.startswith("verdicts/") and path.endswith(".parquet")
+
+
 RUN_FILE = "run.json"
 MANIFEST_FILE = "manifest.parquet"
 

@@ -122,7 +122,8 @@ class _RunRepair:
             f"{self._run_id}` says more"
             for path in inspected.differing
         ]
-        if not inspected.damaged and not (inspected.reports_missing and inspected.run):
+        gone = inspected.reports_missing or inspected.published_missing
+        if not inspected.damaged and not (gone and inspected.run):
             return
         for path in inspected.damaged:
             self._set_aside(path)
@@ -168,7 +169,7 @@ class _RunRepair:
             self._done.lost.append(f"the verdicts of run {self._run_id} are lost: {_AGAIN}")
             contents |= dict.fromkeys((path, *self._found.damaged_parts))
         else:
-            if run.has_rows and path in self._found.damaged:
+            if run.has_rows and (self._found.published_missing or path in self._found.damaged):
                 contents[path] = parquet_bytes(rows)
             contents |= self._parts_again(run, rows)
             contents |= make_report(run, rows, self._results, thumbnails=False)[1]

@@ -1,5 +1,6 @@
 """One damaged file is one damaged file: it is named, all else goes on, and repair mends it."""
 
+import datetime as dt
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import pytest
 
 from deepfake_core import cli
 from deepfake_core.errors import SourceOutage
+from deepfake_core.operations.retention import retain
 from deepfake_core.operations.verification import verify_files
 from deepfake_core.results.store import Results
 from deepfake_core.scanning.config import ScanConfig
@@ -184,6 +186,31 @@ def test_repair_mends_it(
     latest = pq.read_table(case.output / "latest.parquet")
     assert latest.num_rows == IMAGES + 5
     assert case.run("report", "fin", "--no-thumbnails") == 0
+
+
+def test_published_rows_that_are_gone_are_missed_and_made_again(
+    case: Case, capsys: pytest.CaptureFixture[str]
+):
+    published = case.damage(FILES["published"], flip)
+    (whole,) = case.base.glob(FILES["published"])
+    published.unlink()
+
+    assert case.run("export", "fin") == 2
+    assert "are gone" in capsys.readouterr().err
+    assert case.run("repair") == 0
+    assert pq.ParquetFile(published).read().equals(pq.ParquetFile(whole).read())
+    assert verify_files(Results(LocalStorage(case.output)), "fin").problems == []
+
+
+def test_what_a_retention_removed_is_not_made_again(case: Case, capsys: pytest.CaptureFixture[str]):
+    published = case.damage(FILES["published"], lambda data: data)
+    tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
+    retain(str(case.output), before=tomorrow, verdicts=True)
+    capsys.readouterr()
+
+    assert case.run("repair") == 0
+    assert capsys.readouterr().out == "nothing is damaged\n"
+    assert not published.exists()
 
 
 def test_what_cannot_be_saved_is_set_aside_and_judged_again(
