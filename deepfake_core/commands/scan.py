@@ -181,9 +181,11 @@ def _warnings(result: ScanResult) -> list[str]:
     """What the run warns of."""
     from deepfake_core.reporting.markdown import OF_GLOBS
     from deepfake_core.reporting.suspicion import CANARIES
+    from deepfake_core.scanning.result import unlisted_words
 
     leads = {CANARIES: "Suspect run"}
-    return [
+    unlisted = [f"warning: {words}" for words in unlisted_words(result["unlisted_folders"])]
+    return unlisted + [
         f"warning: {warning['words']}"
         if warning.get("measure") in OF_GLOBS
         else f"{leads.get(str(warning['measure']), 'Unlike the last runs')}: {warning['words']}."

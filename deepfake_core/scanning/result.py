@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
+from deepfake_core.rendering.text import one_line
 from deepfake_core.reporting.run_report import read_summary
 from deepfake_core.results.layout import REPORT_FILE, published_name, run_file
 from deepfake_core.scanning.plan import Plan
+
+# Folders that are named on a terminal; the report names all.
+NAMED = 5
 
 
 class ScanResult(TypedDict):
@@ -30,6 +34,7 @@ class ScanResult(TypedDict):
     gone: int | None
     renamed: int | None
     known_flagged: int | None
+    unlisted_folders: list[str]
     flipped: int | None
     suspect: bool
     warnings: list[Mapping[str, object]]
@@ -44,6 +49,16 @@ class ScanResult(TypedDict):
     verdicts: str | None
     report: str
     seconds: float
+
+
+def unlisted_words(folders: Sequence[str]) -> list[str]:
+    """That folders could not be listed, as a sentence; none where all could be."""
+    if not folders:
+        return []
+    named = ", ".join(one_line(folder) for folder in folders[:NAMED])
+    more = f" and {len(folders) - NAMED} more" if len(folders) > NAMED else ""
+    count = "1 folder" if len(folders) == 1 else f"{len(folders)} folders"
+    return [f"{count} could not be listed, what is in there is unknown: {named}{more}"]
 
 
 def result_of(plan: Plan) -> ScanResult:
@@ -69,6 +84,7 @@ def result_of(plan: Plan) -> ScanResult:
         "gone": summary.gone,
         "renamed": summary.renamed,
         "known_flagged": summary.known_flagged,
+        "unlisted_folders": run.unlisted_folders,
         "flipped": summary.changes.flipped if summary.changes else None,
         "suspect": summary.suspect,
         "warnings": [warning.as_json() for warning in summary.warnings],

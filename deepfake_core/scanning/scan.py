@@ -34,7 +34,7 @@ from deepfake_core.scanning.committed import CommittedShard, read_committed
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.executor import Executor, Shards, Work, in_process
 from deepfake_core.scanning.plan import Plan, make_plan
-from deepfake_core.scanning.result import ScanResult, result_of
+from deepfake_core.scanning.result import ScanResult, result_of, unlisted_words
 from deepfake_core.scanning.selection import skip_rest
 from deepfake_core.scanning.tagging import tag_objects
 from deepfake_core.storage.base import Storage, Taggable
@@ -135,7 +135,8 @@ def begin(plan: Plan, notify: Notify = silent) -> None:
         "planned",
         {"run_id": plan.run_id, "listed": listed, "wanted": wanted, "shards": plan.shards},
     )
-    warnings = (*plan.warnings, *plan.networks.notes)
+    unlisted = unlisted_words(plan.run.unlisted_folders)
+    warnings = (*unlisted, *plan.warnings, *plan.networks.notes)
     for words in (*warnings, *(glob.words for glob in plan.run.idle_globs)):
         notify("warned", {"words": words})
 

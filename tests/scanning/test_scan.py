@@ -28,6 +28,7 @@ from deepfake_core.results.schema import VERDICTS
 from deepfake_core.scanning import scan as steps
 from deepfake_core.scanning.config import ScanConfig
 from deepfake_core.scanning.plan import Plan, make_plan
+from deepfake_core.scanning.result import unlisted_words
 from deepfake_core.scanning.scan import Execution, begin, commit_shard, scan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -460,6 +461,13 @@ def test_folders_that_cannot_be_listed_are_told(
     assert rows.num_rows == 6
     stored = json.loads((tmp_path / "out" / "runs" / result["run_id"] / "run.json").read_text())
     assert len(stored["unlisted_folders"]) == 1
+    assert result["unlisted_folders"] == stored["unlisted_folders"]
+    assert unlisted_words(["a"] * 7) == [
+        "7 folders could not be listed, what is in there is unknown: a, a, a, a, a and 2 more"
+    ]
+    (words,) = unlisted_words(result["unlisted_folders"])
+    assert words.startswith("1 folder could not be listed")
+    assert unlisted_words([]) == []
 
 
 # One file
