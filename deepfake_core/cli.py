@@ -30,6 +30,7 @@ from deepfake_core.commands import (
     scan,
     serve,
     statement,
+    strangers,
     trend,
     verify_run,
 )
@@ -90,6 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
         module.add(commands)
     calibrate.add(commands)
     diff.add(commands)
+    strangers.add(commands)
     return parser
 
 

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MAIN = ("-m", "deepfake_core.cli")
 IMAGE = "0" * 64
 # These may end with another status: they refuse what such small data make of such a model.
-REFUSING = ("retrain", "models", "pair", "calibrate")
+REFUSING = ("retrain", "models", "pair", "calibrate", "strangers")
 # Words of each command; {name} is a path below the folder of the test.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "scan": (
@@ -64,6 +64,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "verify-run": ("verify-run r1 --output {out} --registry {models}",),
     "repair": ("repair --output {out} --registry {models}",),
     "pair": ("pair tiny --data {labelled} --registry {models}",),
+    "strangers": ("strangers tiny --data {labelled} --strangers {labelled} --registry {models}",),
     "calibrate": (
         "calibrate --real {labelled}/valid/real --fpr 0.3 --to {folder}/policy.json --model tiny "
         "--registry {models}",
