@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepfake_core.binomial import interval
+from deepfake_core.models.figures import Figures
 from deepfake_core.provenance.claims import BROKEN, FOREIGN, declared_generators, from_rows
 from deepfake_core.provenance.generators import AI_SOURCES, NAMED
 from deepfake_core.records import Label
@@ -109,7 +109,7 @@ def declared_images(verdicts: pa.Table) -> tuple[int, list[DeclaredImage]]:
     return those.num_rows, images
 
 
-def blind_spot(figures: Mapping[str, Any]) -> str | None:
+def blind_spot(figures: Mapping[str, Figures]) -> str | None:
     """What the model sees least, in a sentence; None where the card says nothing of it.
 
     Args:

@@ -10,13 +10,13 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from deepfake_core.errors import UsageError
+from deepfake_core.models.figures import value_of
 from deepfake_core.records import DECIDED, Label
 from deepfake_core.rendering.evidence import label_words
 from deepfake_core.rendering.figure_intervals import figure_interval
@@ -233,9 +233,9 @@ def _models(runs: Iterable[RunRecord]) -> Iterable[ModelUse]:
         )
 
 
-def _rate(figures: Mapping[str, Any], name: str, *, turned: bool = False) -> str | None:
+def _rate(figures: Mapping[str, object], name: str, *, turned: bool = False) -> str | None:
     """A figure with its interval; turned into the share of the others if so wished."""
-    value, ends = figures.get(name), figure_interval(figures, name)
+    value, ends = value_of(figures, name), figure_interval(figures, name)
     if value is None:
         return None
     if turned:
