@@ -186,7 +186,7 @@ def test_an_evaluation_says_what_may_be_quoted(name: str, words: str):
 def test_a_retraining_says_the_whole_command_that_goes_on():
     stream = io.StringIO()
     progress = RetrainProgress(stream, words=["retrain", "--data", "my faces", "--json"])
-    progress("retraining", {"run_id": "r", "work": Path("a b/work"), "finished": False})
+    progress("retraining", {"run_id": "r", "work": "a b/work", "finished": False})
     line = stream.getvalue()
     assert line == f"run r; to go on after a stop: {progress.resume}\n"
     assert shlex.split(progress.resume) == [
