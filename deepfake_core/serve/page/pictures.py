@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from deepfake_core.images.decoding import load
+from deepfake_core.images.thumbnails import thumbnail
 from deepfake_core.inference.classifier import Classifier
 from deepfake_core.inference.judgement import Judgement
 from deepfake_core.provenance.claims import standing_words
 from deepfake_core.provenance.origin import Origin, read_origin
-from deepfake_core.records import Failure, FailureCode, Label
+from deepfake_core.records import FailureCode, Label
 from deepfake_core.results.verdict_row import VerdictRow
 from deepfake_core.serve.schemas import verdict
 from deepfake_core.serve.uploads import NAMELESS, Upload
@@ -30,7 +29,7 @@ class JudgedPicture:
         verdict: the columns of a verdict row, without the file's name.
         origin: what the file says of itself; None where it cannot be judged.
         credentials: what is known of its content credentials, in sentences; empty without any.
-        picture: a small JPEG to show; None likewise.
+        picture: a small JPEG to show, with a box around each face; None likewise.
     """
 
     name: str
@@ -55,15 +54,22 @@ def judge_files(classifier: Classifier, files: Sequence[tuple[str, bytes]]) -> l
     judgements = classifier.judge([content for _, content in files]).judgements
     model_id = classifier.bundle.model_id
     return [
-        JudgedPicture(
-            name=name,
-            verdict=_verdict(content, judgement, model_id),
-            origin=None if judgement.failure else read_origin(content),
-            picture=None if judgement.failure else small_picture(content),
-            credentials=tuple(standing_words(judgement.provenance)),
-        )
+        _judged_picture(name, content, judgement, _verdict(content, judgement, model_id))
         for (name, content), judgement in zip(files, judgements, strict=True)
     ]
+
+
+def _judged_picture(
+    name: str, content: bytes, judgement: Judgement, row: VerdictRow
+) -> JudgedPicture:
+    faces, failed = row["faces"] or (), judgement.failure is not None
+    return JudgedPicture(
+        name=name,
+        verdict=row,
+        origin=None if failed else read_origin(content),
+        picture=None if failed else thumbnail(content, side=SHOWN_PIXELS, faces=faces),
+        credentials=tuple(standing_words(judgement.provenance)),
+    )
 
 
 def _verdict(content: bytes, judgement: Judgement, model_id: str) -> VerdictRow:
@@ -72,15 +78,3 @@ def _verdict(content: bytes, judgement: Judgement, model_id: str) -> VerdictRow:
     upload = Upload(NAMELESS, content)
     row = verdict(upload, judgement, model_id=model_id, started=now)
     return cast(VerdictRow, row.model_dump(mode="json"))
-
-
-def small_picture(content: bytes) -> bytes | None:
-    """The picture upright and small, as JPEG; None where it cannot be decoded."""
-    loaded = load(content, size=SHOWN_PIXELS, colour="srgb")
-    if isinstance(loaded, Failure):
-        return None
-    image = loaded.image.copy()
-    image.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=88)
-    return stream.getvalue()
