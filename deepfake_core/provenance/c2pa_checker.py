@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepfake_core.children import Message, answer_all
 from deepfake_core.provenance.c2pa import read_steps
+from deepfake_core.provenance.c2pa_findings import Findings
 from deepfake_core.records import Json
 
 if TYPE_CHECKING:
@@ -52,34 +53,35 @@ def close_off() -> None:
 
 
 def check_one(told: Json, data: bytes) -> Message:
-    """What the library finds in a file; ``error`` where it finds nothing that it understands."""
+    """What the library finds in a file, see `Findings`."""
     from c2pa import C2paError, Reader
 
     checked_by = context(told["signers"], told["timestamps"])
     close_off()
     try:
         with Reader(told["format"], io.BytesIO(data), context=checked_by) as reader:
-            return facts_of(json.loads(reader.json())), b""
+            findings = read_report(json.loads(reader.json()))
     except C2paError as error:
-        return {"error": str(error).partition(":")[0]}, b""
+        findings = Findings(error=str(error).partition(":")[0])
+    return findings.model_dump(mode="json"), b""
 
 
-def facts_of(store: Mapping[str, Any]) -> Json:
+def read_report(store: Mapping[str, Any]) -> Findings:
     """What is needed of the library's report: codes, the signer's name, what was signed."""
     label = store.get("active_manifest", "")
     manifest = store.get("manifests", {}).get(label, {})
     results = store.get("validation_results", {}).get("activeManifest", {})
     credential = read_steps(label, manifest, _actions(manifest))
-    return {
-        "state": store.get("validation_state"),
-        "success": [result["code"] for result in results.get("success", ())],
-        "failure": [result["code"] for result in results.get("failure", ())],
-        "issuer": (manifest.get("signature_info") or {}).get("issuer"),
-        "label": label,
-        "tool": credential.tool,
-        "agents": credential.agents,
-        "source_types": credential.source_types,
-    }
+    return Findings(
+        state=store.get("validation_state"),
+        success=frozenset(result["code"] for result in results.get("success", ())),
+        failure=frozenset(result["code"] for result in results.get("failure", ())),
+        issuer=(manifest.get("signature_info") or {}).get("issuer"),
+        label=label,
+        tool=credential.tool,
+        agents=tuple(credential.agents),
+        source_types=tuple(credential.source_types),
+    )
 
 
 def _actions(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -8,15 +8,14 @@ checked, and a manifest that lies elsewhere is not fetched.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from deepfake_core.children import ChildEnded, Children
 from deepfake_core.images.formats import AVIF_BRANDS, heif_brands, is_heif
 from deepfake_core.provenance.c2pa import Credential
+from deepfake_core.provenance.c2pa_findings import Findings
 from deepfake_core.provenance.trust_list import TrustList, timestamp_issuers
-from deepfake_core.records import Json
 
 MISSING = (
     "checking signatures of content credentials needs the package c2pa-python, which is not "
@@ -25,6 +24,7 @@ MISSING = (
 DEADLINE_SECONDS = 5.0
 # Larger files are not checked; the largest pictures that are decoded are smaller.
 MAX_BYTES = 128 * 2**20
+SIGNED, KNOWN = "claimSignature.validated", "signingCredential.trusted"
 # What only says that the signer is not known, or not any more.
 OF_SIGNER = frozenset({"signingCredential.untrusted", "signingCredential.expired"})
 # What the library cannot check, which shows nothing of the file.
@@ -68,6 +68,7 @@ class Signature:
 
 
 UNKNOWN = Signature(Standing.UNCHECKED)
+HOLDS = (Standing.VERIFIED, Standing.INTACT)
 
 
 def can_check() -> bool:
@@ -98,45 +99,38 @@ class SignatureChecker:
             "timestamps": timestamp_issuers(),
         }
         try:
-            facts, _ = checkers.ask(told, data, seconds=DEADLINE_SECONDS)
+            answer, _ = checkers.ask(told, data, seconds=DEADLINE_SECONDS)
         except (TimeoutError, ChildEnded):
             return UNKNOWN
-        judged = judge(facts)
-        if judged.standing in (Standing.VERIFIED, Standing.INTACT) and not _agrees(facts, active):
+        findings = Findings.model_validate(answer)
+        signature = judge(findings)
+        if signature.standing in HOLDS and not _agrees(findings, active):
             return UNKNOWN
-        return judged
+        return signature
 
 
-def judge(facts: Json) -> Signature:
-    """What the library's findings come to.
-
-    Args:
-        facts: as `deepfake_core.provenance.c2pa_checker.facts_of` gives them, or ``error``.
-    """
-    if "error" in facts:
-        return Signature(Standing.BROKEN) if facts["error"] in DAMAGED else UNKNOWN
-    success, failure = set(facts["success"]), _failures(facts["failure"])
+def judge(findings: Findings) -> Signature:
+    """What the library's findings come to."""
+    if findings.error is not None:
+        return Signature(Standing.BROKEN) if findings.error in DAMAGED else UNKNOWN
+    # The codes of CAWG are about an identity beside the credentials.
+    failure = {code for code in findings.failure if not code.startswith("cawg.")}
     if failure & UNBOUND:
         return Signature(Standing.UNBOUND)
     if failure - OF_SIGNER - NOT_CHECKED:
         return Signature(Standing.BROKEN)
-    if failure & NOT_CHECKED or "claimSignature.validated" not in success or not success & BOUND:
+    if failure & NOT_CHECKED or not (findings.success & BOUND and SIGNED in findings.success):
         return UNKNOWN
-    if facts["state"] == "Trusted" and "signingCredential.trusted" in success and not failure:
-        return Signature(Standing.VERIFIED, facts["issuer"] or "a signer without a name")
+    if findings.state == "Trusted" and KNOWN in findings.success and not failure:
+        return Signature(Standing.VERIFIED, findings.issuer or "a signer without a name")
     return Signature(Standing.INTACT)
 
 
-def _failures(codes: Sequence[str]) -> set[str]:
-    """The codes that are about the credentials; those of CAWG are about an identity beside them."""
-    return {code for code in codes if not code.startswith("cawg.")}
-
-
-def _agrees(facts: Json, active: Credential | None) -> bool:
+def _agrees(findings: Findings, active: Credential | None) -> bool:
     """Whether the library has read what we have: two readers of one file may be told two tales."""
     return active is not None and (
-        (active.label, active.tool, active.agents, active.source_types)
-        == (facts["label"], facts["tool"], facts["agents"], facts["source_types"])
+        (active.label, active.tool, tuple(active.agents), tuple(active.source_types))
+        == (findings.label, findings.tool, findings.agents, findings.source_types)
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from deepfake_core.errors import UsageError
 from deepfake_core.provenance.blocks import read_blocks
 from deepfake_core.provenance.c2pa import Credential, read_credentials
+from deepfake_core.provenance.c2pa_findings import Findings
 from deepfake_core.provenance.c2pa_signature import Signature, SignatureChecker, Standing, judge
 from deepfake_core.provenance.claims import (
     BROKEN,
@@ -143,16 +144,16 @@ GOOD = ["claimSignature.validated", "assertion.dataHash.match", "signingCredenti
 def test_codes_come_to_one_standing(
     success: list[str], failure: list[str], state: str, expected: Standing
 ):
-    facts = {"success": success, "failure": failure, "state": state, "issuer": "Somebody"}
-    found = judge(facts)
+    codes = {"success": frozenset(success), "failure": frozenset(failure)}
+    found = judge(Findings(state=state, issuer="Somebody", **codes))
     assert found.standing is expected
     assert (found.issuer == "Somebody") == (expected is Standing.VERIFIED)
 
 
 def test_errors_that_say_damaged_are_told_from_those_that_say_unknown():
-    assert judge({"error": "Verify"}).standing is Standing.BROKEN
-    assert judge({"error": "Other"}).standing is Standing.UNCHECKED
-    assert judge({"error": "NotSupported"}).standing is Standing.UNCHECKED
+    assert judge(Findings(error="Verify")).standing is Standing.BROKEN
+    assert judge(Findings(error="Other")).standing is Standing.UNCHECKED
+    assert judge(Findings(error="NotSupported")).standing is Standing.UNCHECKED
 
 
 def test_standings_survive_the_table():

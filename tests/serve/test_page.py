@@ -30,6 +30,8 @@ from deepfake_core.serve.page.operating import Point, expect, measured_points, s
 from deepfake_core.serve.page.pictures import judge_files
 from deepfake_core.serve.page.settings import MAX_PICTURES, Settings, read_settings
 from deepfake_core.storage.opening import open_storage
+from tests.support.credentials import make_signer
+from tests.support.credentials import photograph as signed_photograph
 from tests.support.zoo import ZOO
 
 SCRIPT = str(launch.SCRIPT)
@@ -148,6 +150,18 @@ def test_every_animal_of_the_zoo_gets_a_verdict_or_a_reason(tiny_registry: Path)
     for one, (_, status, failure) in zip(judged, ZOO.values(), strict=True):
         assert (one.verdict["status"], one.failure) == (status, failure), one.name
         assert (one.picture is None) == (one.origin is None) == (status == "failed"), one.name
+
+
+def test_broken_credentials_are_said_to_be_beside_the_generator_that_they_name(
+    open_page: Callable[..., AppTest],
+):
+    signed = make_signer().sign(signed_photograph())
+    # A comment, which no decoder minds.
+    changed = signed[:2] + b"\xff\xfe\0\4hi" + signed[2:]
+    said = text_of(upload(open_page(), ("changed.jpg", changed)))
+    assert words.DECLARED in said
+    # In the headline, and among what the file says.
+    assert said.count("Broken: they are not this file&#x27;s.") == 2
 
 
 def test_the_same_picture_twice_is_no_error(
