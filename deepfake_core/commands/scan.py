@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # Why an image is left out, in the words of the result.
 METAVARS = {
     "output": "DIR", "model": "NAME[@VERSION]", "run_id": "ID", "policy": "FILE", "since": "DATE",
-    "trust_list": "FILE",
+    "trust_list": "FILE", "sign_with": "KEY.pem", "prior": "SHARE",
 }  # fmt: skip
 WORDS = {EXCLUDED: "left out by --include or --exclude", OLD: "older than --since"}
 

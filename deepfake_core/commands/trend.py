@@ -47,5 +47,6 @@ def _trend(parsed: argparse.Namespace) -> int:
     except OSError as error:
         raise OutputError(f"cannot write {picture}: {reason(error)}; give another --to") from error
     content = {"picture": str(picture), "table": str(table), "weeks": len(weeks)}
-    tell(content if parsed.json else None, f"{picture} and {table}: {len(weeks)} weeks")
+    count = "1 week" if len(weeks) == 1 else f"{len(weeks)} weeks"
+    tell(content if parsed.json else None, f"{picture} and {table}: {count}")
     return DONE

@@ -56,10 +56,13 @@ def _found(summary: Summary) -> str:
     refused = summary.not_applicable
     if judged:
         words = (
-            f"Of {judged:,} judged images {labels['fake']:,} were flagged as machine-generated, "
-            f"{labels['uncertain']:,} are uncertain, and in {labels['real']:,} nothing was found."
+            f"Of {_agreeing(judged, 'judged image', 'judged images')} "
+            f"{_agreeing(labels['fake'], 'was', 'were')} flagged as machine-generated, "
+            f"{_agreeing(labels['uncertain'], 'is', 'are')} uncertain, and in {labels['real']:,} "
+            "nothing was found."
         )
-        return f"{words} {refused:,} more show no face that can be judged." if refused else words
+        more = _agreeing(refused, "more shows", "more show")
+        return f"{words} {more} no face that can be judged." if refused else words
     if refused:
         return f"None of {refused:,} images shows a face that can be judged."
     if failed:
@@ -69,6 +72,11 @@ def _found(summary: Summary) -> str:
     if summary.listed:
         return f"Nothing was judged: all {summary.listed:,} listed files were skipped."
     return "Nothing was found: the source holds no files."
+
+
+def _agreeing(count: int, one: str, several: str) -> str:
+    """A count with the word that agrees with it."""
+    return f"{count:,} {one if count == 1 else several}"
 
 
 def warned(summary: Summary) -> list[str]:

@@ -130,7 +130,7 @@ def test_text_from_outside_is_escaped(summary):
 
 def test_it_says_what_was_found_and_what_was_not_judged(summary):
     words = words_of(render(summary, thumbnails={}))
-    assert "Of 1,503 judged images 2 were flagged as machine-generated, 1 are uncertain" in words
+    assert "Of 1,503 judged images 2 were flagged as machine-generated, 1 is uncertain" in words
     failed = len(FAILURE_WORDS)
     counts = f"{1_503 + failed:,} listed = 1,503 judged + {failed} failed + 0 skipped"
     assert counts in words
