@@ -126,10 +126,13 @@ def _without_front_matter(card: str) -> str:
 
 def _promote(parsed: argparse.Namespace) -> int:
     from deepfake_core.models import registry
+    from deepfake_core.models.second_registry import second_versions
 
     if parsed.name is None:
         raise UsageError("deepfake models promote needs a NAME@VERSION, or a NAME for its newest")
     folder, reference = _folder(parsed), parsed.name
+    if second_versions(reference.partition("@")[0], folder):
+        return _promote_second(parsed, folder)
     versions = registry.list_models(folder).get(reference)
     bundle = registry.find_model(f"{reference}@{versions[-1]}" if versions else reference, folder)
     if parsed.data is not None:
@@ -144,10 +147,28 @@ def _promote(parsed: argparse.Namespace) -> int:
     return _told(line, name, as_json=parsed.json)
 
 
+def _promote_second(parsed: argparse.Namespace, folder: Path) -> int:
+    """Promote a second look, which only its own gate can let pass."""
+    from deepfake_core.models.second_look import read_second
+    from deepfake_core.models.second_registry import promote_second, second_versions
+
+    if parsed.data is not None:
+        raise UsageError("a second look goes through the gate with: deepfake retrain --head")
+    if parsed.force and not parsed.why.strip():
+        raise UsageError("a promotion by force is logged with its reason; give one with --why")
+    name, _, version = parsed.name.partition("@")
+    look = read_second(folder / name / (version or str(second_versions(name, folder)[-1])))
+    line = promote_second(look, why=parsed.why, force=parsed.force, registry=folder)
+    return _told(line, name, as_json=parsed.json)
+
+
 def _rollback(parsed: argparse.Namespace) -> int:
     from deepfake_core.models import registry
+    from deepfake_core.models.second_registry import rollback_second, second_versions
 
-    line = registry.rollback(parsed.name, why=parsed.why, registry=_folder(parsed))
+    folder = _folder(parsed)
+    back = rollback_second if second_versions(parsed.name, folder) else registry.rollback
+    line = back(parsed.name, why=parsed.why, registry=folder)
     return _told(line, parsed.name, as_json=parsed.json)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_core.commands.library_noise import without_notices
-from deepfake_core.commands.plain_words import number
+from deepfake_core.commands.plain_words import number, whole_number
 from deepfake_core.commands.retrain_progress import RetrainProgress
 from deepfake_core.commands.terminal import (
     DONE,
@@ -23,13 +23,15 @@ from deepfake_core.commands.terminal import (
     say,
     tell,
 )
-from deepfake_core.retraining.config import RetrainConfig, read_recipe
+from deepfake_core.errors import UsageError
+from deepfake_core.retraining.config import HeadConfig, RetrainConfig, read_recipe
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
     from deepfake_core.retraining.run import RetrainResult
 
-FIELDS = RetrainConfig.model_fields
+FIELDS, HEAD = RetrainConfig.model_fields, HeadConfig.model_fields
+FOR_NETWORKS = ("start", "teacher", "unlabelled", "feedback")
 SHOWN = ("auc", "tpr_at_1_percent_fpr", "fpr_at_fake", "decided_share", "ece")
 
 
@@ -55,6 +57,16 @@ def add(commands: Commands) -> None:
         "--teacher", action="append", default=[], metavar="ONNX",
         help="classifier to distil; may be repeated",
     )  # fmt: skip
+    parser.add_argument(
+        "--head",
+        metavar="NAME[@VERSION]",
+        help="fit a new head of this second look, and no network",
+    )
+    parser.add_argument(
+        "--views", type=whole_number, help=f"with --head: {HEAD['views'].description}"
+    )
+    parser.add_argument("--features", metavar="DIR", help="with --head: folder in which what the "
+                        "tower says of each face is kept for the next fit")  # fmt: skip
     parser.add_argument(
         "--max-shortcut-auc", type=number, default=0.75, help=FIELDS["max_shortcut_auc"].description
     )
@@ -97,14 +109,31 @@ def _config(parsed: argparse.Namespace) -> RetrainConfig:
     if parsed.start:
         training = recipe.training.model_copy(update={"start": parsed.start})
         recipe = recipe.model_copy(update={"training": training})
-    same = set(FIELDS) & set(vars(parsed))
+    same = set(FIELDS) & set(vars(parsed)) - {"head"}
     given = {name: getattr(parsed, name) for name in same}
     return RetrainConfig(
         **given,
         reading=reading_of(parsed),
         recipe=recipe,
+        head=_head(parsed),
         teachers=tuple(parsed.teacher),
         promote=not parsed.no_promote,
+    )
+
+
+def _head(parsed: argparse.Namespace) -> HeadConfig | None:
+    """What is said of a new head, if one is wanted; of a network nothing may be said then."""
+    if parsed.head is None:
+        if parsed.views is not None or parsed.features is not None:
+            raise UsageError("--views and --features are for a new head; name one with --head")
+        return None
+    useless = [name for name in FOR_NETWORKS if getattr(parsed, name)]
+    if useless:
+        named = ", ".join(f"--{name}" for name in useless)
+        raise UsageError(f"{named}: not with --head, which trains no network")
+    given = {"views": parsed.views, "features": parsed.features}
+    return HeadConfig(
+        look=parsed.head, **{name: value for name, value in given.items() if value is not None}
     )
 
 

@@ -78,7 +78,12 @@ VALID_PERCENT = 20
 
 
 def arrange(
-    data: Path, images: Sequence[Labelled], folder: Path, *, reading: Reading = PLAIN
+    data: Path,
+    images: Sequence[Labelled],
+    folder: Path,
+    *,
+    reading: Reading = PLAIN,
+    valid_percent: int = VALID_PERCENT,
 ) -> Path:
     """The labelled folder to train on: `data` itself, or a view of links where it must differ.
 
@@ -90,6 +95,7 @@ def arrange(
         images: as the data checks left them; those below `data`.
         folder: where a view goes; it is replaced.
         reading: what names in `data` mean that do not say it.
+        valid_percent: of the groups, that become ``valid`` where there is no such set.
 
     Returns:
         A folder with the sets ``train`` and ``valid``.
@@ -97,7 +103,7 @@ def arrange(
     Raises:
         SourceError: a set or a half of the validation set lacks a class.
     """
-    split = split_by_group(images)
+    split = split_by_group(images, valid_percent)
     _refuse_small(split, data)
     if reading.plain and set(split) == set(list_labelled(data).images):
         return data
@@ -110,25 +116,29 @@ def arrange(
     return folder
 
 
-def split_by_group(images: Sequence[Labelled]) -> list[Labelled]:
-    """Give the images sets where they have none: a fifth of the groups becomes ``valid``.
+def split_by_group(
+    images: Sequence[Labelled], valid_percent: int = VALID_PERCENT
+) -> list[Labelled]:
+    """Give the images sets where they have none: a part of the groups becomes ``valid``.
 
-    Which fifth is told by a hash of the group, so that an image stays on its side when others
+    Which groups is told by a hash of the group, so that an image stays on its side when others
     come or go. A folder that has ``valid`` is left as it is; one that has other sets, too, gives
     a part of what is not ``test``.
     """
     if any(image.set_name == "valid" for image in images):
         return list(images)
     return [
-        replace(image, set_name=_side(image.group_id)) if image.set_name in ("", "train") else image
+        replace(image, set_name=_side(image.group_id, valid_percent))
+        if image.set_name in ("", "train")
+        else image
         for image in images
     ]
 
 
-def _side(group_id: str) -> str:
+def _side(group_id: str, valid_percent: int) -> str:
     """By the last digits of the hash; the first one halves the validation set."""
     digits = hashlib.sha256(group_id.encode()).hexdigest()[-8:]
-    return "valid" if int(digits, 16) % 100 < VALID_PERCENT else "train"
+    return "valid" if int(digits, 16) % 100 < valid_percent else "train"
 
 
 def _refuse_small(images: Sequence[Labelled], data: Path) -> None:

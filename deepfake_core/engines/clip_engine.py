@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepfake_core.engines.clip_graph import build_clip_graph
+from deepfake_core.engines.clip_graph import build_clip_graph, build_feature_graph
 from deepfake_core.engines.engine import check_pixels, processor_precisions
 from deepfake_core.models.bundle import Precision
 from deepfake_core.models.second_look import SecondBundle
@@ -67,6 +67,14 @@ def open_second_look(look: SecondBundle, precision: Precision) -> ClipEngine:
     )
 
 
+def open_tower(look: SecondBundle, precision: Precision) -> ClipEngine:
+    """An engine of a second look's tower alone, for its `ClipEngine.features`."""
+    shape = look.description.shape
+    return ClipEngine(
+        lambda: build_feature_graph(shape, look.weights()), size=shape.size, precision=precision
+    )
+
+
 class ClipEngine:
     """One stream of inference per core; faces go through one by one.
 
@@ -78,7 +86,8 @@ class ClipEngine:
         """Remember how to load a network; it is loaded when the first face comes.
 
         Args:
-            load: gives a graph from uint8[N, size, size, 3] to float32[N].
+            load: gives a graph from uint8[N, size, size, 3] to float32[N], or to
+                float32[N, features].
             size: side of its input in pixels.
             precision: arithmetic of the network.
         """
@@ -100,14 +109,27 @@ class ClipEngine:
         Equal faces get equal bits, however they are grouped.
         """
         check_pixels(pixels, self._size)
-        scores = [self._infer(pixels[at : at + 1]) for at in range(len(pixels))]
+        scores = [self._infer(pixels[at : at + 1])[0] for at in range(len(pixels))]
         return np.array(scores, dtype=np.float32)
 
-    def _infer(self, face: UInt8Array) -> float:
+    def features(self, pixels: UInt8Array) -> Float32Array:
+        """What the head of a second look takes, where the graph is a tower alone.
+
+        Args:
+            pixels: as for `logits`, N at least 1.
+
+        Returns:
+            float32[N, features].
+        """
+        check_pixels(pixels, self._size)
+        return np.concatenate([self._infer(pixels[at : at + 1]) for at in range(len(pixels))])
+
+    def _infer(self, face: UInt8Array) -> Float32Array:
+        """What the graph gives for one face: a copy, for the request is used again."""
         if not hasattr(self._requests, "own"):
             self._requests.own = self._compile().create_infer_request()
         request: ov.InferRequest = self._requests.own
-        return float(request.infer([np.ascontiguousarray(face)], share_inputs=True)[0][0])
+        return np.array(request.infer([np.ascontiguousarray(face)], share_inputs=True)[0])
 
     def _compile(self) -> ov.CompiledModel:
         from deepfake_core.engines.libraries import ov

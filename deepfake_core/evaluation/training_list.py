@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deepfake_core.datasets.labelled import Labelled
-from deepfake_core.models.bundle import Bundle
+from deepfake_core.models.versions import Version
 
 TRAINING_LIST_FILE = "trained_on.npz"
 
@@ -44,7 +44,7 @@ def list_training(images: Sequence[Labelled]) -> TrainingList:
     return TrainingList(np.unique(digests(images)), np.unique(np.array(groups, np.uint64)))
 
 
-def read_training_list(bundle: Bundle) -> TrainingList | None:
+def read_training_list(bundle: Version) -> TrainingList | None:
     """The list of a bundle; None where its bundle records none."""
     if TRAINING_LIST_FILE not in bundle.description.files:
         return None

@@ -12,6 +12,7 @@ from deepfake_core.errors import CandidateRefused, ModelError, UsageError
 from deepfake_core.files import flush, settle, whole
 from deepfake_core.models.bundle import CANARIES_FILE, DESCRIPTION_FILE, Bundle, read_bundle
 from deepfake_core.models.registry_log import GateRecord, Ledger, gate_record, locked, read_log
+from deepfake_core.models.versions import Found, Kind, Version, verify
 
 CURRENT_FILE = "current.json"
 _ROOT = Path(__file__).resolve().parents[2]
@@ -86,6 +87,9 @@ def current_version(name: str, registry: Path = DEFAULT_REGISTRY) -> int:
         ) from error
 
 
+FIRST = Kind(DESCRIPTION_FILE, read_bundle)
+
+
 def register(candidate: Bundle, *, why: str = "", registry: Path = DEFAULT_REGISTRY) -> Bundle:
     """Copy a complete bundle into the registry; it appears there at once, and is not current.
 
@@ -101,28 +105,33 @@ def register(candidate: Bundle, *, why: str = "", registry: Path = DEFAULT_REGIS
         ModelError: a file is damaged, or another bundle has this name and version.
         OutputError: the registry cannot be written; it stays as it was.
     """
+    return add_version(candidate, FIRST, why=why, registry=registry)
+
+
+def add_version(candidate: Found, kind: Kind[Found], *, why: str, registry: Path) -> Found:
+    """Copy a version of any kind into the registry, see `register`."""
     verify(candidate)
     name, version = candidate.description.name, candidate.description.version
     home = registry / name
     final, beside = home / str(version), home / f".{version}.writing"
     with locked(home) as log:
         if final.exists():
-            return _same(read_bundle(final), candidate)
+            return _same(kind.read(final), candidate)
         for left in home.glob(".*.writing/"):
             shutil.rmtree(left)  # of a process that was killed: nobody else writes meanwhile
         try:
             beside.mkdir()
-            for file in (*candidate.description.files, DESCRIPTION_FILE):
+            for file in (*candidate.description.files, kind.description_file):
                 shutil.copyfile(candidate.folder / file, beside / file)
             if (candidate.folder / CANARIES_FILE).is_file():
                 shutil.copyfile(candidate.folder / CANARIES_FILE, beside / CANARIES_FILE)
             _flush(beside)
-            verify(read_bundle(beside))
+            verify(kind.read(beside))
             log.add("register", {"version": version, "digest": candidate.digest, "why": why})
             beside.rename(final)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-    return read_bundle(final)
+    return kind.read(final)
 
 
 def promote(
@@ -161,7 +170,7 @@ def promote(
             lines = [line for line in read_log(registry / name) if line.get("to") == version]
             return lines[-1] if lines else log.add("promote", {"from": None, "to": version})
         gate = gate_record(registry / name, bundle.digest)
-        refusal = _refusal(bundle, gate, current)
+        refusal = refusal_of(bundle, gate, current)
         if refusal and not force:
             raise CandidateRefused(
                 f"{name}@{version} was not promoted: {refusal}; run the gate with --data DIR, "
@@ -169,7 +178,7 @@ def promote(
             )
         facts = {"from": before, "to": version, "digest": bundle.digest, "why": why}
         passed = {"passed": not refusal, "forced": bool(refusal), "refusal": refusal}
-        return _make_current(log, registry / name, "promote", {**facts, "gate": passed})
+        return make_current(log, registry / name, "promote", {**facts, "gate": passed})
 
 
 def rollback(name: str, *, why: str = "", registry: Path = DEFAULT_REGISTRY) -> dict[str, object]:
@@ -195,12 +204,12 @@ def rollback(name: str, *, why: str = "", registry: Path = DEFAULT_REGISTRY) -> 
         bundle = find_model(f"{name}@{before}", registry)
         verify(bundle)
         facts = {"from": present, "to": before, "digest": bundle.digest, "why": why}
-        return _make_current(log, registry / name, "rollback", facts)
+        return make_current(log, registry / name, "rollback", facts)
 
 
 def record_gate(
-    bundle: Bundle,
-    current: Bundle | None,
+    bundle: Version,
+    current: Version | None,
     result: Mapping[str, object],
     *,
     registry: Path = DEFAULT_REGISTRY,
@@ -227,12 +236,6 @@ def record_gate(
         return log.add("gate", facts)
 
 
-def verify(bundle: Bundle) -> None:
-    """Check the hash of every file of a bundle; raises ModelError."""
-    for name in bundle.description.files:
-        bundle.verified(name)
-
-
 def find_current(name: str, registry: Path = DEFAULT_REGISTRY) -> Bundle | None:
     """The current bundle of a model, or None where none is current yet."""
     named = (registry / name / CURRENT_FILE).exists()
@@ -244,7 +247,7 @@ def next_version(name: str, registry: Path = DEFAULT_REGISTRY) -> int:
     return max(list_models(registry).get(name, []), default=0) + 1
 
 
-def _same(present: Bundle, candidate: Bundle) -> Bundle:
+def _same(present: Found, candidate: Found) -> Found:
     if present.digest != candidate.digest:
         raise ModelError(
             f"{present.model_id} took this version meanwhile; start the same command again"
@@ -252,7 +255,7 @@ def _same(present: Bundle, candidate: Bundle) -> Bundle:
     return present
 
 
-def _refusal(bundle: Bundle, gate: GateRecord | None, current: Bundle | None) -> str:
+def refusal_of(bundle: Version, gate: GateRecord | None, current: Version | None) -> str:
     """Why a version may not become current; empty where it may."""
     if gate is None:
         return "it has no gate record"
@@ -263,7 +266,7 @@ def _refusal(bundle: Bundle, gate: GateRecord | None, current: Bundle | None) ->
     return ""
 
 
-def _make_current(
+def make_current(
     log: Ledger, home: Path, what: str, facts: Mapping[str, object]
 ) -> dict[str, object]:
     """Log, then rename: whatever is current has a line that says how it became so."""

@@ -18,6 +18,7 @@ from deepfake_core.inference.cropping import open_cropper
 from deepfake_core.models.bundle import Bundle
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_current, record_gate
 from deepfake_core.models.registry_log import GateRecord
+from deepfake_core.models.versions import Version
 from deepfake_core.release.engine_parity import check_engines
 from deepfake_core.release.gate_answers import Answers, judge
 from deepfake_core.release.gate_comparison import Row, floors, promises
@@ -49,6 +50,10 @@ class GateResult:
     table: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     engines: dict[str, object] | None = None
+
+    def refused(self, reasons: Sequence[str]) -> GateResult:
+        """The same with more reasons against the candidate; with none it stays as it is."""
+        return replace(self, passed=self.passed and not reasons, reasons=(*self.reasons, *reasons))
 
     def as_json(self) -> GateRecord:
         """The result as plain data."""
@@ -217,7 +222,7 @@ def note_few(data: Sequence[Labelled]) -> tuple[str, ...]:
     )
 
 
-def refuse_seen(bundle: Bundle, data: Sequence[Labelled]) -> list[str]:
+def refuse_seen(bundle: Version, data: Sequence[Labelled]) -> list[str]:
     """Refuse images that a model has learnt from.
 
     Returns:

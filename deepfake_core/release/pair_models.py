@@ -66,6 +66,7 @@ def pair_models(
     aside: Sequence[str] = (),
     precisions: Sequence[Precision] = (),
     say: Callable[[str], None] = lambda line: None,
+    open_look: Callable[[SecondBundle, Precision], Engine] = open_second_look,
 ) -> Pair:
     """Make the pair of two looks; nothing is written.
 
@@ -78,6 +79,7 @@ def pair_models(
             and are reported on by family alone.
         precisions: of the second look; without any the fastest of this processor.
         say: is told what is done.
+        open_look: opens the second look at a precision.
 
     Raises:
         UsageError: the first look judges whole pictures.
@@ -102,7 +104,7 @@ def pair_models(
     precision = resolve_precision(first, "auto", processor_precisions())
     one = score(open_engine(first, kind="openvino", precision=precision))
     names = tuple(precisions) or second_precisions(look, processor_flags())[:1]
-    others = {name: score(open_second_look(look, name)) for name in names}
+    others = {name: score(open_look(look, name)) for name in names}
     looked = _join(images, one, others)
     _refuse_few(looked.images, aside, data)
     calibration = first.description.curve(precision).calibration

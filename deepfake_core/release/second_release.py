@@ -51,7 +51,9 @@ def complete_second(
                 *(name for name, scored in agreements.items() if scored.qualified),
             ),
             "qualification": {name: scored.as_json() for name, scored in agreements.items()},
-            "figures": {name: _figures(scored, truth, families) for name, scored in logits.items()},
+            "figures": {
+                name: figures_alone(scored, truth, families) for name, scored in logits.items()
+            },
         }
     )
     (folder / CARD_FILE).write_text(second_card(complete))
@@ -71,7 +73,7 @@ def _answers(logits: Float32Array, curve: tuple[Calibration, Thresholds]) -> Ans
     return Answers(calibrate(logits, calibration), thresholds)
 
 
-def _figures(logits: Float32Array, truth: Truth, families: np.ndarray) -> dict[str, object]:
+def figures_alone(logits: Float32Array, truth: Truth, families: np.ndarray) -> dict[str, object]:
     """AUC of all labelled faces; by family, the share above the cut of 1 % of the photographs."""
     rows, fake = truth.labelled, truth.fake
     reals = np.sort(logits[rows & ~fake])[::-1]

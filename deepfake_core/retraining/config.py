@@ -35,6 +35,25 @@ class Recipe(BaseModel):
     )
 
 
+class HeadConfig(BaseModel):
+    """How a new head of a second look is fitted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    look: str = Field(
+        min_length=1,
+        description="The second look whose tower stays, NAME or NAME@VERSION; it must be current.",
+    )
+    views: int = Field(
+        2, ge=0, le=20, description="Changed copies of each face that the head is fitted to, too."
+    )
+    features: str | None = Field(
+        None,
+        description="Folder of what the tower says of each face, kept for the next fit; by "
+        "default it lies in the run's state.",
+    )
+
+
 class RetrainConfig(BaseModel):
     """Settings of one retraining."""
 
@@ -52,6 +71,11 @@ class RetrainConfig(BaseModel):
         description="Name of the model that gets a new version.",
     )
     recipe: Recipe = Field(Recipe(), description="How it is made and judged.")
+    head: HeadConfig | None = Field(
+        None,
+        description="Fit a new head of a second look, to be paired with the current version of "
+        "`name`, and not a network; of the recipe only gate, trained_on and limits are used.",
+    )
     teachers: tuple[str, ...] = Field(
         (), description="ONNX classifiers to distil, as paths; see the recipe's teacher_format."
     )

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from deepfake_core.datasets.checks.inspection import Inspection, inspect
-from deepfake_core.datasets.checks.report import render as render_data
+from deepfake_core.datasets.checks.inspection import Inspection
 from deepfake_core.datasets.class_folders import is_image
 from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.datasets.splits import arrange, split_labelled
 from deepfake_core.engines.keras_network import keras_weights
-from deepfake_core.errors import CandidateRefused, DataRefused, LeakedImages, ModelError
+from deepfake_core.errors import CandidateRefused, LeakedImages, ModelError
 from deepfake_core.evaluation.config import EvaluateConfig
 from deepfake_core.evaluation.measurement import evaluate
 from deepfake_core.evaluation.report import render as render_evaluation
@@ -33,7 +32,9 @@ from deepfake_core.release.candidate import Material, make_candidate
 from deepfake_core.release.gate import Facts, examine, refuse_seen
 from deepfake_core.release.gate_feedback import gathered
 from deepfake_core.retraining.config import Recipe, RetrainConfig, read_recipe
+from deepfake_core.retraining.head_run import fit_head_of
 from deepfake_core.retraining.run import RetrainResult, Run, begin
+from deepfake_core.retraining.steps import Step, call_step, check_data
 from deepfake_core.storage.listing import is_hidden
 from deepfake_core.training.data import TrainingData
 from deepfake_core.training.fit import fit
@@ -44,19 +45,6 @@ T = TypeVar("T")
 GATE_FILE = "gate.json"
 LEAKED_FILE, LEAKED_SHOWN = "leaked.txt", 20
 TRAINING_FILES = ("history.csv", "curves.png", "model.txt")
-
-
-class Step(Protocol):
-    """Does a step of a run, given its name and a function, and returns what that returns."""
-
-    def __call__(self, name: str, work: Callable[[], T], /) -> T:
-        """Do it."""
-        ...
-
-
-def call_step(name: str, work: Callable[[], T], /) -> T:  # noqa: ARG001
-    """Do a step."""
-    return work()
 
 
 def retrain(
@@ -91,6 +79,8 @@ def retrain(
             notify("step", {"name": name})
             return step(name, work)
 
+        if config.head is not None:
+            return run.finish(fit_head_of(run, config.head, do))
         inspection = do("check the data", lambda: check_data(run))
         data = do("split by group", lambda: arrange_data(run, inspection))
         weights = do("fit", lambda: fit_network(run, data))
@@ -111,22 +101,6 @@ def retrain(
                 "report": str(report),
             }
         )
-
-
-def check_data(run: Run) -> Inspection:
-    """Check the labelled folder and write the data report; stop where nothing may be learnt."""
-    config = run.config
-    inspection = inspect(
-        run.data, reading=config.reading, max_shortcut_auc=config.max_shortcut_auc, say=run.say
-    )
-    report = render_data(inspection, run.report / "data")
-    for warning in inspection.warnings:
-        run.say(f"warning: {warning}")
-    reasons = inspection.reasons(allow_shortcuts=config.allow_shortcuts)
-    if reasons:
-        advice = "" if inspection.problems else "; --allow-shortcuts trains all the same"
-        raise DataRefused(f"{run.data}: {'; '.join(reasons)}; see {report}{advice}")
-    return inspection
 
 
 def arrange_data(run: Run, inspection: Inspection) -> Path:

@@ -20,6 +20,15 @@ def augment(image: Image.Image, *, size: int, rng: np.random.Generator) -> UInt8
     Returns:
         uint8[size, size, 3].
     """
+    pixels = resize(change(image, rng), size)
+    if rng.random() < 0.1:
+        noise = rng.normal(0, rng.uniform(1, 6), pixels.shape)
+        pixels = np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)
+    return pixels
+
+
+def change(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Change one RGB image at its own size: mirror, crop, colours, scale, blur, compression."""
     if rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if rng.random() < 0.6:
@@ -30,13 +39,7 @@ def augment(image: Image.Image, *, size: int, rng: np.random.Generator) -> UInt8
         image = _rescale(image, rng)
     if rng.random() < 0.12:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.5)))
-    if rng.random() < 0.35:
-        image = _compress(image, rng)
-    pixels = resize(image, size)
-    if rng.random() < 0.1:
-        noise = rng.normal(0, rng.uniform(1, 6), pixels.shape)
-        pixels = np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)
-    return pixels
+    return _compress(image, rng) if rng.random() < 0.35 else image
 
 
 def _crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
