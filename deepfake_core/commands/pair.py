@@ -71,7 +71,7 @@ def _pair(parsed: argparse.Namespace) -> int:
     path = write_pair(look, pair)
     if read_canaries(look.folder, look.digest) is None:
         record_second(look, first)
-    figures = {name: found.model_dump() for name, found in pair.figures.items()}
+    figures = {name: measured.model_dump() for name, measured in pair.figures.items()}
     facts = {"pair": pair.digest, "file": str(path), "line": pair.line, "figures": figures}
     tell(facts if parsed.json else None, _words(pair, look.model_id))
     return DONE
@@ -79,17 +79,17 @@ def _pair(parsed: argparse.Namespace) -> int:
 
 def _words(pair: Pair, second: str) -> str:
     lines = [f"{pair.first_model_id} sends faces that score {pair.line:.4f} or more to {second}"]
-    for precision, found in pair.figures.items():
-        report = found.auto["report"]
+    for precision, measured in pair.figures.items():
+        report = measured.auto["report"]
         lines += [
             f"on {report['images']:,} faces that chose nothing, {precision}: AUC "
-            f"{found.first_auc:.4f} alone, {report['auc']:.4f} so, "
-            f"{found.all['report']['auc']:.4f} where all go on",
-            f"  {_share(found.reals_sent_on)} of the photographs go on; "
-            f"{_share(found.fakes_lost)} of the fakes do not",
+            f"{measured.first_auc:.4f} alone, {report['auc']:.4f} so, "
+            f"{measured.all['report']['auc']:.4f} where all go on",
+            f"  {_share(measured.reals_sent_on)} of the photographs go on; "
+            f"{_share(measured.fakes_lost)} of the fakes do not",
             *(
-                f"  {name}: {_share(sent)} go on, {_called(found.auto[name])}"
-                for name, sent in found.sent_on.items()
+                f"  {name}: {_share(sent)} go on, {_called(measured.auto[name])}"
+                for name, sent in measured.sent_on.items()
             ),
         ]
     return "\n".join(lines)
@@ -101,6 +101,6 @@ def _called(measured: Json) -> str:
     return f"{labels['fake'] / of:.1%} fake, {labels['real'] / of:.1%} real"
 
 
-def _share(found: Share) -> str:
-    known = "none" if found.share is None else f"{found.share:.1%}"
-    return f"{known} ({found.low:.1%} to {found.high:.1%})"
+def _share(share: Share) -> str:
+    known = "none" if share.share is None else f"{share.share:.1%}"
+    return f"{known} ({share.low:.1%} to {share.high:.1%})"

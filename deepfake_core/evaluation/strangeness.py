@@ -42,14 +42,14 @@ class Known:
 
     def distances(self, values: Float32Array) -> Float32Array:
         """Squared distances to both classes: float32[N, 2] of float32[N, D]."""
-        found = [self._distances(values / self.spread - mean) for mean in self.means]
-        return np.stack(found, axis=1)
+        distances = [self._distances(values / self.spread - mean) for mean in self.means]
+        return np.stack(distances, axis=1)
 
     def _distances(self, from_mean: Float32Array) -> Float32Array:
         along = (from_mean @ self.directions) ** 2
         others = (from_mean**2).sum(axis=1) - along.sum(axis=1)
-        found = (along / self.variances).sum(axis=1) + others / np.float32(self.rest)
-        return np.asarray(found, np.float32)
+        distances = (along / self.variances).sum(axis=1) + others / np.float32(self.rest)
+        return np.asarray(distances, np.float32)
 
 
 def fit_known(values: Float32Array, fake: BoolArray) -> Known:
@@ -81,11 +81,11 @@ def familiarity(asked: Float32Array, known: Float32Array, fake: BoolArray) -> Fl
     Returns:
         float64[N] in (0, 1]. At most a share p of each class's faces lies at or below p.
     """
-    found = [
+    familiar = [
         _share_as_far(known[fake == is_fake, at], asked[:, at])
         for at, is_fake in enumerate((False, True))
     ]
-    return np.maximum(*found)
+    return np.maximum(*familiar)
 
 
 def _share_as_far(known: Float32Array, asked: Float32Array) -> Float64Array:
@@ -101,7 +101,7 @@ def together(asked: Mapping[str, Float64Array], known: Mapping[str, Float64Array
         asked: float64[N] by depth.
         known: float64[M] by depth, of the same faces that `familiarity` compared with.
     """
-    mean_of = {name: np.mean([np.log(one) for one in some.values()], axis=0)
+    mean_of = {name: np.mean([np.log(distances) for distances in some.values()], axis=0)
                for name, some in (("asked", asked), ("known", known))}  # fmt: skip
     rarer = np.searchsorted(np.sort(mean_of["known"]), mean_of["asked"], side="right")
     shares: Float64Array = (1 + rarer) / (1 + len(mean_of["known"]))

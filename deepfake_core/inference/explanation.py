@@ -122,7 +122,7 @@ def _explained(pixels: UInt8Array, joined: _Joined, sign: float) -> Explanation 
     heat = heat_of(sign * (whole - logits), size)
     area = hottest(heat, size, share=SHARE)
     areas = [area, *elsewhere(area, RANDOM_AREAS)]
-    without = np.stack([hide_by_growth(pixels, one) for one in areas])
+    without = np.stack([hide_by_growth(pixels, hidden) for hidden in areas])
     drop, *others = (sign * (whole - joined.of(without))).tolist()
     faithful = drop > 0 and sum(other < drop for other in others) >= MUST_BEAT
     heat = np.clip(heat, 0, None) / max(float(heat.max()), 1e-9)

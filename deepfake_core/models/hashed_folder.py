@@ -70,10 +70,10 @@ class HashedFolder(Generic[D]):
         path, expected = self.folder / name, self.description.files.get(name)
         if expected is None or not path.is_file():
             raise ModelError(f"{self.model_id} lacks {name} in {self.folder}; restore the folder")
-        found = file_digest(path)
-        if found != expected:
+        digest = file_digest(path)
+        if digest != expected:
             raise ModelError(
-                f"{path} has the sha256 {found[:12]}…, the description of {self.model_id} says "
+                f"{path} has the sha256 {digest[:12]}…, the description of {self.model_id} says "
                 f"{expected[:12]}…; it was changed or damaged, restore it"
             )
         return path

@@ -83,9 +83,9 @@ def measure_pair(
 
     def measured(at: float) -> dict[str, Json]:
         scores = scores_of_both(faces, second_logits, at, curve.calibration)
-        found = {name: _figures(faces, scores, rows, curve) for name, rows in sets.items()}
+        by_set = {name: _figures(faces, scores, rows, curve) for name, rows in sets.items()}
         pooled = threshold_curve(scores[reported], faces.fake[reported])
-        return {**found, REPORT: {**found[REPORT], "curve": pooled}}
+        return {**by_set, REPORT: {**by_set[REPORT], "curve": pooled}}
 
     return PairFigures(
         first_auc=round(auc(faces.first_scores[reported], faces.fake[reported]), 4),
@@ -113,8 +113,8 @@ def _sets(faces: PairFaces) -> dict[str, np.ndarray]:
         str(name): (families == name) & (reported | faces.aside)
         for name in np.unique(families[reported | faces.aside])
     }
-    found = {REPORT: reported, **by_tier, **by_family}
-    return {name: rows for name, rows in found.items() if rows.any()}
+    sets = {REPORT: reported, **by_tier, **by_family}
+    return {name: rows for name, rows in sets.items() if rows.any()}
 
 
 def _figures(faces: PairFaces, scores: Float32Array, rows: np.ndarray, curve: Curve) -> Json:

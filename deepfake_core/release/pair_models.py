@@ -114,9 +114,9 @@ def pair_models(
     )
 
 
-def _join(images: list[Labelled], one: Scored, others: dict[Precision, Scored]) -> Looked:
+def _join(images: list[Labelled], first: Scored, others: dict[Precision, Scored]) -> Looked:
     """Tier after tier, the images that show a face."""
-    shown = {tier: np.flatnonzero(np.isfinite(one.face_sizes[tier])) for tier in one.logits}
+    shown = {tier: np.flatnonzero(np.isfinite(first.face_sizes[tier])) for tier in first.logits}
 
     def joined(values: dict[str, Float32Array]) -> Float32Array:
         return np.concatenate([values[tier][rows] for tier, rows in shown.items()])
@@ -124,9 +124,9 @@ def _join(images: list[Labelled], one: Scored, others: dict[Precision, Scored]) 
     return Looked(
         images=[images[row] for rows in shown.values() for row in rows.tolist()],
         tiers=[tier for tier, rows in shown.items() for _ in range(len(rows))],
-        first=joined(one.logits),
+        first=joined(first.logits),
         second={name: joined(other.logits) for name, other in others.items()},
-        face_sizes=joined(one.face_sizes),
+        face_sizes=joined(first.face_sizes),
     )
 
 

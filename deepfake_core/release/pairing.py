@@ -72,11 +72,11 @@ def make_pair(names: PairNames, faces: PairFaces) -> Pair:
         precision: measure_pair(faces, logits, line, curves[precision])
         for precision, logits in faces.second_logits.items()
     }
-    for precision, found in figures.items():
-        if (both := found.auto[REPORT]["auc"]) <= found.first_auc:
+    for precision, measured in figures.items():
+        if (both := measured.auto[REPORT]["auc"]) <= measured.first_auc:
             raise CandidateRefused(
                 f"with the second look at {precision} the AUC is {both:.4f}, with "
-                f"{names.first_model_id} alone {found.first_auc:.4f}; use it alone"
+                f"{names.first_model_id} alone {measured.first_auc:.4f}; use it alone"
             )
     return Pair(
         first=names.first,
@@ -154,16 +154,16 @@ def thresholds_for_families(
         families: N names; a family is of one class.
         pooled: thresholds that hold for all together.
     """
-    found = [pooled]
+    by_family = [pooled]
     for name in np.unique(families):
         own = families == name
         if own.sum() >= LEAST_OF_FAMILY:
             rows = own | (fake != fake[own][0])
             limits = {"max_fpr": MAX_FPR, "max_miss": MAX_FAMILY_MISS}
-            found.append(choose_thresholds(scores[rows], fake[rows], **limits))
-    fake_from = max(one.fake_from for one in found)
+            by_family.append(choose_thresholds(scores[rows], fake[rows], **limits))
+    fake_from = max(chosen.fake_from for chosen in by_family)
     return Thresholds(
-        real_below=min(fake_from, *(one.real_below for one in found)), fake_from=fake_from
+        real_below=min(fake_from, *(chosen.real_below for chosen in by_family)), fake_from=fake_from
     )
 
 

@@ -35,13 +35,13 @@ FORMAT = "format"
 BRIGHTNESS, BRIGHTNESS_EDGES = "mean brightness", (32, 64, 96, 128, 160, 192)
 
 
-def count_brightness(found: Sequence[float]) -> dict[str, int]:
+def count_brightness(values: Sequence[float]) -> dict[str, int]:
     """How many pictures are how bright.
 
     Args:
-        found: the mean of each, 0 to 255.
+        values: the mean of each, 0 to 255.
     """
-    return _counted(np.asarray(found, np.float64), BRIGHTNESS_EDGES)
+    return _counted(np.asarray(values, np.float64), BRIGHTNESS_EDGES)
 
 
 def profile(verdicts: pa.Table, brightness: Mapping[str, int] = NONE) -> Profile:

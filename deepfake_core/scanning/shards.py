@@ -164,7 +164,7 @@ class ShardJudge:
             self._read_on(following.to_pylist(), run)
         if run.stability:
             self._judge_again(entries, judgements)
-        bright = [one.brightness for one in judgements if one.brightness is not None]
+        bright = [read.brightness for read in judgements if read.brightness is not None]
         return JudgedShard(verdict_rows(entries, judgements, run), seconds, bright)
 
     def _judge_again(self, entries: list[Entry], judgements: Sequence[Judgement]) -> None:

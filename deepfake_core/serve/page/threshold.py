@@ -80,15 +80,15 @@ def _share_wrong(expected: Expected) -> str:
     alarms = expected.false_alarms
     if not expected.flagged:
         return "Nothing would be called fake."
-    found = expected.flagged - alarms.best
+    hits = expected.flagged - alarms.best
     if not alarms.best:
-        worst = alarms.high / (alarms.high + found)
+        worst = alarms.high / (alarms.high + hits)
         return (
             "No photograph of the test was called fake here, but of the pictures called fake up "
             f"to {percent(worst)} may still be photographs."
         )
     low, best, high = (
-        percent(value / (value + found)) for value in (alarms.low, alarms.best, alarms.high)
+        percent(value / (value + hits)) for value in (alarms.low, alarms.best, alarms.high)
     )
     return f"Of the pictures called fake, about {best} would be photographs [{low} to {high}]."
 
@@ -106,10 +106,10 @@ def basis(measured: Measured) -> str:
 def _say_of_each(chosen: float, judged: Sequence[JudgedPicture]) -> None:
     """What the line would do to the pictures on the page."""
     lines = []
-    for one in judged:
-        if (score := one.verdict["score"]) is not None:
+    for picture in judged:
+        if (score := picture.verdict["score"]) is not None:
             called = "called fake" if score >= chosen else "not called fake"
-            lines.append(f"- {as_markdown(one.name)}, score {score_text(score)}: **{called}**")
+            lines.append(f"- {as_markdown(picture.name)}, score {score_text(score)}: **{called}**")
     if lines:
         st.markdown(f"With the line at {line_text(chosen)}:\n\n" + "\n".join(lines))
 
