@@ -5,10 +5,9 @@ import datetime as dt
 import os
 import stat
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +32,11 @@ from deepfake_core.scanning.scan import scan
 from deepfake_core.storage.base import Storage
 from deepfake_core.storage.local import LocalStorage
 from deepfake_core.storage.opening import open_storage
+from tests.support.children import process
 from tests.support.s3_server import bucket, environment, server, without_pauses
 
 __all__ = ["bucket", "environment", "server", "without_pauses"]
 
-ROOT = Path(__file__).resolve().parents[2]
 CLI = ("-m", "deepfake_core.cli")
 SCAN = """
 import sys, time
@@ -224,24 +223,6 @@ def test_another_process_that_writes_an_answer_is_not_disturbed(tmp_path: Path):
         ) as one:
             assert one.wait(timeout=60) == 0
         assert file.read_bytes() == b"an answer"
-
-
-@contextlib.contextmanager
-def process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    started = subprocess.Popen(
-        [sys.executable, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield started
-    finally:
-        started.kill()
-        started.wait()
-        for stream in (started.stdin, started.stdout):
-            stream.close()
 
 
 def modes(output: Path) -> dict[str, set[int]]:

@@ -8,23 +8,21 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from deepfake_core.cli import main
 from deepfake_core.models.bundle import write_description
 from deepfake_core.models.registry import find_model
 from deepfake_core.serve.page.words import FAILURES, UNCERTAIN_TITLE
+from tests.support.pages import free_port, open_browser, wait_until_up
 
 pytestmark = pytest.mark.processes
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DESKTOP, TELEPHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PATIENCE_MS = 30_000
 PATHS = {
@@ -45,12 +43,6 @@ A_VERDICT = re.compile(f"{UNCERTAIN_TITLE}|Evidence for generation: ")
 expect.set_options(timeout=PATIENCE_MS)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def no_bytes_to_disk() -> None:
     """In the child: a file that is written to, even an unnamed one, is an error."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
@@ -63,18 +55,6 @@ class Served:
     url: str
     process: subprocess.Popen[bytes]
     temporary: Path
-
-
-def wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        assert process.poll() is None, "the page stopped at its start"
-        try:
-            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail("the page did not come up")
 
 
 @pytest.fixture(scope="module")
@@ -123,12 +103,8 @@ def measured_model(registry: Path) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium to open the page in")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with open_browser() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture

@@ -1,24 +1,23 @@
 """The review console in a real browser: by keyboard alone, and fast enough."""
 
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from deepfake_core.results.review_log import ReviewLog, standings
 from deepfake_core.storage.local import LocalStorage
+from tests.support.pages import free_port, open_browser, wait_until_up
 from tests.support.reviewed import scan_of
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.processes
+
 PICTURES, DECISIONS, SECONDS_EACH = 500, 12, 3.0
 expect.set_options(timeout=30_000)
 
@@ -30,38 +29,22 @@ def reports(tmp_path_factory: pytest.TempPathFactory, picture: Callable[..., byt
 
 @pytest.fixture(scope="module")
 def address(reports: Path, tiny_registry: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     options = ["--port", str(port), "--model", "tiny", "--reports", str(reports)]
     command = [sys.executable, "-m", "deepfake_core.cli", "app", *options]
     with subprocess.Popen([*command, "--registry", str(tiny_registry)]) as process:
         try:
-            wait_until_up(f"http://127.0.0.1:{port}/_stcore/health")
+            wait_until_up(f"http://127.0.0.1:{port}", process)
             yield f"http://127.0.0.1:{port}/review"
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(30)
 
 
-def wait_until_up(url: str) -> None:
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail("the page did not come up")
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium to open the page in")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with open_browser() as started:
         yield started
-        started.close()
 
 
 def name_of(page: Page) -> str:

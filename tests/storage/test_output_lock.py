@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,13 +20,13 @@ from deepfake_core.storage.local import LocalStorage
 from deepfake_core.storage.opening import open_storage
 from deepfake_core.storage.output_lock import beside_others, rewriting
 from deepfake_core.storage.store_lock import ALONE
+from tests.support.children import process
 from tests.support.s3_server import Bucket, bucket, environment, server, without_pauses
 
 pytestmark = pytest.mark.processes
 
 __all__ = ["bucket", "environment", "server", "without_pauses"]
 
-ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys, time
 from deepfake_core.storage.opening import open_storage
@@ -60,26 +59,8 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 
 @contextlib.contextmanager
-def process(program: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    started = subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield started
-    finally:
-        started.kill()
-        started.wait()
-        started.stdin.close()
-        started.stdout.close()
-
-
-@contextlib.contextmanager
 def held_elsewhere(storage: Storage, kind: str) -> Iterator[subprocess.Popen[str]]:
-    with process(HOLD, storage.name, kind) as holder:
+    with process("-c", HOLD, storage.name, kind) as holder:
         assert holder.stdout.readline() == "held\n"
         yield holder
 
@@ -136,7 +117,7 @@ def output_lock_now(storage: Storage) -> None:
 def test_no_work_of_several_processes_is_lost(storage: Storage):
     storage.put("count", b"0")
     with contextlib.ExitStack() as stack:
-        adding = [stack.enter_context(process(ADD, storage.name, "5")) for _ in range(4)]
+        adding = [stack.enter_context(process("-c", ADD, storage.name, "5")) for _ in range(4)]
         assert [one.wait(timeout=120) for one in adding] == [0] * 4
     assert storage.read("count") == b"20"
 
