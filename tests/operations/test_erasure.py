@@ -216,6 +216,7 @@ def test_what_a_killed_scan_left_half_written_goes(
 
 def test_another_process_that_writes_an_answer_is_not_disturbed(tmp_path: Path):
     storage = LocalStorage(tmp_path)
+    (tmp_path / "feedback").mkdir()
     with storage.spool() as file:
         file.write_bytes(b"an answer")
         with process(
