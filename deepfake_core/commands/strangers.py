@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_core.commands.terminal import DONE, add_json, add_registry, registry_of, say, tell
+from deepfake_core.errors import UsageError
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
@@ -32,17 +33,25 @@ def add(commands: Commands) -> None:
         "--most", type=int, default=1000, metavar="N",
         help="pictures of each family and of each part of the labelled folder (1000)",
     )  # fmt: skip
+    parser.add_argument(
+        "--second", action="store_true", help="ask the current second look in place of the model"
+    )
     add_registry(parser)
     add_json(parser)
     parser.set_defaults(command=_strangers)
 
 
 def _strangers(parsed: argparse.Namespace) -> int:
-    from deepfake_core.evaluation.strangers import measure_strangers
+    from deepfake_core.evaluation.strangers import measure_strangers, open_seer
     from deepfake_core.models.registry import find_model
+    from deepfake_core.models.second_look import find_second
 
-    bundle = find_model(parsed.model, registry_of(parsed))
-    found = measure_strangers(bundle, parsed.data, parsed.strangers, most=parsed.most, say=say)
+    registry = registry_of(parsed)
+    second = find_second(None, registry) if parsed.second else None
+    if parsed.second and second is None:
+        raise UsageError(f"there is no second look in {registry}; leave out --second")
+    seer = open_seer(find_model(parsed.model, registry), second)
+    found = measure_strangers(seer, parsed.data, parsed.strangers, most=parsed.most, say=say)
     tell(asdict(found) if parsed.json else None, in_words(found))
     return DONE
 

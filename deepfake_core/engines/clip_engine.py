@@ -138,17 +138,18 @@ class ClipEngine:
             if self._compiled is None:
                 model = self._load()
                 model.reshape([1, self._size, self._size, 3])
-                self._compiled = ov.Core().compile_model(model, "CPU", self._settings())
+                settings = tower_settings(self.precision, lanes=self.lanes)
+                self._compiled = ov.Core().compile_model(model, "CPU", settings)
             return self._compiled
 
-    def _settings(self) -> dict[str, object]:
-        """Unless told not to, OpenVINO rounds the inputs of products with int8 weights."""
-        rounds_inputs = self.precision == "int8"
-        faster = "bf16" in processor_precisions() and self.precision != "fp32"
-        return {
-            "INFERENCE_PRECISION_HINT": "bf16" if faster else "f32",
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": ROUNDED_TOGETHER if rounds_inputs else 0,
-            "NUM_STREAMS": self.lanes,
-            "INFERENCE_NUM_THREADS": self.lanes,
-            "ENABLE_CPU_PINNING": False,
-        }
+
+def tower_settings(precision: Precision, *, lanes: int) -> dict[str, object]:
+    """How a tower is compiled; unless told not to, OpenVINO rounds the inputs of int8 products."""
+    faster = "bf16" in processor_precisions() and precision != "fp32"
+    return {
+        "INFERENCE_PRECISION_HINT": "bf16" if faster else "f32",
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": ROUNDED_TOGETHER if precision == "int8" else 0,
+        "NUM_STREAMS": lanes,
+        "INFERENCE_NUM_THREADS": lanes,
+        "ENABLE_CPU_PINNING": False,
+    }

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deepfake_core.engines.clip_engine import processor_flags, second_precisions, tower_settings
+from deepfake_core.engines.clip_graph import build_feature_graph
 from deepfake_core.engines.engine import read_graph
 from deepfake_core.errors import UsageError
 from deepfake_core.evaluation.scoring import PART, read_image
 from deepfake_core.images.degradations import Degradation
 from deepfake_core.inference.cropping import Crop, Cropper
 from deepfake_core.models.bundle import Bundle
+from deepfake_core.models.second_look import SecondBundle
 from deepfake_core.records import Failure, Float32Array, UInt8Array
 
 if TYPE_CHECKING:
@@ -76,6 +79,28 @@ def open_depths(bundle: Bundle) -> Look:
     return look
 
 
+def open_second_depths(second: SecondBundle) -> Look:
+    """Load the tower of a second look, at the fastest precision of this processor.
+
+    Returns:
+        As `open_depths` does: at three depths the mean of the patches' tokens.
+    """
+    from deepfake_core.engines.libraries import ov
+
+    shape, precision = second.description.shape, second_precisions(second, processor_flags())[0]
+    graph = build_feature_graph(shape, second.weights())
+    graph.reshape([1, shape.size, shape.size, 3])
+    compiled = ov.Core().compile_model(graph, "CPU", tower_settings(precision, lanes=1))
+    read = len(shape.read)
+
+    def look(pixels: UInt8Array) -> dict[str, Float32Array]:
+        given = np.concatenate([np.array(compiled([one[None]])[0], np.float32) for one in pixels])
+        means = given.reshape(len(pixels), 2, read, -1)[:, 1]
+        return {f"block{shape.read[at]}": means[:, at] for at in (0, read // 2, read - 1)}
+
+    return look
+
+
 def depth_graph(model: ov.Model) -> ov.Model:
     """The logarithm of each channel's deviation over places, a float32[N, channels] by depth.
 
@@ -103,7 +128,7 @@ def read_depths(look: Look, cropper: Cropper, pictures: Sequence[Picture]) -> De
         loaded = read_image(picture.path, cropper)
         return None if isinstance(loaded, Failure) else cropper.crop(picture.change(loaded.image))
 
-    values: dict[str, list[Float32Array]] = {name: [] for name in DEPTHS}
+    values: dict[str, list[Float32Array]] = {}
     rows: list[int] = []
     with ThreadPoolExecutor() as threads:
         for start in range(0, len(pictures), PART):
@@ -113,6 +138,5 @@ def read_depths(look: Look, cropper: Cropper, pictures: Sequence[Picture]) -> De
             if shown:
                 seen = look(np.stack([one.pixels for one in crops if one is not None]))
                 for name, some in seen.items():
-                    values[name].append(some)
-    joined = {name: np.concatenate(some) for name, some in values.items() if some}
-    return Depths(joined, rows)
+                    values.setdefault(name, []).append(some)
+    return Depths({name: np.concatenate(some) for name, some in values.items()}, rows)

@@ -14,7 +14,14 @@ from deepfake_core.datasets.class_folders import folders_in, is_image
 from deepfake_core.datasets.labelled import Labelled, is_fake, read_labelled
 from deepfake_core.datasets.splits import thin
 from deepfake_core.errors import SourceError, UsageError
-from deepfake_core.evaluation.depths import Depths, Look, Picture, open_depths, read_depths
+from deepfake_core.evaluation.depths import (
+    Depths,
+    Look,
+    Picture,
+    open_depths,
+    open_second_depths,
+    read_depths,
+)
 from deepfake_core.evaluation.metrics import BoolArray
 from deepfake_core.evaluation.strangeness import (
     Float64Array,
@@ -27,6 +34,7 @@ from deepfake_core.events import Say, silent
 from deepfake_core.images.face_tiers import FACE_TIERS
 from deepfake_core.inference.cropping import Cropper, open_cropper
 from deepfake_core.models.bundle import Bundle
+from deepfake_core.models.second_look import SecondBundle
 from deepfake_core.ranking import auc, rank_auc
 from deepfake_core.records import Float32Array
 from deepfake_core.resampling import resample_counts
@@ -95,30 +103,56 @@ class _Faces:
     fake: BoolArray
 
 
+@dataclass(frozen=True, slots=True)
+class Seer:
+    """What looks at faces.
+
+    Attributes:
+        model_id: its name.
+        look: what it sees of faces at several depths.
+        cropper: cuts them out.
+    """
+
+    model_id: str
+    look: Look
+    cropper: Cropper
+
+
+def open_seer(bundle: Bundle, second: SecondBundle | None = None) -> Seer:
+    """A model, or a second look at the same faces.
+
+    Raises:
+        UsageError: the model judges whole pictures, or it should look itself and is no ResNet50
+            that was built here.
+    """
+    if bundle.description.preprocessing.faces == "frame":
+        raise UsageError(f"{bundle.model_id} judges whole pictures, and strangers are faces")
+    cropper = open_cropper(bundle.description.preprocessing)
+    if second is not None:
+        return Seer(second.model_id, open_second_depths(second), cropper)
+    return Seer(bundle.model_id, open_depths(bundle), cropper)
+
+
 def measure_strangers(
-    bundle: Bundle, data: Path, strangers: Path, *, most: int, say: Say = silent
+    seer: Seer, data: Path, strangers: Path, *, most: int, say: Say = silent
 ) -> Strangers:
     """Tell strangers from familiar faces by what a network sees at several depths.
 
     Args:
-        bundle: the model, which must judge faces.
+        seer: looks at the faces.
         data: labelled folder: its set ``train`` is learnt, the others are familiar.
         strangers: a folder whose folders are families of pictures.
         most: at most so many pictures are learnt, are familiar, and of each family.
         say: told of the steps.
 
     Raises:
-        UsageError: the model is no ResNet50 that judges faces, or there is no family.
-        SourceError: there are too few familiar faces.
+        SourceError: there is no family, or there are too few familiar faces.
     """
-    if bundle.description.preprocessing.faces == "frame":
-        raise UsageError(f"{bundle.model_id} judges whole pictures, and strangers are faces")
     listed = _families(strangers)
-    look, cropper = open_depths(bundle), open_cropper(bundle.description.preprocessing)
     read: list[_Faces] = []
     for name, images in _parts(data).items():
         say(f"looking at {min(most, len(images))} images that are {name}")
-        read.append(_read(look, cropper, thin(images, most)))
+        read.append(_read(seer, thin(images, most)))
         _refuse_few(read[-1], name, data)
     test = _Test.fit(read[0], read[1])
     familiar = test.ask(read[2].depths)
@@ -126,12 +160,12 @@ def measure_strangers(
     for name, paths in listed.items():
         some = [Picture(path, _unchanged) for path in paths[:most]]
         say(f"looking at {len(some)} pictures of {name}")
-        seen = read_depths(look, cropper, some)
+        seen = read_depths(seer.look, seer.cropper, some)
         told = _tell(test.ask(seen), familiar) if seen.rows else {}
         found.append(Family(name, len(some), len(seen.rows), told))
     lost = {name: int((values <= LOSS).sum()) for name, values in familiar.items()}
     learnt, compared, others = (len(one.fake) for one in read)
-    return Strangers(bundle.model_id, learnt, compared, others, lost, found)
+    return Strangers(seer.model_id, learnt, compared, others, lost, found)
 
 
 def _parts(data: Path) -> dict[str, list[Labelled]]:
@@ -156,11 +190,11 @@ def _families(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _read(look: Look, cropper: Cropper, images: Sequence[Labelled]) -> _Faces:
+def _read(seer: Seer, images: Sequence[Labelled]) -> _Faces:
     """The faces of images, a quarter in each of the usual tiers."""
     changes = [FACE_TIERS[tier] for tier in USUAL_TIERS]
     pictures = [Picture(image.path, changes[at % len(changes)]) for at, image in enumerate(images)]
-    seen = read_depths(look, cropper, pictures)
+    seen = read_depths(seer.look, seer.cropper, pictures)
     return _Faces(seen, is_fake([images[row] for row in seen.rows]))
 
 

@@ -9,10 +9,17 @@ import pytest
 from PIL import Image, ImageOps
 
 from deepfake_core.cli import main
-from deepfake_core.evaluation.depths import DEPTHS, Picture, open_depths, read_depths
+from deepfake_core.evaluation.depths import (
+    DEPTHS,
+    Picture,
+    open_depths,
+    open_second_depths,
+    read_depths,
+)
 from deepfake_core.evaluation.strangeness import familiarity, fit_known, together
-from deepfake_core.inference.cropping import open_cropper
+from deepfake_core.inference.cropping import open_cropper, read_crops
 from deepfake_core.models.registry import find_model
+from deepfake_core.models.second_look import find_second
 from deepfake_core.ranking import auc
 
 SAMPLES = Path(__file__).resolve().parents[2] / "data" / "samples"
@@ -95,6 +102,20 @@ def test_a_blank_face_has_the_least_deviation():
     assert seen["conv1"].min() == pytest.approx(np.log(0.01), abs=0.02)
 
 
+def test_a_second_look_sees_at_three_depths():
+    second = find_second()
+    assert second is not None
+    look = open_second_depths(second)
+    bundle = find_model("resnet50")
+    faces = read_crops(open_cropper(bundle.description.preprocessing), RENDERS[:2]).pixels
+    seen = look(faces)
+    assert {name: some.shape for name, some in seen.items()} == {
+        "block4": (2, 768), "block8": (2, 768), "block12": (2, 768),
+    }  # fmt: skip
+    for name, some in look(faces[1:]).items():
+        assert np.array_equal(some[0], seen[name][1])
+
+
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     data, strangers = tmp_path / "data", tmp_path / "strangers"
@@ -149,3 +170,10 @@ def test_a_folder_without_families_is_named(folders, tmp_path, capsys):
     words = ["strangers", "resnet50", "--data", str(folders[0])]
     assert main([*words, "--strangers", str(tmp_path / "empty")]) == 2
     assert "make one for each family" in capsys.readouterr().err
+
+
+def test_a_registry_without_a_second_look_is_named(tiny_registry, folders, capsys):
+    data, strangers = map(str, folders)
+    words = ["strangers", "tiny", "--data", data, "--strangers", strangers, "--second"]
+    assert main([*words, "--registry", str(tiny_registry)]) == 2
+    assert "there is no second look" in capsys.readouterr().err
