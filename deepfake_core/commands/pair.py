@@ -53,7 +53,7 @@ def _pair(parsed: argparse.Namespace) -> int:
     from deepfake_core.models.registry import find_model
     from deepfake_core.models.second_look import find_second, write_pair
     from deepfake_core.release.canary_answers import record_second
-    from deepfake_core.release.pair_models import pair_models
+    from deepfake_core.release.pair_models import Making, pair_models
 
     registry = registry_of(parsed)
     first, look = find_model(parsed.model, registry), find_second(parsed.second, registry)
@@ -63,9 +63,7 @@ def _pair(parsed: argparse.Namespace) -> int:
         first,
         look,
         parsed.data,
-        registry=registry,
-        aside=parsed.aside,
-        precisions=parsed.precision,
+        Making(registry, aside=parsed.aside, precisions=parsed.precision),
         say=say,
     )
     path = write_pair(look, pair)

@@ -20,6 +20,7 @@ from deepfake_core.errors import SourceError, UsageError
 from deepfake_core.evaluation.score_cache import Scored
 from deepfake_core.evaluation.scored_set import CLASS_NAMES
 from deepfake_core.evaluation.scoring import score_tiers
+from deepfake_core.events import Say, silent
 from deepfake_core.images.face_tiers import FACE_TIERS
 from deepfake_core.inference.cropping import open_cropper
 from deepfake_core.models.bundle import Bundle, Precision
@@ -57,16 +58,34 @@ class Looked:
     face_sizes: Float32Array
 
 
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How a pair is made.
+
+    Attributes:
+        registry: where the finder is.
+        aside: sets that are no task of the looks, such as face swaps: they choose nothing, and
+            are reported on by family alone.
+        precisions: of the second look; without any the fastest of this processor.
+        open_look: opens the second look at a precision.
+    """
+
+    registry: Path = DEFAULT_REGISTRY
+    aside: Sequence[str] = ()
+    precisions: Sequence[Precision] = ()
+    open_look: Callable[[SecondBundle, Precision], Engine] = open_second_look
+
+
+AS_USUAL = Making()
+
+
 def pair_models(
     first: Bundle,
     look: SecondBundle,
     data: Path,
+    making: Making = AS_USUAL,
     *,
-    registry: Path = DEFAULT_REGISTRY,
-    aside: Sequence[str] = (),
-    precisions: Sequence[Precision] = (),
-    say: Callable[[str], None] = lambda line: None,
-    open_look: Callable[[SecondBundle, Precision], Engine] = open_second_look,
+    say: Say = silent,
 ) -> Pair:
     """Make the pair of two looks; nothing is written.
 
@@ -74,12 +93,8 @@ def pair_models(
         first: the first look, which must judge faces.
         look: the second look.
         data: labelled folder; its set ``train`` is left out.
-        registry: where the finder is.
-        aside: its sets that are no task of the looks, such as face swaps: they choose nothing,
-            and are reported on by family alone.
-        precisions: of the second look; without any the fastest of this processor.
+        making: how.
         say: is told what is done.
-        open_look: opens the second look at a precision.
 
     Raises:
         UsageError: the first look judges whole pictures.
@@ -93,8 +108,8 @@ def pair_models(
             "whose bundle says faces: find"
         )
     images = [image for image in read_labelled(data) if image.set_name != "train"]
-    _refuse_few(images, aside, data)
-    cropper = open_cropper(preprocessing, registry)
+    _refuse_few(images, making.aside, data)
+    cropper = open_cropper(preprocessing, making.registry)
     tiers = {name: FACE_TIERS[name] for name in PAIR_TIERS}
 
     def score(engine: Engine) -> Scored:
@@ -102,15 +117,15 @@ def pair_models(
         return score_tiers(engine, images, cropper=cropper, tiers=tiers)
 
     precision = resolve_precision(first, "auto", processor_precisions())
-    one = score(open_engine(first, kind="openvino", precision=precision))
-    names = tuple(precisions) or second_precisions(look, processor_flags())[:1]
-    others = {name: score(open_look(look, name)) for name in names}
-    looked = _join(images, one, others)
-    _refuse_few(looked.images, aside, data)
+    scored = score(open_engine(first, kind="openvino", precision=precision))
+    names = tuple(making.precisions) or second_precisions(look, processor_flags())[:1]
+    others = {name: score(making.open_look(look, name)) for name in names}
+    looked = _join(images, scored, others)
+    _refuse_few(looked.images, making.aside, data)
     calibration = first.description.curve(precision).calibration
     return make_pair(
         PairNames(first.digest, first.model_id, look.digest),
-        faces_of(looked, calibration, aside),
+        faces_of(looked, calibration, making.aside),
     )
 
 

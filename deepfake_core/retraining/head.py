@@ -32,7 +32,7 @@ from deepfake_core.release.head_gate import compare_heads, pair_reasons
 from deepfake_core.release.head_release import FP32, HeadMaterial, complete_head
 from deepfake_core.release.head_scoring import HeadLogits, score_heads
 from deepfake_core.release.kept_features import KeptLook, KeptTower, head_of, open_kept_tower
-from deepfake_core.release.pair_models import PAIR_TIERS, pair_models
+from deepfake_core.release.pair_models import PAIR_TIERS, Making, pair_models
 from deepfake_core.retraining.config import HeadConfig
 from deepfake_core.retraining.head_views import read_faces
 from deepfake_core.retraining.run import Run
@@ -241,10 +241,8 @@ def pair_new(setting: Setting, look: SecondBundle) -> list[str]:
             setting.first,
             look,
             setting.data,
-            registry=run.registry,
-            precisions=(tower.precision,),
+            Making(run.registry, precisions=(tower.precision,), open_look=lambda _, __: kept),
             say=run.say,
-            open_look=lambda _, __: kept,
         )
     except (CandidateRefused, SourceError) as error:
         return [f"it could not be paired with {setting.first.model_id}: {error}"]
