@@ -13,6 +13,8 @@ from deepfake_core.errors import UsageError
 
 if TYPE_CHECKING:
     from deepfake_core.commands.terminal import Commands
+    from deepfake_core.models.bundle import Bundle
+    from deepfake_core.models.second_look import SecondBundle
 
 
 DEFAULT_MODEL = "resnet50"
@@ -80,15 +82,26 @@ def _folder(parsed: argparse.Namespace) -> Path:
 
 def _list(parsed: argparse.Namespace) -> int:
     from deepfake_core.models import registry
+    from deepfake_core.models.second_registry import find_current_second, list_seconds
 
-    models, lines, folder = {}, [], _folder(parsed)
+    folder = _folder(parsed)
+    models: dict[str, object] = {}
+    lines: list[str] = []
+
+    def add(
+        name: str, kind: str, versions: list[int], current: Bundle | SecondBundle | None
+    ) -> None:
+        number = current.description.version if current else None
+        models[name] = {"kind": kind, "versions": versions, "current": number}
+        lines.append(f"{name}: versions {versions}, current {number or 'none'}, a {kind}")
+
     for name, versions in registry.list_models(folder).items():
         current = registry.find_current(name, folder)
-        number = current.description.version if current else None
-        models[name] = {"versions": versions, "current": number}
-        lines.append(f"{name}: versions {versions}, current {number or 'none'}")
+        add(name, "first look", versions, current)
         if current and name == DEFAULT_MODEL:
             lines.insert(0, f"{current.model_id} is current: what is used where none is named")
+    for name, versions in list_seconds(folder).items():
+        add(name, "second look", versions, find_current_second(name, folder))
     tell(models if parsed.json else None, "\n".join(lines) or "no models")
     return DONE
 
@@ -96,23 +109,30 @@ def _list(parsed: argparse.Namespace) -> int:
 def _show(parsed: argparse.Namespace) -> int:
     from deepfake_core.models import registry
     from deepfake_core.models.registry_log import gate_record, read_log
+    from deepfake_core.models.second_look import find_second
+    from deepfake_core.models.second_registry import find_current_second, list_seconds
 
     if parsed.name is None:
         raise UsageError("deepfake models show needs a NAME or NAME@VERSION")
-    bundle = registry.find_model(parsed.name, _folder(parsed))
-    home = bundle.folder.parent
+    folder, name = _folder(parsed), parsed.name.partition("@")[0]
+    model: Bundle | SecondBundle | None = None
+    current: Bundle | SecondBundle | None = None
+    if name in list_seconds(folder):
+        model, current = find_second(parsed.name, folder), find_current_second(name, folder)
+    if model is None:
+        model = registry.find_model(parsed.name, folder)
+        current = registry.find_current(name, folder)
     content = {
-        "model_id": bundle.model_id,
-        **bundle.description.model_dump(mode="json"),
-        "gate": gate_record(home, bundle.digest),
-        "log": read_log(home),
+        "model_id": model.model_id,
+        **model.description.model_dump(mode="json"),
+        "gate": gate_record(model.folder.parent, model.digest),
+        "log": read_log(model.folder.parent),
     }
-    card = bundle.folder / "card.md"
-    words = f"{bundle.model_id} is the current version of its name"
-    current = registry.find_current(bundle.description.name, _folder(parsed))
-    if current is None or current.digest != bundle.digest:
-        now = f"{bundle.description.name}@{current.description.version}" if current else "none"
-        words = f"{bundle.model_id} is not current; {now} is"
+    card = model.folder / "card.md"
+    words = f"{model.model_id} is the current version of its name"
+    if current is None or current.digest != model.digest:
+        now = f"{name}@{current.description.version}" if current else "none"
+        words = f"{model.model_id} is not current; {now} is"
     shown = _without_front_matter(card.read_text()) if card.is_file() else "It has no card."
     tell(content if parsed.json else None, f"{words}\n\n{shown}")
     return DONE

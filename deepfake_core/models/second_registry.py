@@ -27,6 +27,12 @@ def second_versions(name: str, registry: Path = DEFAULT_REGISTRY) -> list[int]:
     return sorted(int(version) for version in names if version.isdigit())
 
 
+def list_seconds(registry: Path = DEFAULT_REGISTRY) -> dict[str, list[int]]:
+    """The versions of each second look, rising."""
+    names = sorted({path.parent.parent.name for path in registry.glob(f"*/*/{LOOK_FILE}")})
+    return {name: second_versions(name, registry) for name in names}
+
+
 def find_current_second(name: str, registry: Path = DEFAULT_REGISTRY) -> SecondBundle | None:
     """The current version of a second look, or None where none is current yet."""
     if not (registry / name / CURRENT_FILE).exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -52,3 +53,32 @@ def short_name(figure: str) -> str:
 def plain_name(figure: str) -> str:
     """What a figure is, in plain words."""
     return FIGURES[figure].plain
+
+
+# What stands in the names of sets of images, for people.
+_SET_WORDS = (
+    (r"^report$", "all test images"),
+    (r"^report_", "test images "),
+    (r"size(\d+)", r"\1 px"),
+    (r"jpeg(\d+)", r"JPEG \1"),
+    (r"webp(\d+)", r"WebP \1"),
+    (r"turned(\d+)", r"turned by \1°"),
+    (r"thumbnail(\d+)", r"thumbnail of \1 px"),
+    (r"_real$", ", photographs"),
+    (r"_fake$", ", fakes"),
+    ("_", " "),
+)
+
+
+def set_name(name: str) -> str:
+    """What a set of images is called in a report, from its name in a model's figures.
+
+    Examples:
+        >>> set_name("report_size96_jpeg50")
+        'test images 96 px JPEG 50'
+        >>> set_name("other_task_fake")
+        'other task, fakes'
+    """
+    for pattern, words in _SET_WORDS:
+        name = re.sub(pattern, words, name)
+    return name

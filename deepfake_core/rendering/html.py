@@ -9,6 +9,7 @@ from pathlib import Path
 import jinja2
 
 from deepfake_core.rendering.evidence import label_words
+from deepfake_core.rendering.figure_names import set_name
 from deepfake_core.rendering.text import (
     duration,
     expected_text,
@@ -35,6 +36,7 @@ def template(name: str) -> jinja2.Template:
         "auc": "{:.3f}".format,
         "count": "{:,}".format,
         "expected": expected_text,
+        "set_name": set_name,
         "label": label_words,
         "line": one_line,
         "percent": percent,

@@ -17,6 +17,7 @@ from deepfake_core.provenance.claims import BROKEN, FOREIGN, declared_generators
 from deepfake_core.provenance.generators import AI_SOURCES, NAMED
 from deepfake_core.records import Label
 from deepfake_core.rendering.evidence import strength
+from deepfake_core.rendering.figure_names import set_name
 from deepfake_core.rendering.text import percent
 from deepfake_core.reporting.summary_record import DeclaredImage, FlaggedImage, FolderCount
 
@@ -128,8 +129,9 @@ def blind_spot(figures: Mapping[str, Figures]) -> str | None:
     missed, of = misses[worst]
     low, high = interval(missed, of)
     return (
-        f"The model misses fakes: of those in the test set it did worst on, “{worst}”, about "
-        f"{round(100 * missed / of)} of 100 were not flagged ({percent(low)} to {percent(high)} "
+        "The model misses fakes: of those in the test set it did worst on, "
+        f"“{set_name(worst)}”, about {round(100 * missed / of)} of 100 were not flagged "
+        f"({percent(low)} to {percent(high)} "
         "in general). That nothing was found is not a finding that a picture is authentic."
     )
 

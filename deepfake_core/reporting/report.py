@@ -10,7 +10,7 @@ from typing import Any
 from deepfake_core.records import Label
 from deepfake_core.rendering.evidence import SCALE
 from deepfake_core.rendering.figure_intervals import figure_interval
-from deepfake_core.rendering.figure_names import AS_NUMBERS, COUNTED, plain_name
+from deepfake_core.rendering.figure_names import AS_NUMBERS, COUNTED, plain_name, set_name
 from deepfake_core.rendering.html import template
 from deepfake_core.rendering.text import NOT_PROOF, line_text, one_line, percent
 from deepfake_core.reporting.changes import in_words
@@ -188,7 +188,7 @@ def _figures(figures: Mapping[str, Any]) -> Mapping[str, object]:
         name for name in SHOWN if any(measured.get(name) is not None for measured in sets.values())
     ]
     rows = [
-        {"set": name, "cells": [_figure(measure, measured) for measure in measures]}
+        {"set": set_name(name), "cells": [_figure(measure, measured) for measure in measures]}
         for name, measured in sets.items()
     ]
     return {"measures": [plain_name(name) for name in measures], "rows": rows} if measures else {}

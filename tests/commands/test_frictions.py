@@ -22,6 +22,7 @@ from deepfake_core.commands.terminal import resumed
 from deepfake_core.errors import SourceOutage
 from deepfake_core.scanning import scan as core
 from deepfake_core.training.recipe import TrainConfig, warmup_line
+from tests.support.second_look import two_looks
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = dt.datetime(2026, 11, 27, 20, 15, 30, tzinfo=dt.UTC)
@@ -281,3 +282,15 @@ def test_an_address_that_cannot_be_reached_is_named(
     said = capsys.readouterr().err
     assert address in said
     assert "Traceback" not in said
+
+
+def test_models_lists_and_shows_second_looks_too(tmp_path, tiny_registry, capsys):
+    registry = str(two_looks(tmp_path / "models", tiny_registry))
+    assert cli.main(["models", "list", "--registry", registry]) == 0
+    said = capsys.readouterr().out
+    assert "tiny: versions [1], current 1, a first look" in said
+    assert "clip: versions [1], current 1, a second look" in said
+    assert cli.main(["models", "show", "clip", "--registry", registry]) == 0
+    assert "clip@1+" in capsys.readouterr().out
+    assert cli.main(["models", "show", "clip@7", "--registry", registry]) == 2
+    assert "no second look in" in capsys.readouterr().err

@@ -61,8 +61,12 @@ def pair(faces: PairFaces) -> Pair:
     return make_pair(NAMES, faces)
 
 
+# Some engines switch the processor to taking the smallest numbers for zero.
+FLOATS = st.floats(0, 1, width=32, allow_subnormal=False)
+
+
 @given(
-    scores=arrays.arrays(np.float32, st.integers(1, 60), elements=st.floats(0, 1, width=32)),
+    scores=arrays.arrays(np.float32, st.integers(1, 60), elements=FLOATS),
     share=st.floats(0, 0.5),
     data=st.data(),
 )

@@ -144,7 +144,7 @@ def test_it_shows_the_model_and_its_figures(summary):
     words = words_of(render(summary, thumbnails={}))
     assert "faces &amp; masks" in words
     assert "images of them photographs of them fake validation 0.900" in words
-    assert "report 80 % 2 % 0.960 0.950 to 0.970 1,200 600" in words
+    assert "all test images 80 % 2 % 0.960 0.950 to 0.970 1,200 600" in words
     # Sets of one class bring the counts of their labels.
     assert "generated 60 % 20 % 80 % 50 50" in words
     assert "photographs 2 % 98 % 50 50" in words
