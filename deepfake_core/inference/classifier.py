@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from deepfake_core.engines.engine import Engine
 from deepfake_core.images.brightness import mean_brightness
 from deepfake_core.images.decoding import decode
 from deepfake_core.inference.judgement import JudgedBatch, JudgedFace, Judgement, StageSeconds
-from deepfake_core.inference.looks import Looks, Scored, SecondLook
+from deepfake_core.inference.looks import Looks, Scored, SecondLook, Stopping, never
 from deepfake_core.models.bundle import Bundle, Curve
 from deepfake_core.models.decision import decide, strongest
 from deepfake_core.models.policy import Policy, decide_by_policy
@@ -104,16 +105,25 @@ class Classifier:
         self.looks = Looks(engine, self.curve, second)
         self.reader, self.policy = reader, rules.policy
 
-    def judge(self, contents: Iterable[bytes | Failure]) -> JudgedBatch:
+    def judge(self, contents: Iterable[bytes | Failure], stopping: Stopping = never) -> JudgedBatch:
         """Judge images from their bytes; reads that failed stay failures.
+
+        Args:
+            contents: the bytes of files, or why they could not be read.
+            stopping: whether nobody waits for the verdicts any more.
 
         Returns:
             One judgement per entry, in order. One bad image changes no other's judgement.
+
+        Raises:
+            CancelledError: nobody waits any more.
         """
         batch = JudgedBatch([])
         waiting: list[Judgement] = []
         crops: list[UInt8Array] = []
         for content in contents:
+            if stopping():
+                raise CancelledError
             judgement, pixels = self.read(content, batch.seconds)
             batch.judgements.append(judgement)
             if pixels is not None:
@@ -121,7 +131,7 @@ class Classifier:
                 waiting.append(judgement)
                 crops.append(pixels)
         started = time.perf_counter()
-        self.score(waiting, crops)
+        self.score(waiting, crops, stopping)
         batch.seconds.infer = time.perf_counter() - started
         return batch
 
@@ -175,18 +185,27 @@ class Classifier:
         judgement.refuse(Reason.FACE_TOO_SMALL if read.faces else Reason.NO_FACE)
         return None
 
-    def score(self, judgements: Sequence[Judgement], crops: Sequence[UInt8Array]) -> None:
+    def score(
+        self,
+        judgements: Sequence[Judgement],
+        crops: Sequence[UInt8Array],
+        stopping: Stopping = never,
+    ) -> None:
         """Complete the judgements of images in which there is something to judge.
 
         Args:
             judgements: as `read` gave them; logit, score and label are set, or the failure.
             crops: uint8[F, size, size, 3] of each, in their order.
+            stopping: whether nobody waits for them any more.
+
+        Raises:
+            CancelledError: nobody waits any more.
         """
         if not judgements:
             return
         counts = [len(some) for some in crops]
         sizes = [size for each in judgements for size in _sizes(each, self.crop_side)]
-        scored = self.looks.look(np.concatenate(crops), sizes)
+        scored = self.looks.look(np.concatenate(crops), sizes, stopping=stopping)
         largest = [largest_judged(judgement) for judgement in judgements]
         labels = self.decide(
             scored.scores, largest=np.repeat(largest, counts), faces=np.repeat(counts, counts)

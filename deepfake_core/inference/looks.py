@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +16,12 @@ from deepfake_core.models.decision import Calibration, calibrate
 from deepfake_core.records import Float32Array, UInt8Array
 
 BoolArray = npt.NDArray[np.bool_]
+Stopping = Callable[[], bool]
+
+
+def never() -> bool:
+    """Somebody waits for the answer to its end."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +64,25 @@ class SecondLook:
         self.model_id, self.line, self.calibration = model_id, line, calibration
         self._engine = _Lazy(open_engine)
 
-    def logits(self, crops: UInt8Array) -> Float32Array:
-        """The logits of faces: float32[N] of uint8[N, size, size, 3]."""
-        return self._engine.get().logits(crops)
+    def logits(self, crops: UInt8Array, stopping: Stopping = never) -> Float32Array:
+        """The logits of faces, which it looks at one by one, for each takes a good while.
+
+        Args:
+            crops: uint8[N, size, size, 3].
+            stopping: whether nobody waits for them any more; asked before each face.
+
+        Returns:
+            float32[N].
+
+        Raises:
+            CancelledError: nobody waits for them any more.
+        """
+        logits = np.empty(len(crops), np.float32)
+        for at in range(len(crops)):
+            if stopping():
+                raise CancelledError
+            logits[at] = self._engine.get().logits(crops[at : at + 1])[0]
+        return logits
 
     def scores(
         self, first: Float32Array, second: Float32Array, sizes: npt.ArrayLike
@@ -106,13 +129,24 @@ class Looks:
             return first
         return self.second.joined(first, self.second.logits(crops))
 
-    def look(self, crops: UInt8Array, sizes: npt.ArrayLike, *, both: bool = False) -> Scored:
+    def look(
+        self,
+        crops: UInt8Array,
+        sizes: npt.ArrayLike,
+        *,
+        both: bool = False,
+        stopping: Stopping = never,
+    ) -> Scored:
         """Look at faces.
 
         Args:
             crops: uint8[N, size, size, 3].
             sizes: float[N], sides of the crops in pixels of their pictures.
             both: whether all of them are given the second look, if there is one.
+            stopping: whether nobody waits for what it says any more.
+
+        Raises:
+            CancelledError: nobody waits any more.
         """
         sizes = np.asarray(sizes, np.float32)
         first = self.engine.logits(crops)
@@ -122,6 +156,6 @@ class Looks:
             went_on = scores >= np.float32(0.0 if both else self.second.line)
             on = np.flatnonzero(went_on)
             if len(on):
-                second[on] = self.second.logits(crops[on])
+                second[on] = self.second.logits(crops[on], stopping)
                 scores[on] = self.second.scores(first[on], second[on], sizes[on])
         return Scored(first, second, went_on, scores)

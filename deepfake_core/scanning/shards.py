@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -241,16 +241,9 @@ class ShardJudge:
 
     def _judge(self, reads: list[Future[Read]]) -> tuple[JudgedBatch, list[bool]]:
         done = [read.result() for read in reads]
-        batch = self._classifier.judge(self._until_stopped([content for content, _, _ in done]))
+        batch = self._classifier.judge([content for content, _, _ in done], self._stopping.is_set)
         batch.seconds.read = sum(seconds for _, _, seconds in done)
         return batch, [outage for _, outage, _ in done]
-
-    def _until_stopped(self, contents: list[bytes | Failure]) -> Iterator[bytes | Failure]:
-        """The same, up to the moment when nobody waits for their verdicts any more."""
-        for content in contents:
-            if self._stopping.is_set():
-                raise CancelledError
-            yield content
 
     def _read(self, entry: Entry) -> Read:
         listed = entry["bytes"]
