@@ -75,7 +75,7 @@ def test_the_flow_retrains_and_shows_it_and_tells_of_what_was_refused(
     assert "history.csv" in artifacts["retrain-history"].data
     assert artifacts["retrain-progress"].data == 100
     rows = json.loads(artifacts["retrain-gate"].data)
-    assert [row["passed"] for row in rows] == [True, True, True]
+    assert {row["passed"] for row in rows} == {True}
     assert "report.html" in artifacts["retrain-summary"].data
 
     work = Path(result["work"], "result.json")
