@@ -51,10 +51,17 @@ def find_model(reference: str, registry: Path = DEFAULT_REGISTRY) -> Bundle:
     return read_bundle(registry / name / str(version))
 
 
-def list_models(registry: Path = DEFAULT_REGISTRY) -> dict[str, list[int]]:
-    """The versions of each model, rising."""
+def list_models(
+    registry: Path = DEFAULT_REGISTRY, described_by: str = DESCRIPTION_FILE
+) -> dict[str, list[int]]:
+    """The versions of each model, rising.
+
+    Args:
+        registry: the folder of models.
+        described_by: name of the file that a version has which counts.
+    """
     models: dict[str, list[int]] = {}
-    for path in sorted(registry.glob(f"*/*/{DESCRIPTION_FILE}")):
+    for path in sorted(registry.glob(f"*/*/{described_by}")):
         if path.parent.name.isdigit():
             models.setdefault(path.parent.parent.name, []).append(int(path.parent.name))
     return {name: sorted(versions) for name, versions in models.items()}

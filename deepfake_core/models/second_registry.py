@@ -11,6 +11,7 @@ from deepfake_core.models.registry import (
     DEFAULT_REGISTRY,
     add_version,
     current_version,
+    list_models,
     make_current,
     refusal_of,
 )
@@ -21,16 +22,14 @@ from deepfake_core.models.versions import Kind, verify
 SECOND = Kind(LOOK_FILE, read_second)
 
 
-def second_versions(name: str, registry: Path = DEFAULT_REGISTRY) -> list[int]:
-    """The versions of a second look, rising; none where the name is not that of one."""
-    names = (path.parent.name for path in registry.glob(f"{name}/*/{LOOK_FILE}"))
-    return sorted(int(version) for version in names if version.isdigit())
-
-
 def list_seconds(registry: Path = DEFAULT_REGISTRY) -> dict[str, list[int]]:
     """The versions of each second look, rising."""
-    names = sorted({path.parent.parent.name for path in registry.glob(f"*/*/{LOOK_FILE}")})
-    return {name: second_versions(name, registry) for name in names}
+    return list_models(registry, LOOK_FILE)
+
+
+def second_versions(name: str, registry: Path = DEFAULT_REGISTRY) -> list[int]:
+    """The versions of a second look, rising; none where the name is not that of one."""
+    return list_seconds(registry).get(name, [])
 
 
 def find_current_second(name: str, registry: Path = DEFAULT_REGISTRY) -> SecondBundle | None:

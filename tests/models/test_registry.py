@@ -236,7 +236,7 @@ def test_the_commands(
         assert main(["models", *words]) == 0
         return capsys.readouterr().out
 
-    assert told() == told("list") == "tiny: versions [1, 2, 3], current 3\n"
+    assert told() == told("list") == "tiny: versions [1, 2, 3], current 3, a first look\n"
     assert json.loads(told("--json")) == json.loads(told("list", "--json"))
     assert told("rollback", "tiny", "--why", "worse") == "tiny@2 is current, tiny@3 was\n"
     shown = json.loads(told("show", "tiny@3", "--json"))
