@@ -40,8 +40,20 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a library
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with _loading, _told_to_nobody():
         library = importlib.import_module(LIBRARIES[name])
+        if LIBRARIES[name].startswith("openvino"):
+            _settle(importlib.import_module("openvino"))
     globals()[name] = library
     return library
+
+
+def _settle(openvino: Any) -> None:  # noqa: ANN401 - a library
+    """Let OpenVINO's binding look NumPy up now, in one thread.
+
+    Otherwise it does so at the first array, and two threads whose first arrays come at the same
+    moment wait for each other for ever: one holds the interpreter's lock and waits for the look-up
+    that the other has begun, which waits for that lock (OpenVINO 2026, pybind11's ``npy_api``).
+    """
+    openvino.Type.f32.to_dtype()
 
 
 @contextmanager
