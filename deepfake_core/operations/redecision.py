@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -95,12 +95,12 @@ def _redecide(
 ) -> RedecisionResult:
     run = _finished(results, run_id)
     before = read_verdicts(results.storage, published_name(run.run_date, run_id))
-    new = _plan(results, run, thresholds, now)
+    siblings = [name for name in results.storage.names("runs") if name.startswith(_stem(run))]
+    cut_off = _cut_off(results, siblings, run, thresholds)
+    new = cut_off or _plan(run, siblings, thresholds, now)
     listed = read_manifest(results, run_id)
     data = to_bytes(_relisted(listed, before))
-    path = run_file(new.run_id, MANIFEST_FILE)
-    begun = results.get_run(new.run_id) is not None
-    if not results.storage.create(path, data) and not begun:
+    if not results.storage.create(run_file(new.run_id, MANIFEST_FILE), data) and cut_off is None:
         # Another redecision has just taken this name, or was cut off before it told of itself.
         new.run_id = f"{new.run_id}-{secrets.token_hex(2)}"
         results.storage.put(run_file(new.run_id, MANIFEST_FILE), data)
@@ -129,19 +129,36 @@ def _finished(results: Results, run_id: str) -> RunRecord:
     return run
 
 
-def _plan(results: Results, run: RunRecord, thresholds: Thresholds, now: dt.datetime) -> RunRecord:
-    """The run.json of the redecision; of one that was cut off, the stored one."""
-    if run.thresholds is None:
-        raise BrokenInvariant(f"run {run.run_id} is finished and its run.json has no thresholds")
+def _scan_of(run: RunRecord) -> tuple[str, str]:
+    """The scan that judged the images of a run, and when it started."""
     old = run.redecided
-    scan, scan_started = (old.scan, old.scan_started) if old else (run.run_id, run.run_started)
-    stem = f"{scan[:STEM_CHARACTERS]}."
-    siblings = [name for name in results.storage.names("runs") if name.startswith(stem)]
+    return (old.scan, old.scan_started) if old else (run.run_id, run.run_started)
+
+
+def _stem(run: RunRecord) -> str:
+    """What the names of all redecisions of a run's scan begin with."""
+    return f"{_scan_of(run)[0][:STEM_CHARACTERS]}."
+
+
+def _cut_off(
+    results: Results, siblings: Sequence[str], run: RunRecord, thresholds: Thresholds
+) -> RunRecord | None:
+    """The same redecision, which was begun and not ended."""
     for name in siblings:
         stored = results.get_run(name)
         if stored is not None and _is_unfinished(stored, run.run_id, thresholds):
             return stored
-    new_id = f"{stem}{now:%Y%m%dT%H%M%SZ}"
+    return None
+
+
+def _plan(
+    run: RunRecord, siblings: Sequence[str], thresholds: Thresholds, now: dt.datetime
+) -> RunRecord:
+    """The run.json of the redecision."""
+    if run.thresholds is None:
+        raise BrokenInvariant(f"run {run.run_id} is finished and its run.json has no thresholds")
+    scan, scan_started = _scan_of(run)
+    new_id = f"{_stem(run)}{now:%Y%m%dT%H%M%SZ}"
     if new_id in siblings:
         new_id += f"-{len(siblings)}"
     started = dt.datetime.fromisoformat(scan_started) + dt.timedelta(microseconds=len(siblings) + 1)

@@ -15,6 +15,7 @@ import pytest
 from deepfake_core import cli
 from deepfake_core.errors import PlanMismatch
 from deepfake_core.models.decision import Thresholds, decide
+from deepfake_core.operations import redecision
 from deepfake_core.operations.erasure import erase
 from deepfake_core.operations.redecision import redecide
 from deepfake_core.records import Json
@@ -251,3 +252,26 @@ def test_many_redecisions_within_one_second_and_long_names_stay_apart(run: Run, 
     assert len(set(ids)) == 3
     assert all(len(run_id) <= 64 for run_id in ids)
     assert {row["run_id"] for row in latest(output).values()} == {ids[2]}
+
+
+def test_two_that_want_one_name_at_the_same_moment_stay_apart(
+    run: Run, output: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = run()
+    moment = dt.datetime(2026, 11, 25, tzinfo=dt.UTC)
+    others: list[Json] = []
+    read = redecision.read_manifest
+
+    def read_late(results: Results, run_id: str) -> pa.Table:
+        """Between the choice of a name and its taking, another redecision takes it."""
+        if not others:
+            others.append({})
+            others[0] = redecide(first["run_id"], LOOSE, output=str(output), now=moment)
+        return read(results, run_id)
+
+    monkeypatch.setattr(redecision, "read_manifest", read_late)
+    again = redecide(first["run_id"], STRICT, output=str(output), now=moment)
+    assert again["run_id"] != others[0]["run_id"]
+    for result, thresholds in ((again, STRICT), (others[0], LOOSE)):
+        judged = table(result).filter(pa.compute.equal(table(result)["status"], "ok"))
+        assert judged["label"].to_pylist() == decide(judged["score"].to_numpy(), thresholds)

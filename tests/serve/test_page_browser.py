@@ -19,7 +19,7 @@ from deepfake_core.cli import main
 from deepfake_core.models.bundle import write_description
 from deepfake_core.models.registry import find_model
 from deepfake_core.serve.page.words import FAILURES, UNCERTAIN_TITLE
-from tests.support.pages import free_port, open_browser, wait_until_up
+from tests.support.pages import free_port, open_browser, settled, wait_until_up
 
 pytestmark = pytest.mark.processes
 
@@ -208,6 +208,7 @@ def test_an_answer_without_a_choice_is_not_kept(
     page = open_page()
     give(page, ("one.jpg", picture(4)))
     page.get_by_text("Say whether the verdict is right").click()
+    settled(page)
     page.get_by_role("button", name="Keep my answer").click()
     expect(page.get_by_text("Nothing was kept")).to_be_visible()
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from deepfake_core.results.review_log import ReviewLog, standings
 from deepfake_core.storage.local import LocalStorage
-from tests.support.pages import free_port, open_browser, wait_until_up
+from tests.support.pages import free_port, open_browser, settled, wait_until_up
 from tests.support.reviewed import scan_of
 
 pytestmark = pytest.mark.processes
@@ -52,8 +52,7 @@ def name_of(page: Page) -> str:
 
 
 def press(page: Page, key: str) -> None:
-    # A key that comes while the page is being drawn again may find its button gone.
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    settled(page)
     before = name_of(page)
     page.keyboard.press(key)
     expect(page.locator(".df-name").first).not_to_have_text(before)
