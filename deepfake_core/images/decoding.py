@@ -156,9 +156,6 @@ def _decode_or_complaint(data: bytes, wanted: Wanted) -> Loaded | Failure | str:
         return "starts like an image, but its header is damaged"
     except MemoryError:
         return OUT_OF_MEMORY
-    # Pillow's word for a DDS whose kind of pixels it does not read.
-    except NotImplementedError as error:
-        return Failure(FailureCode.DECODE_UNSUPPORTED, f"a variant that is not read here: {error}")
     # Third-party decoders raise nearly every exception type on malformed input; the type is kept.
     except Exception as error:  # noqa: BLE001
         return f"{type(error).__name__}: {error}"

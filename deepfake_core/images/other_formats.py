@@ -26,13 +26,11 @@ from deepfake_core.images.picture import (
 from deepfake_core.images.png_chunks import SIGNATURE, PngDamage, TooManyChunks, read_png
 from deepfake_core.images.tiff import TIFF_SIGNATURES, read_tiff
 from deepfake_core.images.truncation import find_loss
+from deepfake_core.images.unread_variants import unread_variant
 from deepfake_core.records import Failure, FailureCode
 
 # Smaller ones are decoded whole, larger ones only where they hold a smaller size.
 REDUCED_FROM, MAX_WHOLE_JPEG2000 = 4_000_000, 20_000_000
-# A PSD's picture follows its colours, resources and layers, each with its length.
-PSD_HEADER, PSD_BLOCKS, PSD_DEFLATED, MULTICHANNEL = 26, 3, (2, 3), 7
-WRAPPED_IN_BMP = {4: "JPEG wrapped in BMP", 5: "PNG wrapped in BMP"}
 
 _NO_CODEC = re.compile("unsupported (codec|feature|image type)|no decod", re.IGNORECASE)
 
@@ -45,7 +43,7 @@ def read_other(data: bytes, wanted: Wanted) -> Loaded | Failure:
         return _read_heif(data, wanted)
     if data.startswith(TIFF_SIGNATURES):
         return read_tiff(data, wanted)
-    if variant := _unread_variant(data):
+    if variant := unread_variant(data):
         return Failure(FailureCode.DECODE_UNSUPPORTED, f"{variant}, which is not read here")
     image = Image.open(io.BytesIO(data), formats=pillow_formats(data))
     if loss := find_loss(data, image.format or ""):
@@ -53,33 +51,6 @@ def read_other(data: bytes, wanted: Wanted) -> Loaded | Failure:
     if image.format == "JPEG2000" and image.width * image.height > REDUCED_FROM:
         return _read_reduced(data, image, wanted)
     return finish(image, wanted, image.info.get("icc_profile"))
-
-
-def _unread_variant(data: bytes) -> str | None:
-    """The name of a whole file's variant that no decoder here reads."""
-    if data.startswith(b"8BPS"):
-        return _unread_psd(data)
-    # A BMP may only wrap another file, for printers.
-    if data.startswith(b"BM") and data[14:18] != b"\x0c\0\0\0":
-        return WRAPPED_IN_BMP.get(int.from_bytes(data[30:34], "little"))
-    return None
-
-
-def _unread_psd(data: bytes) -> str | None:
-    version, depth = int.from_bytes(data[4:6], "big"), int.from_bytes(data[22:24], "big")
-    if version == 2:
-        return "PSB, the large kind of PSD"
-    if version == 1 and depth in (16, 32):
-        return f"PSD of {depth} bits"
-    # Each channel is an ink of its own; Pillow would show the first.
-    if int.from_bytes(data[24:26], "big") == MULTICHANNEL:
-        return "PSD of separate inks"
-    position = PSD_HEADER
-    for _ in range(PSD_BLOCKS):
-        position += 4 + int.from_bytes(data[position : position + 4], "big")
-    if int.from_bytes(data[position : position + 2], "big") in PSD_DEFLATED:
-        return "PSD with its picture deflated"
-    return None
 
 
 def _read_reduced(data: bytes, image: Image.Image, wanted: Wanted) -> Loaded | Failure:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deepfake_core.images.decoding import decode_picture, load
 from deepfake_core.images.picture import Loaded
@@ -210,7 +211,7 @@ def test_variants_that_are_not_read_are_named():
     bmp = b"BM" + bytes(12) + struct.pack("<IiiHHI", 40, 8, 8, 1, 0, 4) + bytes(60)
     dds = struct.pack("<7I44x2I4s40x", 124, 0x1007, 16, 16, 0, 0, 0, 32, 4, b"NONE")
     files = {
-        "pixel format 1162760014": b"DDS " + dds,
+        "DDS with pixels of the kind NONE": b"DDS " + dds,
         "PSD of 16 bits": b"8BPS\0\1" + head,
         "PSB": b"8BPS\0\2" + head,
         "PSD of separate inks": psd + struct.pack(">HH", 8, 7) + bytes(14 + 192),
@@ -226,3 +227,27 @@ def test_variants_that_are_not_read_are_named():
         assert isinstance(failure, Failure)
         assert failure.code == FailureCode.DECODE_UNSUPPORTED
         assert name in failure.detail
+
+
+def dds_of(flags: int, kind: bytes, *, bits: int = 32, number: int = 0) -> bytes:
+    """A DDS of 16 by 16 pixels, all of whose bytes are 0."""
+    head = struct.pack("<7I44x2I4sI36x", 124, 0x1007, 16, 16, 0, 0, 0, 32, flags, kind, bits)
+    return b"DDS " + head + struct.pack("<5I", number, 3, 0, 1, 0) + bytes(4096)
+
+
+def test_dds_files_are_called_unread_where_pillow_does_not_know_how_their_pixels_are_stored():
+    kinds = ("DXT1", "DXT2", "DXT3", "DXT5", "BC4U", "BC4S", "ATI1", "ATI2", "BC5S", "BC5U", "UYVY")
+    files = {kind: dds_of(0x4, kind.encode()) for kind in kinds}
+    files |= {f"DXGI {number}": dds_of(0x4, b"DX10", number=number) for number in range(133)}
+    files |= {f"flags {flags}": dds_of(flags, bytes(4)) for flags in (0, 1, 2, 0x20, 0x40, 0x41)}
+    greys = ((0x20000, 8), (0x20000, 16), (0x20001, 16), (0x20000, 32))
+    files |= {f"grey {grey}": dds_of(grey[0], bytes(4), bits=grey[1]) for grey in greys}
+    for name, data in files.items():
+        try:
+            Image.open(io.BytesIO(data), formats=("DDS",))
+            known = True
+        except (NotImplementedError, OSError):
+            known = False
+        failure = load(data, size=64)
+        named = isinstance(failure, Failure) and failure.code == FailureCode.DECODE_UNSUPPORTED
+        assert named != known, name
