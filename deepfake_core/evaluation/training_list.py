@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deepfake_core.datasets.labelled import Labelled
-from deepfake_core.models.versions import Version
+from deepfake_core.models.hashed_folder import Version
 
 TRAINING_LIST_FILE = "trained_on.npz"
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from deepfake_core.errors import ModelError
 from deepfake_core.models.bundle import CANARIES_FILE, Precision
-from deepfake_core.models.hashed_folder import FileName, write_described
+from deepfake_core.models.hashed_folder import FileName, read_described, write_described
 from deepfake_core.models.registry import DEFAULT_REGISTRY
 
 PICTURES = DEFAULT_REGISTRY / "canaries"
@@ -126,16 +126,9 @@ def read_canaries(folder: Path, digest: str) -> Canaries | None:
         ModelError: they cannot be read.
     """
     path = folder / CANARIES_FILE
-    try:
-        canaries = Canaries.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{path} is damaged: {where}: {first['msg']}; restore it") from error
+    canaries, _ = read_described(path, Canaries, "list of answers")
     return canaries if canaries.network == digest else None
 
 

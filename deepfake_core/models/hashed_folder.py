@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Generic, Protocol, TypeVar
@@ -20,7 +20,7 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class NamesFiles(Protocol):
+class Described(Protocol):
     """What a description has in any case."""
 
     @property
@@ -34,12 +34,12 @@ class NamesFiles(Protocol):
         ...
 
     @property
-    def files(self) -> dict[str, str]:
+    def files(self) -> Mapping[str, str]:
         """sha256 of each file, by name."""
         ...
 
 
-D = TypeVar("D", bound=NamesFiles)
+D = TypeVar("D", bound=Described, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,11 @@ class HashedFolder(Generic[D]):
             )
         return path
 
+    def verify(self) -> None:
+        """Check the hash of every file; raises ModelError."""
+        for name in self.description.files:
+            self.verified(name)
+
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         """The arrays of one of its ``.npz`` files, as they are stored.
 
@@ -92,6 +97,10 @@ class HashedFolder(Generic[D]):
         # the methods of one.
         except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
             raise ModelError(f"{path} cannot be read as weights: {error}") from error
+
+
+# A version of a model, of whichever kind.
+Version = HashedFolder[Described]
 
 
 def file_digest(path: Path) -> str:

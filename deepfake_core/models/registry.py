@@ -11,8 +11,9 @@ from pathlib import Path
 from deepfake_core.errors import CandidateRefused, ModelError, UsageError
 from deepfake_core.files import flush, settle, whole
 from deepfake_core.models.bundle import CANARIES_FILE, DESCRIPTION_FILE, Bundle, read_bundle
+from deepfake_core.models.hashed_folder import Version
 from deepfake_core.models.registry_log import GateRecord, Ledger, gate_record, locked, read_log
-from deepfake_core.models.versions import Found, Kind, Version, verify
+from deepfake_core.models.versions import Found, Kind
 
 CURRENT_FILE = "current.json"
 _ROOT = Path(__file__).resolve().parents[2]
@@ -117,7 +118,7 @@ def register(candidate: Bundle, *, why: str = "", registry: Path = DEFAULT_REGIS
 
 def add_version(candidate: Found, kind: Kind[Found], *, why: str, registry: Path) -> Found:
     """Copy a version of any kind into the registry, see `register`."""
-    verify(candidate)
+    candidate.verify()
     name, version = candidate.description.name, candidate.description.version
     home = registry / name
     final, beside = home / str(version), home / f".{version}.writing"
@@ -133,7 +134,7 @@ def add_version(candidate: Found, kind: Kind[Found], *, why: str, registry: Path
             if (candidate.folder / CANARIES_FILE).is_file():
                 shutil.copyfile(candidate.folder / CANARIES_FILE, beside / CANARIES_FILE)
             _flush(beside)
-            verify(kind.read(beside))
+            kind.read(beside).verify()
             log.add("register", {"version": version, "digest": candidate.digest, "why": why})
             beside.rename(final)
         finally:
@@ -167,7 +168,7 @@ def promote(
         OutputError: the registry cannot be written; what was current stays so.
     """
     bundle = find_model(f"{name}@{version}", registry)
-    verify(bundle)
+    bundle.verify()
     if force and not why.strip():
         raise UsageError("a promotion by force is logged with its reason; give one with --why")
     with locked(registry / name) as log:
@@ -209,7 +210,7 @@ def rollback(name: str, *, why: str = "", registry: Path = DEFAULT_REGISTRY) -> 
                 "the version you want"
             )
         bundle = find_model(f"{name}@{before}", registry)
-        verify(bundle)
+        bundle.verify()
         facts = {"from": present, "to": before, "digest": bundle.digest, "why": why}
         return make_current(log, registry / name, "rollback", facts)
 

@@ -17,7 +17,7 @@ from deepfake_core.models.registry import (
 )
 from deepfake_core.models.registry_log import gate_record, locked, read_log
 from deepfake_core.models.second_look import LOOK_FILE, SecondBundle, read_second
-from deepfake_core.models.versions import Kind, verify
+from deepfake_core.models.versions import Kind
 
 SECOND = Kind(LOOK_FILE, read_second)
 
@@ -60,7 +60,7 @@ def promote_second(
         OutputError: the registry cannot be written; what was current stays so.
     """
     name, version = look.description.name, look.description.version
-    verify(look)
+    look.verify()
     with locked(registry / name) as log:
         current = find_current_second(name, registry)
         before = current.description.version if current else None
@@ -92,6 +92,6 @@ def rollback_second(
                 f"the log of {name} names no version that was current before {present}"
             )
         look = read_second(registry / name / str(before))
-        verify(look)
+        look.verify()
         facts = {"from": present, "to": before, "digest": look.digest, "why": why}
         return make_current(log, registry / name, "rollback", facts)

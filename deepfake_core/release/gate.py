@@ -16,9 +16,9 @@ from deepfake_core.evaluation.score_cache import ScoreCache
 from deepfake_core.evaluation.training_list import read_training_list
 from deepfake_core.inference.cropping import open_cropper
 from deepfake_core.models.bundle import Bundle
+from deepfake_core.models.hashed_folder import Version
 from deepfake_core.models.registry import DEFAULT_REGISTRY, find_current, record_gate
 from deepfake_core.models.registry_log import GateRecord
-from deepfake_core.models.versions import Version
 from deepfake_core.release.engine_parity import check_engines
 from deepfake_core.release.gate_answers import Answers, judge
 from deepfake_core.release.gate_comparison import Row, floors, promises

@@ -187,7 +187,7 @@ def test_damaged_answers_and_pictures_are_refused(two_models: Path, tmp_path: Pa
     (copied / "render.jpg").unlink()
     assert read_pictures(canaries, copied) is None
     (bundle.folder / CANARIES_FILE).write_text("{")
-    with pytest.raises(ModelError, match="is damaged"):
+    with pytest.raises(ModelError, match="is not a list of answers"):
         read_canaries(bundle.folder, bundle.digest)
 
 
