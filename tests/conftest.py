@@ -12,7 +12,7 @@ from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.models.architecture import Architecture
 from deepfake_core.models.bundle import Description, Preprocessing, store_weights, write_description
 from deepfake_core.models.decision import Calibration, Thresholds
-from deepfake_core.models.registry import CURRENT_FILE
+from deepfake_core.models.versions import CURRENT_FILE
 from deepfake_core.training.data import TrainingData
 from tests.support.training import labelled_faces
 

@@ -82,7 +82,7 @@ def _folder(parsed: argparse.Namespace) -> Path:
 
 def _list(parsed: argparse.Namespace) -> int:
     from deepfake_core.models import registry
-    from deepfake_core.models.second_registry import find_current_second, list_seconds
+    from deepfake_core.models.second_look import SECOND
 
     folder = _folder(parsed)
     models: dict[str, object] = {}
@@ -100,8 +100,8 @@ def _list(parsed: argparse.Namespace) -> int:
         add(name, "first look", versions, current)
         if current and name == DEFAULT_MODEL:
             lines.insert(0, f"{current.model_id} is current: what is used where none is named")
-    for name, versions in list_seconds(folder).items():
-        add(name, "second look", versions, find_current_second(name, folder))
+    for name, versions in SECOND.known(folder).items():
+        add(name, "second look", versions, SECOND.find_current(name, folder))
     tell(models if parsed.json else None, "\n".join(lines) or "no models")
     return DONE
 
@@ -109,17 +109,16 @@ def _list(parsed: argparse.Namespace) -> int:
 def _show(parsed: argparse.Namespace) -> int:
     from deepfake_core.models import registry
     from deepfake_core.models.registry_log import gate_record, read_log
-    from deepfake_core.models.second_look import find_second
-    from deepfake_core.models.second_registry import find_current_second, list_seconds
+    from deepfake_core.models.second_look import SECOND
 
     if parsed.name is None:
         raise UsageError("deepfake models show needs a NAME or NAME@VERSION")
     folder, name = _folder(parsed), parsed.name.partition("@")[0]
-    model: Bundle | SecondBundle | None = None
-    current: Bundle | SecondBundle | None = None
-    if name in list_seconds(folder):
-        model, current = find_second(parsed.name, folder), find_current_second(name, folder)
-    if model is None:
+    model: Bundle | SecondBundle
+    current: Bundle | SecondBundle | None
+    if name in SECOND.known(folder):
+        model, current = SECOND.find(parsed.name, folder), SECOND.find_current(name, folder)
+    else:
         model = registry.find_model(parsed.name, folder)
         current = registry.find_current(name, folder)
     content = {
@@ -146,12 +145,12 @@ def _without_front_matter(card: str) -> str:
 
 def _promote(parsed: argparse.Namespace) -> int:
     from deepfake_core.models import registry
-    from deepfake_core.models.second_registry import second_versions
+    from deepfake_core.models.second_look import SECOND
 
     if parsed.name is None:
         raise UsageError("deepfake models promote needs a NAME@VERSION, or a NAME for its newest")
     folder, reference = _folder(parsed), parsed.name
-    if second_versions(reference.partition("@")[0], folder):
+    if reference.partition("@")[0] in SECOND.known(folder):
         return _promote_second(parsed, folder)
     versions = registry.list_models(folder).get(reference)
     bundle = registry.find_model(f"{reference}@{versions[-1]}" if versions else reference, folder)
@@ -169,26 +168,24 @@ def _promote(parsed: argparse.Namespace) -> int:
 
 def _promote_second(parsed: argparse.Namespace, folder: Path) -> int:
     """Promote a second look, which only its own gate can let pass."""
-    from deepfake_core.models.second_look import read_second
-    from deepfake_core.models.second_registry import promote_second, second_versions
+    from deepfake_core.models.second_look import SECOND
 
     if parsed.data is not None:
         raise UsageError("a second look goes through the gate with: deepfake retrain --head")
-    if parsed.force and not parsed.why.strip():
-        raise UsageError("a promotion by force is logged with its reason; give one with --why")
-    name, _, version = parsed.name.partition("@")
-    look = read_second(folder / name / (version or str(second_versions(name, folder)[-1])))
-    line = promote_second(look, why=parsed.why, force=parsed.force, registry=folder)
+    versions = SECOND.known(folder).get(parsed.name)
+    look = SECOND.find(f"{parsed.name}@{versions[-1]}" if versions else parsed.name, folder)
+    line = SECOND.promote(look, why=parsed.why, force=parsed.force, registry=folder)
+    name = look.description.name
     return _told(line, name, as_json=parsed.json)
 
 
 def _rollback(parsed: argparse.Namespace) -> int:
-    from deepfake_core.models import registry
-    from deepfake_core.models.second_registry import rollback_second, second_versions
+    from deepfake_core.models.registry import FIRST
+    from deepfake_core.models.second_look import SECOND
 
     folder = _folder(parsed)
-    back = rollback_second if second_versions(parsed.name, folder) else registry.rollback
-    line = back(parsed.name, why=parsed.why, registry=folder)
+    kind = SECOND if parsed.name in SECOND.known(folder) else FIRST
+    line = kind.rollback(parsed.name, why=parsed.why, registry=folder)
     return _told(line, parsed.name, as_json=parsed.json)
 
 

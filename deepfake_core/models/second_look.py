@@ -23,7 +23,8 @@ from deepfake_core.models.hashed_folder import (
     write_described,
 )
 from deepfake_core.models.pair import Pair
-from deepfake_core.models.registry import CURRENT_FILE, DEFAULT_REGISTRY, current_version
+from deepfake_core.models.registry import DEFAULT_REGISTRY
+from deepfake_core.models.versions import Kind
 from deepfake_core.records import Json
 
 LOOK_FILE = "second_look.json"
@@ -125,6 +126,9 @@ def read_second(folder: Path) -> SecondBundle:
     return SecondBundle(folder, *read_described(folder / LOOK_FILE, LookDescription, "second look"))
 
 
+SECOND = Kind(LOOK_FILE, read_second, "run the gate with deepfake retrain --head")
+
+
 def find_second(
     reference: str | None = None, registry: Path = DEFAULT_REGISTRY
 ) -> SecondBundle | None:
@@ -141,13 +145,13 @@ def find_second(
         ModelError: there is no such second look, or several are current and none was named.
     """
     if reference is not None:
-        name, _, version = reference.partition("@")
-        return read_second(registry / name / (version or str(current_version(name, registry))))
-    names = {path.parent.parent.name for path in registry.glob(f"*/*/{LOOK_FILE}")}
-    current = sorted(name for name in names if (registry / name / CURRENT_FILE).exists())
+        return SECOND.find(reference, registry)
+    looks = [SECOND.find_current(name, registry) for name in SECOND.known(registry)]
+    current = [look for look in looks if look is not None]
     if len(current) > 1:
-        raise ModelError(f"several second looks are current: {', '.join(current)}; name one")
-    return find_second(current[0], registry) if current else None
+        names = ", ".join(look.description.name for look in current)
+        raise ModelError(f"several second looks are current: {names}; name one")
+    return current[0] if current else None
 
 
 def write_second(folder: Path, description: LookDescription) -> SecondBundle:

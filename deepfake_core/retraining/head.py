@@ -19,12 +19,12 @@ from deepfake_core.models.registry import find_model, record_gate
 from deepfake_core.models.registry_log import GateRecord, gate_record
 from deepfake_core.models.second_look import (
     LOOK_FILE,
+    SECOND,
     SecondBundle,
     find_second,
     read_second,
     write_pair,
 )
-from deepfake_core.models.second_registry import find_current_second, second_versions
 from deepfake_core.records import Float32Array
 from deepfake_core.release.canary_answers import record_second
 from deepfake_core.release.head_fitting import fit_head
@@ -81,7 +81,7 @@ def open_setting(run: Run, config: HeadConfig, inspection: Inspection) -> Settin
     first = find_model(run.config.name, run.registry)
     if before is None:
         raise ModelError(f"there is no second look {config.look} in {run.registry}")
-    current = find_current_second(before.description.name, run.registry)
+    current = SECOND.find_current(before.description.name, run.registry)
     if current is not None and current.digest != before.digest:
         raise UsageError(
             f"{before.model_id} is not current, {current.model_id} is; a new head must better "
@@ -203,7 +203,7 @@ def complete(setting: Setting, head: ClipHead, both: tuple[HeadLogits, HeadLogit
         limits=recipe.limits,
     )
     try:
-        complete_head(beside, second_versions(name, run.registry)[-1] + 1, material)
+        complete_head(beside, SECOND.known(run.registry)[name][-1] + 1, material)
     except ValueError as error:
         raise CandidateRefused(f"the new head cannot be calibrated: {error}") from error
     beside.rename(final)
@@ -225,7 +225,7 @@ def gate_head(
         result = compare_heads(both, before, config=config, shortcut_passed=shortcut_passed)
         if result.passed:
             result = result.refused(pair_new(setting, look))
-        current = find_current_second(before.description.name, run.registry)
+        current = SECOND.find_current(before.description.name, run.registry)
         known = result.as_json()
         record_gate(look, current, known, registry=run.registry)
     run.write("gate.json", known)

@@ -8,8 +8,7 @@ import numpy as np
 
 from deepfake_core.models.figures import Figures
 from deepfake_core.models.registry_log import GateRecord
-from deepfake_core.models.second_look import SecondBundle
-from deepfake_core.models.second_registry import promote_second, register_second
+from deepfake_core.models.second_look import SECOND, SecondBundle
 from deepfake_core.release.head_release import change_table, figures_of
 from deepfake_core.release.head_scoring import HeadLogits
 from deepfake_core.retraining.config import HeadConfig
@@ -43,7 +42,8 @@ def fit_head_of(run: Run, config: HeadConfig, do: Step) -> Outcome:
     head = do("fit", lambda: fit_near(setting))
     both = do("evaluate", lambda: score_both(setting, head))
     made = do("calibrate and export", lambda: complete(setting, head, both))
-    look = do("register", lambda: register_second(made, why=run.config.why, registry=run.registry))
+    why = run.config.why
+    look = do("register", lambda: SECOND.add(made, why=why, registry=run.registry))
     passed = inspection.shortcut_passed
     gate = do("gate", lambda: gate_head(setting, look, both, shortcut_passed=passed))
     promoted = do("promote", lambda: _promote(setting, look, gate))
@@ -64,7 +64,7 @@ def _promote(setting: Setting, look: SecondBundle, gate: GateRecord) -> bool:
     if not (gate["passed"] and run.config.promote):
         return False
     why = run.config.why or f"retraining {run.run_id} passed the gate"
-    promote_second(look, why=why, registry=run.registry)
+    SECOND.promote(look, why=why, registry=run.registry)
     return True
 
 

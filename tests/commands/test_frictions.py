@@ -293,4 +293,7 @@ def test_models_lists_and_shows_second_looks_too(tmp_path, tiny_registry, capsys
     assert cli.main(["models", "show", "clip", "--registry", registry]) == 0
     assert "clip@1+" in capsys.readouterr().out
     assert cli.main(["models", "show", "clip@7", "--registry", registry]) == 2
-    assert "no second look in" in capsys.readouterr().err
+    assert "no model clip@7" in capsys.readouterr().err
+    # It came with the project, and nothing is logged of how it became current.
+    assert cli.main(["models", "promote", "clip@1", "--registry", registry]) == 0
+    assert "clip@1 is current" in capsys.readouterr().out

@@ -60,8 +60,11 @@ def test_it_is_found_by_name_by_version_or_as_the_only_one(tmp_path):
     assert find_second("clip", tmp_path) == second
     assert find_second("clip@1", tmp_path) == first
     assert first.model_id == f"clip@1+{first.digest[:8]}"
-    with pytest.raises(ModelError, match="no second look in"):
+    with pytest.raises(ModelError, match="no model clip@3 in .*; there are: clip@1, clip@2"):
         find_second("clip@3", tmp_path)
+    for path in ("clip@../1", "../clip", "clip@01/..", "/etc"):
+        with pytest.raises(ModelError, match="no model named"):
+            find_second(path, tmp_path)
     registered(tmp_path, "other")
     with pytest.raises(ModelError, match="several second looks are current: clip, other"):
         find_second(None, tmp_path)

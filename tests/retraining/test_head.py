@@ -12,8 +12,7 @@ from deepfake_core.errors import CandidateRefused
 from deepfake_core.inference.cropping import WholePictures
 from deepfake_core.models.registry import find_model
 from deepfake_core.models.registry_log import read_log
-from deepfake_core.models.second_look import SecondBundle, find_second
-from deepfake_core.models.second_registry import promote_second
+from deepfake_core.models.second_look import SECOND, SecondBundle, find_second
 from tests.support.second_look import two_looks
 
 pytestmark = pytest.mark.slow
@@ -147,7 +146,7 @@ def test_a_second_look_that_is_not_current_is_no_start(
     assert "clip@1" in (said := capsys.readouterr().err)
     assert "is not current" in said
     with pytest.raises(CandidateRefused, match="no gate record"):
-        promote_second(look, registry=models)
+        SECOND.promote(look, registry=models)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from deepfake_core.models.bundle import (
     write_description,
 )
 from deepfake_core.models.decision import Calibration, Thresholds, decide
-from deepfake_core.models.registry import CURRENT_FILE
+from deepfake_core.models.versions import CURRENT_FILE
 from deepfake_core.records import Json
 from deepfake_core.results.schema import VERDICTS
 from deepfake_core.scanning import scan as steps
