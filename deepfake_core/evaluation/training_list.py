@@ -33,6 +33,12 @@ class TrainingList:
         known |= declared & np.isin(names, self.groups)
         return [image for image, is_known in zip(images, known, strict=True) if is_known]
 
+    def joined(self, other: TrainingList) -> TrainingList:
+        """All that is in one of both."""
+        return TrainingList(
+            np.union1d(self.contents, other.contents), np.union1d(self.groups, other.groups)
+        )
+
     def write(self, folder: Path) -> None:
         """Write it into the folder of a bundle that is being made."""
         np.savez_compressed(folder / TRAINING_LIST_FILE, contents=self.contents, groups=self.groups)

@@ -118,6 +118,10 @@ def _was_sent_as_text(data: bytes, start: int) -> bool:
     No decoder complains of that as a rule: pixels drift off, and their number is right.
     """
     end = max(data.rfind(END), 0)
+    first = data.find(b"\n", start, end)
+    # All but always the first one tells, so that no more of a large file is looked through.
+    if first < 1 or data[first - 1] != ord("\r"):
+        return False
     newlines = data.count(b"\n", start, end)
     return newlines >= MANY_NEWLINES and data.count(b"\r\n", start, end) == newlines
 

@@ -186,8 +186,10 @@ def _moved(network: str, known: _Known, seen: Seen) -> list[CanaryDrift]:
     for row in seen.rows:
         name, now, before = known.names[row], seen.places[row], known.answers.places[row]
         apart = float(np.abs(np.subtract(now or np.nan, before)).max()) / before[-1]
-        if apart > tolerance:
-            words = f"{network} finds the face in {name} {100 * apart:.1f} % of its size away"
+        # What is not a number is not near either.
+        if not apart <= tolerance:
+            where = f"{100 * apart:.1f} % of its size away" if np.isfinite(apart) else "nowhere"
+            words = f"{network} finds the face in {name} {where}"
             drifts.append(_drift(network, name, (apart, tolerance), words))
     return drifts
 

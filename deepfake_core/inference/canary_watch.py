@@ -46,12 +46,15 @@ class CanaryWatch:
             ModelError: the answers or a picture are damaged.
         """
         self._stop = stop
+        self._second = CanaryCheck()
         self._first = check_first(self._networks, self.classifier)
         self._stop_if(self._first)
         if self._second_engine is not None:
             self._ask_second(self._second_engine)
 
     def _ask_second(self, engine: Engine) -> None:
+        # Other lanes come after the one that was refused, and need not load it again.
+        self._stop_if(self._second)
         check = check_second(self._networks, self.classifier, engine)
         with self._lock:
             self._second, self._second_engine = check, engine

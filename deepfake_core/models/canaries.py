@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from deepfake_core.errors import ModelError
 from deepfake_core.models.bundle import CANARIES_FILE, Precision
@@ -63,6 +63,14 @@ class Canaries(BaseModel):
     finder: str | None = Field(None, description="The finder whose faces it judged.")
     pictures: dict[FileName, str] = Field(min_length=1, description="sha256 by name, in order.")
     answers: tuple[Answers, ...] = Field(description="By setting.")
+
+    @model_validator(mode="after")
+    def _one_for_each_picture(self) -> Canaries:
+        for answer in self.answers:
+            placed = len(answer.places) if answer.finder_precision else len(self.pictures)
+            if {len(answer.logits), placed} != {len(self.pictures)}:
+                raise ValueError(f"the answers at {answer.precision} are not one for each picture")
+        return self
 
     def of(self, setting: Setting) -> Answers | None:
         """The answers in a setting; None where none were recorded."""

@@ -99,7 +99,9 @@ def _claim(finding: Finding, signature: Signature) -> Claim:
     if finding.active and signature.standing is Standing.VERIFIED:
         after, verified = SIGNED_BY + clean(signature.issuer or "")[:MAX_SIGNER_CHARACTERS], True
     room = MAX_VALUE_CHARACTERS - len(before) - len(after)
-    return Claim(finding.kind, before + finding.value[:room] + after, verified)
+    # What stands behind a semicolon is said here, and never by the file.
+    said = finding.value.replace(";", ",")
+    return Claim(finding.kind, before + said[:room] + after, verified)
 
 
 def declared_generators(claims: Iterable[Claim]) -> list[str]:

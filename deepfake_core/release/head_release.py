@@ -12,7 +12,11 @@ import numpy as np
 
 from deepfake_core.datasets.labelled import Labelled
 from deepfake_core.engines.clip_head import ClipHead
-from deepfake_core.evaluation.training_list import TRAINING_LIST_FILE, list_training
+from deepfake_core.evaluation.training_list import (
+    TRAINING_LIST_FILE,
+    list_training,
+    read_training_list,
+)
 from deepfake_core.files import written_beside
 from deepfake_core.models.bundle import CARD_FILE, Precision
 from deepfake_core.models.decision import Calibration
@@ -87,7 +91,9 @@ def complete_head(folder: Path, version: int, material: HeadMaterial) -> SecondB
     kept = (FP32, *(name for name in moved if moved[name]["qualified"]))
     _write_files(folder, material)
     learnt = [*material.learnt, *(image for image in new.images if not image.reported)]
-    list_training(learnt).write(folder)
+    earlier, listed = read_training_list(before), list_training(learnt)
+    # The new head is the old one and something more: what that learnt is in it, too.
+    (listed.joined(earlier) if earlier else listed).write(folder)
     complete = told.model_copy(
         update={
             "version": version,
@@ -136,7 +142,7 @@ def _moved(material: HeadMaterial, precision: Precision) -> Moved:
     before, after = (_rounding(logits, precision) for logits in (material.old, material.new))
     was = precision in material.before.description.precisions
     return {
-        "faces": len(material.new.images),
+        "faces": int(np.isfinite(material.new.logits[FP32]["clean"]).sum()),
         "moved": round(after, 4),
         "moved_before": round(before, 4),
         "qualified": was and after <= MOST_MOVED * before,

@@ -84,7 +84,12 @@ def score_heads(
         for tier, pixels in part.pixels.items():
             rows, features = start + np.array(part.rows[tier]), tower.features(pixels)
             for head, logits in zip(heads, scored, strict=True):
-                logits[tier][rows] = head.logits(features)
+                answers = head.logits(features)
+                # It would pass for a picture without a face.
+                if not np.isfinite(answers).all():
+                    wrong = images[rows[~np.isfinite(answers)][0]].path
+                    raise SourceError(f"{wrong}: the network gave no number; remove the file")
+                logits[tier][rows] = answers
 
     with ThreadPoolExecutor(tower.lanes) as lanes:
         for _ in lanes.map(score_part, range(0, len(images), PART)):

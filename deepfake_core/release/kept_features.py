@@ -16,21 +16,17 @@ from deepfake_core.engines.clip_engine import ClipEngine, open_tower
 from deepfake_core.engines.clip_head import ClipHead
 from deepfake_core.files import write_whole
 from deepfake_core.models.bundle import Precision
-from deepfake_core.models.second_look import TOWER_FILE, SecondBundle
+from deepfake_core.models.second_look import HEAD_FILE, TOWER_FILE, SecondBundle
 from deepfake_core.records import Float32Array, UInt8Array
 
 
 class KeptTower:
-    """A tower whose answers are kept; several threads may ask at once.
-
-    Attributes:
-        asked: how many faces went through the tower itself.
-    """
+    """A tower whose answers are kept; several threads may ask at once."""
 
     def __init__(self, tower: ClipEngine, folder: Path) -> None:
         """Take a tower and the folder of its answers, one file for each face."""
         self._tower, self._folder = tower, folder
-        self.precision, self.lanes, self.asked = tower.precision, tower.lanes, 0
+        self.precision, self.lanes = tower.precision, tower.lanes
 
     def features(self, pixels: UInt8Array) -> Float32Array:
         """See `ClipEngine.features`."""
@@ -41,7 +37,6 @@ class KeptTower:
         if path.exists():
             return np.asarray(np.load(path, allow_pickle=False), np.float32)
         answer: Float32Array = self._tower.features(face[None])[0]
-        self.asked += 1
         stream = io.BytesIO()
         np.save(stream, answer, allow_pickle=False)
         write_whole(path, stream.getvalue())
@@ -81,5 +76,4 @@ class KeptLook:
 
 def head_of(look: SecondBundle) -> ClipHead:
     """The head of a second look, to be moved."""
-    arrays = look.weights()
-    return ClipHead({key: one for key, one in arrays.items() if key.startswith("head/")})
+    return ClipHead(look.arrays(HEAD_FILE))

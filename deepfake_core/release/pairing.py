@@ -115,16 +115,20 @@ def _fit_curves(faces: PairFaces) -> tuple[float, dict[Precision, Curve]]:
     """
     rows = faces.choosing
     line = choose_line(faces.first_scores[rows], faces.fake[rows])
+    curves = _curves_at(faces, line)
     for _ in range(LINE_STEPS):
-        curves = {
-            precision: _fit_curve(faces, logits, line)
-            for precision, logits in faces.second_logits.items()
-        }
         lowest = min(curve.thresholds.real_below for curve in curves.values())
         if lowest >= line:
             break
-        line = lowest
+        line, curves = lowest, _curves_at(faces, lowest)
     return line, curves
+
+
+def _curves_at(faces: PairFaces, line: float) -> dict[Precision, Curve]:
+    return {
+        precision: _fit_curve(faces, logits, line)
+        for precision, logits in faces.second_logits.items()
+    }
 
 
 def _fit_curve(faces: PairFaces, second_logits: Float32Array, line: float) -> Curve:

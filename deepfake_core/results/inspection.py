@@ -42,7 +42,6 @@ class Inspected:
         links: its chain of hashes; None where that is missing or damaged.
         damaged: the paths of damaged files, with what is wrong.
         reports_missing: whether a report's file is missing.
-        published_missing: whether its published file is gone, which no retention removed.
         differing: whole files that are not those of the chain.
     """
 
@@ -52,13 +51,17 @@ class Inspected:
     links: list[Link] | None = None
     damaged: dict[str, str] = field(default_factory=dict)
     reports_missing: bool = False
-    published_missing: bool = False
     differing: list[str] = field(default_factory=list)
 
     @property
     def done(self) -> bool:
         """Whether it was finished, as far as is known."""
         return self.run.state == "done" if self.run else self.published is not None
+
+    @property
+    def published_missing(self) -> bool:
+        """Whether its published file is gone, which no retention removed."""
+        return self.published is None and any(map(is_published, newest_hashes(self.links or [])))
 
     @property
     def damaged_parts(self) -> list[str]:
@@ -86,7 +89,6 @@ def inspect_run(results: Results, run_id: str, published: str | None) -> Inspect
     except DamagedFile as error:
         inspected.damaged[run_file(run_id, RUN_FILE)] = str(error)
     expected = newest_hashes(inspected.links or [])
-    inspected.published_missing = published is None and any(map(is_published, expected))
     indices = sorted(results.committed(run_id))
     parts = [run_file(run_id, f"parts/{part_name(index)}") for index in indices]
     tables = [*parts, *([published] if published else [])]
@@ -102,7 +104,8 @@ def inspect_run(results: Results, run_id: str, published: str | None) -> Inspect
 def _inspect_table(
     results: Results, inspected: Inspected, path: str, expected: FileHash | None
 ) -> None:
-    if expected is not None and hash_file(results.storage, path) == expected:
+    now = hash_file(results.storage, path) if expected else None
+    if now is not None and now == expected:
         return
     try:
         if path.endswith(MANIFEST_FILE):
@@ -112,7 +115,7 @@ def _inspect_table(
     except DamagedFile as error:
         inspected.damaged[path] = str(error)
         return
-    if expected is not None and not _is_before(inspected, path, hash_file(results.storage, path)):
+    if now is not None and not _is_before(inspected, path, now):
         inspected.differing.append(path)
 
 

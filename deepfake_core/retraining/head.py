@@ -11,6 +11,7 @@ from deepfake_core.datasets.splits import Split, arrange, split_labelled, thin
 from deepfake_core.engines.clip_engine import processor_flags, second_precisions
 from deepfake_core.engines.clip_head import ClipHead
 from deepfake_core.errors import CandidateRefused, ModelError, SourceError, UsageError
+from deepfake_core.files import write_whole
 from deepfake_core.images.face_tiers import FACE_TIERS
 from deepfake_core.inference.cropping import Cropper, open_cropper
 from deepfake_core.models.bundle import Bundle, Precision
@@ -27,7 +28,7 @@ from deepfake_core.models.second_look import (
 )
 from deepfake_core.records import Float32Array
 from deepfake_core.release.canary_answers import record_second
-from deepfake_core.release.head_fitting import fit_head
+from deepfake_core.release.head_fitting import HeadFaces, fit_head
 from deepfake_core.release.head_gate import compare_heads, pair_reasons
 from deepfake_core.release.head_release import FP32, HeadMaterial, complete_head
 from deepfake_core.release.head_scoring import HeadLogits, score_heads
@@ -37,6 +38,8 @@ from deepfake_core.retraining.config import HeadConfig
 from deepfake_core.retraining.head_views import read_faces
 from deepfake_core.retraining.run import Run
 
+# Names the second look that a run started from.
+BEFORE_FILE = "before"
 # More would take hours, and the products of all pairs of them much memory.
 MOST_VIEWS = 4000
 MOST_VALIDATION = 1500
@@ -77,16 +80,7 @@ def open_setting(run: Run, config: HeadConfig, inspection: Inspection) -> Settin
         UsageError: the second look is not current, or the first look judges whole pictures.
         ModelError: one of them is missing or damaged.
     """
-    before = find_second(config.look, run.registry)
-    first = find_model(run.config.name, run.registry)
-    if before is None:
-        raise ModelError(f"there is no second look {config.look} in {run.registry}")
-    current = SECOND.find_current(before.description.name, run.registry)
-    if current is not None and current.digest != before.digest:
-        raise UsageError(
-            f"{before.model_id} is not current, {current.model_id} is; a new head must better "
-            "that one, so start from it"
-        )
+    before, first = _before(run, config), find_model(run.config.name, run.registry)
     if first.description.preprocessing.faces == "frame":
         raise UsageError(f"{first.model_id} judges whole pictures, a second look judges faces")
     data = arrange(
@@ -110,6 +104,24 @@ def open_setting(run: Run, config: HeadConfig, inspection: Inspection) -> Settin
     )
 
 
+def _before(run: Run, config: HeadConfig) -> SecondBundle:
+    """The second look that the run started from, also where its own candidate is current by now."""
+    kept = run.work / BEFORE_FILE
+    before = find_second(kept.read_text() if kept.is_file() else config.look, run.registry)
+    if before is None:
+        raise ModelError(f"there is no second look {config.look} in {run.registry}")
+    told, made = before.description, run.work / "candidate"
+    current = SECOND.find_current(told.name, run.registry)
+    own = read_second(made).digest if (made / LOOK_FILE).is_file() else None
+    if current is not None and current.digest not in (before.digest, own):
+        raise UsageError(
+            f"{before.model_id} is not current, {current.model_id} is; a new head must better "
+            "that one, so start from it"
+        )
+    write_whole(kept, f"{told.name}@{told.version}".encode())
+    return before
+
+
 def fit_near(setting: Setting) -> ClipHead:
     """Take the features of the training faces, and fit the head; nothing where it was made.
 
@@ -126,6 +138,7 @@ def fit_near(setting: Setting) -> ClipHead:
         f"of each at {tower.precision}"
     )
     faces = read_faces(images, tower, setting.cropper, views=setting.config.views)
+    _refuse_few_shown(faces)
     run.say(f"fitting a head to {len(faces.images):,} faces")
     fitted = fit_head(head_of(setting.before), faces)
     if fitted.strength is None:
@@ -136,6 +149,18 @@ def fit_near(setting: Setting) -> ClipHead:
     after = fitted.losses[fitted.strength]
     run.say(f"on groups left out the loss falls from {fitted.unchanged:.4f} to {after:.4f}")
     return fitted.head
+
+
+def _refuse_few_shown(faces: HeadFaces) -> None:
+    fakes, reals = (
+        len({path for path, fake in zip(faces.images, faces.fake, strict=True) if fake == kind})
+        for kind in (True, False)
+    )
+    if min(fakes, reals) < LEAST_TO_LEARN:
+        raise SourceError(
+            f"only {fakes} fakes and {reals} photographs show a face to learn from; at least "
+            f"{LEAST_TO_LEARN} of each are needed"
+        )
 
 
 def _learnt(setting: Setting) -> list[Labelled]:

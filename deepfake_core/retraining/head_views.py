@@ -31,18 +31,17 @@ def read_faces(
             alone, so that a run that goes on, or has a few more images, asks for the same ones.
 
     Raises:
-        SourceError: an image cannot be decoded.
+        SourceError: an image cannot be decoded, or none shows a face.
     """
 
     def read(image: Labelled) -> np.ndarray:
-        return (
-            tower.features(np.stack(crops))
-            if (crops := list(_views(image, cropper, views)))
-            else np.empty((0, 0), np.float32)
-        )
+        crops = list(_views(image, cropper, views))
+        return tower.features(np.stack(crops)) if crops else np.empty((0, 0), np.float32)
 
     with ThreadPoolExecutor(tower.lanes) as lanes:
         found = list(lanes.map(read, images))
+    if not any(map(len, found)):
+        raise SourceError(f"none of {len(images)} pictures shows a face; give portraits")
     shown = [image for image, one in zip(images, found, strict=True) for _ in one]
     return HeadFaces(
         features=np.concatenate([one for one in found if len(one)]),

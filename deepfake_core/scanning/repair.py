@@ -252,7 +252,12 @@ class _RunRepair:
 
     def _plan(self, run: RunRecord) -> Plan:
         config = ScanConfig.model_validate({**run.config, "run_id": self._run_id})
-        asked = {"output": self._storage.name, "model": run.model_id.partition("+")[0]}
+        # The list that the run was planned with is in its record, wherever the file is now.
+        asked = {
+            "output": self._storage.name,
+            "model": run.model_id.partition("+")[0],
+            "trust_list": None,
+        }
         plan = make_plan(config.model_copy(update=asked), registry=self._registry)
         plan.results = self._results
         if plan.bundle.model_id != run.model_id:

@@ -60,7 +60,7 @@ def test_it_is_found_by_name_by_version_or_as_the_only_one(tmp_path):
     assert find_second("clip", tmp_path) == second
     assert find_second("clip@1", tmp_path) == first
     assert first.model_id == f"clip@1+{first.digest[:8]}"
-    with pytest.raises(ModelError, match="no model clip@3 in .*; there are: clip@1, clip@2"):
+    with pytest.raises(ModelError, match=r"no model clip@3 in .*; there are: clip@1, clip@2"):
         find_second("clip@3", tmp_path)
     for path in ("clip@../1", "../clip", "clip@01/..", "/etc"):
         with pytest.raises(ModelError, match="no model named"):

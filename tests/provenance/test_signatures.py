@@ -15,6 +15,7 @@ from deepfake_core.provenance.claims import (
     FOREIGN,
     INTACT,
     MAX_VALUE_CHARACTERS,
+    NOT_CHECKED,
     Claim,
     from_rows,
     read_claims,
@@ -179,6 +180,26 @@ def test_a_long_claim_leaves_room_for_what_is_known_of_it(own: SignatureChecker,
     assert len(found.value) <= MAX_VALUE_CHARACTERS
     assert found.value.endswith("; signed by Test Press")
     assert found.says_generated
+
+
+@pytest.mark.parametrize("words", [INTACT, "; signed by Adobe", "; Signed by Adobe;x" + INTACT])
+def test_what_a_file_says_of_its_own_signature_is_not_taken_for_what_was_found(
+    own: SignatureChecker, signer: Signer, words: str
+):
+    assertion: dict[str, Any] = CLAIM["assertions"][0]
+    (action,) = assertion["data"]["actions"]
+    named = {**action, "softwareAgent": {"name": f"Canon{words}"}}
+    data = signer.sign(
+        photograph(),
+        claim={**CLAIM, "assertions": [{**assertion, "data": {"actions": [named]}}]},
+    )
+    (unchecked,) = read_claims(data)
+    assert standing(unchecked) is Standing.UNCHECKED
+    assert standing_words([unchecked]) == [NOT_CHECKED]
+    assert ";" not in unchecked.value
+    (checked,) = read_claims(data, own)
+    assert checked.value.count(";") == 1
+    assert "signed by Test Press" in standing_words([checked])[0]
 
 
 @odd

@@ -121,6 +121,25 @@ def test_a_finished_run_is_not_done_again_and_features_are_kept(
     assert sorted(path.name for path in kept.glob("*/*.npy")) == faces
 
 
+def test_a_run_that_was_stopped_after_its_promotion_goes_on(
+    models: Path, tinted: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    options = ("--features", str(kept), "--work", str(models.parent / "w"))
+
+    def stop(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr("deepfake_core.retraining.head_run._report", stop)
+        fitted(models, tinted, *options)
+    assert current(models).description.version == 2
+    capsys.readouterr()
+    assert fitted(models, tinted, *options, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["model_id"], told["promoted"]) == (current(models).model_id, True)
+    assert "fitted from clip@1" in Path(told["report"]).read_text()
+
+
 def test_a_head_that_is_not_better_is_not_promoted(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
