@@ -13,10 +13,14 @@ from PIL.PngImagePlugin import PngInfo
 from deepfake_core.errors import PlanMismatch, UsageError
 from deepfake_core.provenance.claims import BROKEN, FOREIGN, INTACT
 from deepfake_core.provenance.trust_list import parse_trust_list
+from deepfake_core.results.store import Results
 from deepfake_core.scanning import credentials
 from deepfake_core.scanning.config import ScanConfig
+from deepfake_core.scanning.executor import open_judge
 from deepfake_core.scanning.plan import make_plan
+from deepfake_core.scanning.repair import repair
 from deepfake_core.scanning.scan import begin, scan
+from deepfake_core.storage.local import LocalStorage
 from tests.support.credentials import Signer, make_signer, photograph
 
 
@@ -155,3 +159,28 @@ def test_a_list_that_cannot_be_read_is_wrong_usage(
         with pytest.raises(UsageError, match=f"--trust-list.*{words}"):
             scan(config, registry=tiny_registry)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.processes
+def test_a_damaged_part_is_judged_again_by_the_list_that_it_was_judged_by(
+    signed: tuple[Path, Path, Signer], tiny_registry: Path, tmp_path: Path
+):
+    folder, certificates, _ = signed
+    out = tmp_path / "out"
+    config = ScanConfig(
+        source=str(folder), model="tiny", output=str(out), run_id="cut", shard_size=2,
+        trust_list=str(certificates),
+    )  # fmt: skip
+    plan = make_plan(config, registry=tiny_registry)
+    begin(plan)
+    with open_judge(plan) as judge:
+        for index in range(plan.shards):
+            judge.commit(plan, index)
+    parts = sorted((out / "runs/cut/parts").iterdir())
+    whole = [pq.read_table(part) for part in parts]
+    for part in parts:
+        part.write_bytes(b"")
+    certificates.unlink()
+    done = repair(Results(LocalStorage(out)), registry=tiny_registry)
+    assert not done.lost
+    assert [pq.read_table(part) for part in parts] == whole
