@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepfake_core.commands.plain_words import count
 from deepfake_core.commands.terminal import DONE, add_json, add_registry, registry_of, say, tell
 from deepfake_core.errors import UsageError
 
@@ -30,7 +31,7 @@ def add(commands: Commands) -> None:
         help="folder that holds a folder of pictures for each family",
     )  # fmt: skip
     parser.add_argument(
-        "--most", type=int, default=1000, metavar="N",
+        "--most", type=count, default=1000, metavar="N",
         help="pictures of each family and of each part of the labelled folder (1000)",
     )  # fmt: skip
     parser.add_argument(
@@ -50,7 +51,7 @@ def _strangers(parsed: argparse.Namespace) -> int:
     second = find_second(None, registry) if parsed.second else None
     if parsed.second and second is None:
         raise UsageError(f"there is no second look in {registry}; leave out --second")
-    seer = open_seer(find_model(parsed.model, registry), second)
+    seer = open_seer(find_model(parsed.model, registry), second, registry=registry)
     found = measure_strangers(seer, parsed.data, parsed.strangers, most=parsed.most, say=say)
     tell(asdict(found) if parsed.json else None, in_words(found))
     return DONE
@@ -60,7 +61,7 @@ def in_words(found: Strangers) -> str:
     """The table as text: the families that a test would miss are named."""
     from deepfake_core.evaluation.strangers import LEAST_AUC, LOSS, TOGETHER
 
-    lost = ", ".join(f"{name} {count}" for name, count in found.lost.items())
+    lost = ", ".join(f"{name} {refused}" for name, refused in found.lost.items())
     lines = [
         f"{found.model_id}: {found.learnt:,} faces learnt, {found.compared:,} compared with, "
         f"strangers told from {found.familiar:,} others",

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepfake_core.engines.clip_engine import processor_flags, second_precisions, tower_settings
-from deepfake_core.engines.clip_graph import build_feature_graph
+from deepfake_core.engines.clip_engine import open_tower, processor_flags, second_precisions
 from deepfake_core.engines.engine import read_graph
 from deepfake_core.errors import UsageError
 from deepfake_core.evaluation.scoring import PART, read_image
@@ -85,17 +84,12 @@ def open_second_depths(second: SecondBundle) -> Look:
     Returns:
         As `open_depths` does: at three depths the mean of the patches' tokens.
     """
-    from deepfake_core.engines.libraries import ov
-
-    shape, precision = second.description.shape, second_precisions(second, processor_flags())[0]
-    graph = build_feature_graph(shape, second.weights())
-    graph.reshape([1, shape.size, shape.size, 3])
-    compiled = ov.Core().compile_model(graph, "CPU", tower_settings(precision, lanes=1))
+    shape = second.description.shape
+    tower = open_tower(second, second_precisions(second, processor_flags())[0])
     read = len(shape.read)
 
     def look(pixels: UInt8Array) -> dict[str, Float32Array]:
-        given = np.concatenate([np.array(compiled([one[None]])[0], np.float32) for one in pixels])
-        means = given.reshape(len(pixels), 2, read, -1)[:, 1]
+        means = tower.features(pixels).reshape(len(pixels), 2, read, -1)[:, 1]
         return {f"block{shape.read[at]}": means[:, at] for at in (0, read // 2, read - 1)}
 
     return look

@@ -34,6 +34,7 @@ from deepfake_core.events import Say, silent
 from deepfake_core.images.face_tiers import FACE_TIERS
 from deepfake_core.inference.cropping import Cropper, open_cropper
 from deepfake_core.models.bundle import Bundle
+from deepfake_core.models.registry import DEFAULT_REGISTRY
 from deepfake_core.models.second_look import SecondBundle
 from deepfake_core.ranking import auc, rank_auc
 from deepfake_core.records import Float32Array
@@ -118,8 +119,10 @@ class Seer:
     cropper: Cropper
 
 
-def open_seer(bundle: Bundle, second: SecondBundle | None = None) -> Seer:
-    """A model, or a second look at the same faces.
+def open_seer(
+    bundle: Bundle, second: SecondBundle | None = None, *, registry: Path = DEFAULT_REGISTRY
+) -> Seer:
+    """A model, or a second look at the same faces; the finder is in the registry.
 
     Raises:
         UsageError: the model judges whole pictures, or it should look itself and is no ResNet50
@@ -127,7 +130,7 @@ def open_seer(bundle: Bundle, second: SecondBundle | None = None) -> Seer:
     """
     if bundle.description.preprocessing.faces == "frame":
         raise UsageError(f"{bundle.model_id} judges whole pictures, and strangers are faces")
-    cropper = open_cropper(bundle.description.preprocessing)
+    cropper = open_cropper(bundle.description.preprocessing, registry)
     if second is not None:
         return Seer(second.model_id, open_second_depths(second), cropper)
     return Seer(bundle.model_id, open_depths(bundle), cropper)

@@ -9,6 +9,7 @@ from deepfake_core.errors import SuspectNetworks
 from deepfake_core.inference.canaries import check_first, check_second
 from deepfake_core.inference.opening import Networks, open_classifier
 from deepfake_core.models.canaries import CanaryCheck, join_checks
+from deepfake_core.provenance.c2pa_signature import SignatureChecker
 
 
 class CanaryWatch:
@@ -20,14 +21,19 @@ class CanaryWatch:
         classifier: the networks.
     """
 
-    def __init__(self, networks: Networks) -> None:
-        """Load the networks; nothing is asked before `begin`."""
+    def __init__(self, networks: Networks, *, checker: SignatureChecker | None = None) -> None:
+        """Load the networks; nothing is asked before `begin`.
+
+        Args:
+            networks: which.
+            checker: checks signatures of content credentials, see `open_classifier`.
+        """
         self._networks = networks
         self._stop = False
         self._second_engine: Engine | None = None
         self._lock = threading.Lock()
         self._first, self._second = CanaryCheck(), CanaryCheck()
-        self.classifier = open_classifier(networks, on_second=self._ask_second)
+        self.classifier = open_classifier(networks, checker=checker, on_second=self._ask_second)
 
     def known(self) -> CanaryCheck:
         """How the pictures were answered so far."""

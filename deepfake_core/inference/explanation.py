@@ -9,7 +9,7 @@ in random places. Only where the named area matters more than nearly all of thos
 from __future__ import annotations
 
 import io
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,7 +91,8 @@ def explain(classifier: Classifier, data: bytes) -> Explanation | Failure | None
     # Every pass is of the looks that the score was made of.
     both = decided is not None and decided.second_logit is not None
     sign = 1.0 if judgement.score >= 0.5 else -1.0
-    return _explained(crops[at], _Joined(classifier.looks, both=both), sign)
+    with ThreadPoolExecutor(classifier.engine.lanes) as lanes:
+        return _explained(crops[at], _Joined(classifier.looks, lanes, both=both), sign)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +100,13 @@ class _Joined:
     """The raw number that a score is made of, for pictures of one face."""
 
     looks: Looks
+    lanes: Executor
     both: bool
 
     def of(self, pixels: UInt8Array) -> Float32Array:
         """float32[N], spread over the engine's lanes: one caller keeps one core busy."""
         parts = np.array_split(pixels, min(self.looks.engine.lanes, len(pixels)))
-        with ThreadPoolExecutor(len(parts)) as threads:
-            return np.concatenate(list(threads.map(self._part, parts)))
+        return np.concatenate(list(self.lanes.map(self._part, parts)))
 
     def _part(self, pixels: UInt8Array) -> Float32Array:
         return self.looks.joined(pixels, both=self.both)

@@ -28,6 +28,7 @@ from deepfake_core.models.bundle import Bundle, Curve, Precision
 from deepfake_core.models.decision import Thresholds
 from deepfake_core.models.policy import Policy, SecondLookMode, check_made_for
 from deepfake_core.models.registry import DEFAULT_REGISTRY
+from deepfake_core.provenance.c2pa_signature import SignatureChecker
 
 Faces = Literal["find", "frame"]
 # The finder for models that name none, such as imported ones.
@@ -230,12 +231,16 @@ def _names(reference: str, finder_id: str) -> bool:
 
 
 def open_classifier(
-    networks: Networks, *, on_second: Callable[[Engine], None] = lambda engine: None
+    networks: Networks,
+    *,
+    checker: SignatureChecker | None = None,
+    on_second: Callable[[Engine], None] = lambda engine: None,
 ) -> Classifier:
     """Load the networks.
 
     Args:
         networks: which.
+        checker: checks signatures of content credentials; without one none is checked.
         on_second: called with the second look's engine when the first face needs it.
     """
     bundle = networks.bundle
@@ -244,7 +249,7 @@ def open_classifier(
     if networks.finder is not None:
         finder = FaceFinder(networks.finder, precision=networks.finder_precision)
         reader = AlignedFaces(finder, bundle.description.preprocessing)
-    return Classifier(
+    classifier = Classifier(
         bundle,
         engine,
         reader=reader,
@@ -254,3 +259,5 @@ def open_classifier(
             networks.policy,
         ),
     )
+    classifier.checker = checker
+    return classifier

@@ -170,9 +170,9 @@ def head_card(told: LookDescription, material: HeadMaterial) -> str:
         f"## What changed\n\nIts tower is that of {material.before.model_id}; only the head "
         "differs.\n",
         change_table((material.old, material.new)),
-        *(_precision(name, moved) for name, moved in told.qualification.items()),
     ]
-    return "\n".join([second_card(told.model_copy(update={"qualification": {}})), *changed])
+    precisions = [_precision(name, moved) for name, moved in told.qualification.items()]
+    return "\n".join([second_card(told, precisions), *changed])
 
 
 def change_table(both: tuple[HeadLogits, HeadLogits]) -> str:

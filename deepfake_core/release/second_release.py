@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -89,8 +89,16 @@ def figures_alone(logits: Float32Array, truth: Truth, families: np.ndarray) -> d
     }
 
 
-def second_card(told: LookDescription) -> str:
-    """The card as markdown; failures first."""
+def second_card(told: LookDescription, precisions: Sequence[str] | None = None) -> str:
+    """The card as markdown; failures first.
+
+    Args:
+        told: what it describes.
+        precisions: a line for each precision that was held against fp32; by default what the
+            qualification says.
+    """
+    if precisions is None:
+        precisions = [_precision(name, record) for name, record in told.qualification.items()]
     exact = told.figures[FP32]
     rows = [f"| {name} | {above} of {of} |" for name, (above, of) in exact["above_the_cut"].items()]
     parts = [
@@ -109,7 +117,7 @@ def second_card(told: LookDescription) -> str:
         "\n".join(["| family | above the cut |", "|---|---|", *rows]) + "\n",
         "Scores hold where fakes and photographs are equally frequent.\n",
         f"## Precisions\n\nMeasured on {told.processors}, against fp32.\n",
-        *(_precision(name, record) for name, record in told.qualification.items()),
+        *precisions,
     ]
     return "\n".join(parts)
 

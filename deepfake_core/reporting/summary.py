@@ -35,7 +35,7 @@ COUNTS = ("listed", "skipped", "judged", "not_applicable", "failed")
 # Facts of run.json that the summary repeats, by their name there.
 FACTS = (
     *("run_id", "run_date", "source", "finished", "model_id", "precision", "engine"),
-    "second_model_id",
+    *("second_model_id", "second_look"),
     *("new", "backlog", "left", "gone", "renamed", "redecided", "thresholds", "temperature"),
     *("skipped_reasons", "unlisted_folders", "card", "known_flagged"),
     *("suspect", "canaries", "tags"),

@@ -193,6 +193,7 @@ class Summary(Stored):
     finished: str | None = None
     model_id: str | None = None
     second_model_id: str | None = None
+    second_look: str | None = None
     precision: str | None = None
     engine: str | None = None
     new: int | None = None

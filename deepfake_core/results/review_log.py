@@ -75,21 +75,21 @@ def decided(
     return _line(
         sha256=sha256,
         decision=decision,
-        reviewer=" ".join(reviewer.split()),
-        reason=" ".join(reason.split()),
+        reviewer=_one_spaced(reviewer),
+        reason=_one_spaced(reason),
         run_id=run_id,
     )
 
 
 def undone(line: ReviewLine, *, reviewer: str) -> ReviewLine:
     """A line that takes another one back."""
-    name = " ".join(reviewer.split())
+    name = _one_spaced(reviewer)
     return _line(sha256=line.sha256, undoes=line.id, reviewer=name, run_id=line.run_id)
 
 
 def last_of(lines: Sequence[ReviewLine], reviewer: str) -> list[ReviewLine]:
     """A reviewer's last decision that still counts: its line, or those that were made together."""
-    name = " ".join(reviewer.split())
+    name = _one_spaced(reviewer)
     gone = {line.undoes for line in lines}
     own = [line for line in lines if line.reviewer == name and line.decision]
     counting = [line for line in own if line.id not in gone]
@@ -101,6 +101,11 @@ def last_of(lines: Sequence[ReviewLine], reviewer: str) -> list[ReviewLine]:
         for line in counting
         if line is last or (last.together is not None and line.together == last.together)
     ]
+
+
+def _one_spaced(text: str) -> str:
+    """A name or a reason as it is kept and compared."""
+    return " ".join(text.split())
 
 
 def _line(**fields: object) -> ReviewLine:

@@ -59,8 +59,7 @@ def open_judge(plan: Plan, on_batch: Callable[[int], None] = lambda count: None)
     Raises:
         SuspectNetworks: they answer otherwise than they should, and that shall end the run.
     """
-    watch = CanaryWatch(plan.networks)
-    watch.classifier.checker = checker_of(plan.run)
+    watch = CanaryWatch(plan.networks, checker=checker_of(plan.run))
     watch.begin(stop=plan.config.stop_if_suspect)
     return ShardJudge(
         plan.source,

@@ -91,9 +91,7 @@ class Service:
             self._on_failure(error)
 
     def _open(self) -> Classifier:
-        classifier = open_classifier(self.networks)
-        classifier.checker = self._checker
-        return classifier
+        return open_classifier(self.networks, checker=self._checker)
 
     def authorise(self, token: str | None) -> None:
         """Let a request pass that has a known token."""

@@ -18,6 +18,7 @@ PARTS_AT_ONCE = 4
 MARK = "deepfake-upload"
 
 Answer = dict[str, Any]
+# Makes one call of S3 on the bucket, see `BucketStorage`.
 Call = Callable[..., Answer]
 
 

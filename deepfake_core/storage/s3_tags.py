@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from deepfake_core.storage.base import Tag, Tagged
+from deepfake_core.storage.s3_multipart import Call
 
 # What S3 allows.
 MAX_TAGS = 10
-
-# Makes one call of S3 on the bucket, see `BucketStorage`.
-Call = Callable[..., dict[str, Any]]
 
 
 def put_tag(call: Call, key: str, tag: Tag) -> Tagged:

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from deepfake_core.reporting.summary_record import Summary
-from tests.support.made_server import ROOT, free_port
+from tests.support.made_server import ROOT
+from tests.support.ports import free_port
 from tests.support.webhook import Hook, listening
 
 pytestmark = pytest.mark.processes

@@ -1,6 +1,5 @@
 """The image: linted, its steps followed in folders, its command started and found healthy."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ import pytest
 import yaml
 
 from tests.support.container import Stage, build, steps
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.processes
 
@@ -56,9 +56,7 @@ def test_the_image_holds_no_training_and_serves(image: Stage, tmp_path: Path) ->
     missing = "import importlib.util as u; print(u.find_spec('tensorflow'), u.find_spec('pytest'))"
     found = subprocess.run([python, "-c", missing], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "None None"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     variables = image.variables() | {"PORT": str(port)}
     # The port comes from the environment, as on Cloud Run; here it stays on the loopback.
     command = [*image.entrypoint, *image.command]

@@ -21,8 +21,8 @@ from tests.conftest import make_bundle
 from tests.support.credentials import make_signer, photograph
 from tests.support.labelled import RECIPE, save_pictures
 from tests.support.lookups import Watched
-from tests.support.made_server import free_port
 from tests.support.onnx_files import write_onnx
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 

@@ -140,6 +140,20 @@ def test_it_says_what_was_found_and_what_was_not_judged(summary):
         assert f"{explanation} {code}" in words
 
 
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [("auto", "for faces that the model cannot clear"), ("all", "for every face")],
+)
+def test_it_says_which_faces_were_looked_at_twice_and_whose_the_figures_are(summary, mode, words):
+    told = summary.model_copy(update={"second_model_id": "clip@1+0", "second_look": mode})
+    said = f"clip@1+0, {words}"
+    figures = "; the figures below are of both"
+    assert said + figures in words_of(render(told, thumbnails={}))
+    bare = told.model_copy(update={"card": told.card.model_copy(update={"figures": {}})})
+    assert said in (shown := words_of(render(bare, thumbnails={})))
+    assert figures not in shown
+
+
 def test_it_shows_the_model_and_its_figures(summary):
     words = words_of(render(summary, thumbnails={}))
     assert "faces &amp; masks" in words

@@ -19,7 +19,8 @@ from deepfake_core.cli import main
 from deepfake_core.models.bundle import write_description
 from deepfake_core.models.registry import find_model
 from deepfake_core.serve.page.words import FAILURES, UNCERTAIN_TITLE
-from tests.support.pages import free_port, open_browser, settled, wait_until_up
+from tests.support.pages import open_browser, settled, wait_until_up
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.processes
 

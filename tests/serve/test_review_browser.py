@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from deepfake_core.results.review_log import ReviewLog, standings
 from deepfake_core.storage.local import LocalStorage
-from tests.support.pages import free_port, open_browser, settled, wait_until_up
+from tests.support.pages import open_browser, settled, wait_until_up
+from tests.support.ports import free_port
 from tests.support.reviewed import scan_of
 
 pytestmark = pytest.mark.processes

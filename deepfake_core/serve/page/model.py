@@ -40,6 +40,4 @@ def _classifier(model: str, registry: str) -> Classifier:
     from deepfake_core.inference.opening import open_classifier
     from deepfake_core.scanning.credentials import choose_checker
 
-    classifier = open_classifier(_networks(model, registry))
-    classifier.checker = choose_checker()
-    return classifier
+    return open_classifier(_networks(model, registry), checker=choose_checker())
